@@ -1,0 +1,56 @@
+"""Loss Slicer's library: slices of the loss surface of a PyTorch network. Names are imported when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from slicer_core.version import __version__
+
+if TYPE_CHECKING:
+    from slicer_core.errors import SlicerError
+    from slicer_core.evaluate import EvaluationSettings
+    from slicer_core.job import Job, run_job
+    from slicer_core.methods.axis import AxisParallelSlicer
+    from slicer_core.methods.linear import LinearInterpolationSlicer
+    from slicer_core.methods.random_direction import RandomDirectionSlicer
+    from slicer_core.slices import Slice
+    from slicer_core.subject import LossSum, ModelWrapper
+
+_HOMES = {
+    "AxisParallelSlicer": "slicer_core.methods.axis",
+    "EvaluationSettings": "slicer_core.evaluate",
+    "Job": "slicer_core.job",
+    "LinearInterpolationSlicer": "slicer_core.methods.linear",
+    "LossSum": "slicer_core.subject",
+    "ModelWrapper": "slicer_core.subject",
+    "RandomDirectionSlicer": "slicer_core.methods.random_direction",
+    "Slice": "slicer_core.slices",
+    "SlicerError": "slicer_core.errors",
+    "run_job": "slicer_core.job",
+}
+
+__all__ = [
+    "AxisParallelSlicer",
+    "EvaluationSettings",
+    "Job",
+    "LinearInterpolationSlicer",
+    "LossSum",
+    "ModelWrapper",
+    "RandomDirectionSlicer",
+    "Slice",
+    "SlicerError",
+    "__version__",
+    "run_job",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'slicer_core' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

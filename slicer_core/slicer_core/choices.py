@@ -1,0 +1,19 @@
+"""The words that options take, in one place: the command shows them without importing what they choose."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Normalization = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
+Ignore = Literal["biasbn", "none", "li"]
+BatchNormPolicy = Literal["frozen", "interpolate", "recompute"]
+StrategyName = Literal["auto", "loop", "vmap"]
+SplitName = Literal["train", "test", "both"]
+DtypeName = Literal["float32", "float64"]
+
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+IGNORES: tuple[str, ...] = get_args(Ignore)
+BATCHNORM_POLICIES: tuple[str, ...] = get_args(BatchNormPolicy)
+STRATEGY_NAMES: tuple[str, ...] = get_args(StrategyName)
+SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
+DTYPE_NAMES: tuple[str, ...] = get_args(DtypeName)
