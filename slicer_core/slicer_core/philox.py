@@ -1,0 +1,70 @@
+"""Counter-based normal numbers: element i of a stream depends on the stream's key and on i alone.
+
+Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and Box-Muller in
+float64. Written here since no library promises its stream for ever: `numpy.random` and `torch.randn` may change theirs
+between releases and devices, and a direction has to be the same on each worker and in ten years.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+_MULTIPLIER_0 = np.uint64(0xD2511F53)
+_MULTIPLIER_1 = np.uint64(0xCD9E8D57)
+_WEYL_0 = 0x9E3779B9
+_WEYL_1 = 0xBB67AE85
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+_ROUNDS = 10
+# Working sets of this many counters stay in a core's cache.
+_COUNTERS_AT_ONCE = 1 << 14
+
+
+def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Ten rounds of Philox4x32 on `counter` (4, n), each entry below 2³² in uint64; returns the same shape."""
+    x0, x1, x2, x3 = (np.asarray(word, dtype=np.uint64) for word in counter)
+    key_0, key_1 = key
+    for _ in range(_ROUNDS):
+        product_0 = x0 * _MULTIPLIER_0
+        product_1 = x2 * _MULTIPLIER_1
+        x0 = (product_1 >> _SHIFT) ^ x1 ^ np.uint64(key_0)
+        x1 = product_1 & _LOW
+        x2 = (product_0 >> _SHIFT) ^ x3 ^ np.uint64(key_1)
+        x3 = product_0 & _LOW
+        key_0 = (key_0 + _WEYL_0) & 0xFFFFFFFF
+        key_1 = (key_1 + _WEYL_1) & 0xFFFFFFFF
+    return np.stack([x0, x1, x2, x3])
+
+
+def standard_normal(stream: str, start: int, count: int) -> np.ndarray:
+    """Elements `start` to `start + count` of the stream, shape (count,), float64, each N(0, 1).
+
+    Element i is entry i mod 4 of the block of counter ⌊i/4⌋; key and upper half of the counter are the first 16 bytes
+    of SHA-256 of the stream's name in UTF-8.
+    """
+    words = np.frombuffer(hashlib.sha256(stream.encode("utf-8")).digest()[:16], dtype="<u4")
+    key = (int(words[0]), int(words[1]))
+    first, last = start // 4, -(-(start + count) // 4)
+    blocks = np.empty((last - first, 4))
+    for low in range(first, last, _COUNTERS_AT_ONCE):
+        high = min(low + _COUNTERS_AT_ONCE, last)
+        index = np.arange(low, high, dtype=np.uint64)
+        counter = np.stack(
+            [index & _LOW, index >> _SHIFT, np.full_like(index, words[2]), np.full_like(index, words[3])]
+        )
+        blocks[low - first : high - first] = _box_muller(philox4x32(counter, key)).T
+    offset = start - 4 * first
+    return blocks.reshape(-1)[offset : offset + count]
+
+
+def _box_muller(bits: np.ndarray) -> np.ndarray:
+    """(4, n) integers below 2³² to (4, n) normals; the half keeps the logarithm's argument above zero."""
+    uniform = (bits.astype(np.float64) + 0.5) * 2.0**-32
+    radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
+    angle = 2.0 * np.pi * uniform[1::2]
+    normals = np.empty_like(uniform)
+    normals[0::2] = radius * np.cos(angle)
+    normals[1::2] = radius * np.sin(angle)
+    return normals
