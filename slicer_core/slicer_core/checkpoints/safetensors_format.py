@@ -1,0 +1,125 @@
+"""Safetensors files: one JSON header, then the tensors' bytes. Nothing in them can run."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicer_core.checkpoints.checkpoint import MAX_STEP_DIGITS, CheckpointFormat, Contents, StepUnit, TensorInfo
+from slicer_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MAX_HEADER_BYTES = 100_000_000
+_METADATA = "__metadata__"
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "C64": "complex64",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+_STEP_KEYS: tuple[tuple[str, StepUnit], ...] = (("step", "step"), ("global_step", "step"), ("epoch", "epoch"))
+
+
+def _recognizes(path: Path, first_bytes: bytes) -> bool:
+    """Eight bytes of header length, then the header's opening brace."""
+    return len(first_bytes) >= 9 and first_bytes[8:9] == b"{" and _header_length(first_bytes) <= _MAX_HEADER_BYTES
+
+
+def _contents(path: Path) -> Contents:
+    header = _read_header(path)
+    metadata = header.pop(_METADATA, {})
+    tensors = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        dtype: str = _DTYPES.get(entry["dtype"]) or entry["dtype"].lower()
+        tensors[name] = TensorInfo(shape=tuple(entry["shape"]), dtype=dtype, num_bytes=end - start)
+    step, unit = _step(metadata)
+    return Contents(tensors=tensors, step=step, step_unit=unit)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    import safetensors.torch
+
+    _read_header(path)
+    try:
+        # From bytes, not from a memory map: a file that is cut short while it is mapped kills the process.
+        return safetensors.torch.load(path.read_bytes())
+    except Exception as error:
+        raise CheckpointError(f"{path} can't be read as safetensors: {error}") from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            length = _header_length(file.read(8))
+            if length > _MAX_HEADER_BYTES:
+                raise CheckpointError(f"{path} claims a safetensors header of {length} bytes")
+            header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+            size = path.stat().st_size - 8 - length
+    except (OSError, struct.error, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+    if not isinstance(header, dict) or not all(isinstance(entry, dict) for entry in header.values()):
+        raise CheckpointError(f"{path} is not a safetensors file: its header is not an object of objects")
+    entries = {name: entry for name, entry in header.items() if name != _METADATA}
+    for name, entry in entries.items():
+        if not _is_tensor_entry(entry):
+            raise CheckpointError(
+                f"{path} is not a safetensors file: the entry of {name[:100]!r} in its header needs a dtype, a shape "
+                "and two data_offsets"
+            )
+    end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    if end > size:
+        raise CheckpointError(f"{path} is cut short: its tensors need {end} bytes, {max(size, 0)} are there")
+    return header
+
+
+def _is_tensor_entry(entry: dict[str, Any]) -> bool:
+    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    return (
+        isinstance(entry.get("dtype"), str)
+        and isinstance(shape, list)
+        and isinstance(offsets, list)
+        and all(type(number) is int and number >= 0 for number in [*shape, *offsets])
+        and len(offsets) == 2
+        and offsets[0] <= offsets[1]
+    )
+
+
+def _header_length(first_bytes: bytes) -> int:
+    return struct.unpack("<Q", first_bytes[:8])[0]
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        raise ValueError("a name is there twice")
+    return names
+
+
+def _step(metadata: dict[str, Any]) -> tuple[int | None, StepUnit]:
+    for key, unit in _STEP_KEYS:
+        text = str(metadata.get(key, ""))
+        if text.isdecimal() and len(text) <= MAX_STEP_DIGITS:
+            return int(text), unit
+    return None, "step"
+
+
+SAFETENSORS = CheckpointFormat(
+    name="safetensors", suffixes=(".safetensors",), recognizes=_recognizes, contents=_contents, read=_read
+)
