@@ -1,0 +1,204 @@
+"""The user's data as batches that are the same at each reading, with the number of samples and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from slicer_core.errors import DataError, UsageError
+
+DEFAULT_BATCH_SIZE = 1024
+# Data up to this size is read once and kept; above, it is read again for each slice.
+_KEPT_BYTES = 2 * 2**30
+_WAYS = (
+    "give a (X, y) pair of tensors, a Dataset, a DataLoader with shuffle=False, or a list of batches without random "
+    "augmentation"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch as the user's data gave it, any nesting of tensors, with its number of samples."""
+
+    data: Any
+    num_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitData:
+    """One split, surveyed: every reading of `batches()` gives the same values in the same order."""
+
+    name: str
+    num_samples: int
+    num_batches: int
+    fingerprint: str
+    batches: Callable[[], Iterable[Batch]] = field(repr=False)
+
+
+def survey(
+    source: Any,
+    name: str,
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str = "cpu",
+    list_is_batches: bool = False,
+) -> SplitData:
+    """Reads the split once, counts and fingerprints it, and checks that its first batch comes back the same.
+
+    `list_is_batches`: a list of tensors has a batch in each, as a `batch_loss` may want it; it is not a (X, y) pair.
+
+    Raises:
+        DataError: the data is empty, can be read only once, or differs between readings.
+        UsageError: the batch size is not positive.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size} is not a positive number")
+    read = _reader(source, name, batch_size, list_is_batches)
+    digest, kept, kept_bytes = hashlib.blake2b(digest_size=16), [], 0
+    num_samples = num_batches = 0
+    first: bytes | None = None
+    for raw in read():
+        print_of_batch = _fingerprint(raw)
+        first = first or print_of_batch
+        digest.update(print_of_batch)
+        count = _num_samples(raw, name)
+        num_samples += count
+        num_batches += 1
+        kept_bytes += sum(leaf.nbytes for leaf in _tensors(raw))
+        if kept_bytes <= _KEPT_BYTES:
+            kept.append(Batch(data=move(raw, device), num_samples=count))
+    if num_samples == 0:
+        raise DataError(f"the {name} data is empty: {_WAYS}")
+    again = next(iter(read()), None)
+    if again is None or _fingerprint(again) != first:
+        raise DataError(
+            f"the {name} data differs from one reading to the next (shuffled or augmented): a slice would compare "
+            f"different samples at different points. Instead {_WAYS}"
+        )
+
+    def reread() -> Iterator[Batch]:
+        for raw in read():
+            yield Batch(data=move(raw, device), num_samples=_num_samples(raw, name))
+
+    fits = kept_bytes <= _KEPT_BYTES
+    return SplitData(
+        name=name,
+        num_samples=num_samples,
+        num_batches=num_batches,
+        fingerprint=digest.hexdigest(),
+        batches=(lambda: kept) if fits else reread,
+    )
+
+
+def move(data: Any, device: torch.device | str, dtype: torch.dtype | None = None) -> Any:
+    """The same nesting with its tensors on the device, and its floating tensors in `dtype` where one is given."""
+
+    def convert(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if dtype is not None and leaf.is_floating_point():
+            return leaf.to(device, dtype)
+        return leaf.to(device)
+
+    return pytree.tree_map(convert, data)
+
+
+def copied(data: Any) -> Any:
+    """The same nesting with copies of its tensors."""
+    return pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, data)
+
+
+def written_versions(data: Any) -> list[int]:
+    """How often each tensor was written in place, as torch counts it."""
+    return [leaf._version for leaf in _tensors(data)]
+
+
+def split_halves(data: Any, num_samples: int) -> tuple[Any, Any]:
+    """The batch cut in two along the first dimension of each tensor that has `num_samples` there."""
+    middle = num_samples // 2
+
+    def part(where: slice) -> Any:
+        return pytree.tree_map(
+            lambda leaf: leaf[where] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == num_samples else leaf,
+            data,
+        )
+
+    return part(slice(None, middle)), part(slice(middle, None))
+
+
+def _reader(source: Any, name: str, batch_size: int | None, list_is_batches: bool) -> Callable[[], Iterable[Any]]:
+    together = tuple if list_is_batches else (tuple, list)
+    if isinstance(source, together) and len(source) >= 2 and all(isinstance(entry, Tensor) for entry in source):
+        return _tensor_reader(tuple(source), name, batch_size or DEFAULT_BATCH_SIZE)
+    if isinstance(source, DataLoader):
+        if batch_size is not None and batch_size != source.batch_size:
+            raise DataError(
+                f"--batch-size {batch_size} can't change the batches of the {name} DataLoader ({source.batch_size}): "
+                "change the loader, or give its dataset"
+            )
+        return lambda: source
+    if isinstance(source, Dataset):
+        size = batch_size or DEFAULT_BATCH_SIZE
+        if not isinstance(source, IterableDataset) and not hasattr(source, "__len__"):
+            raise DataError(f"the {name} Dataset has no length: {_WAYS}")
+        return lambda: DataLoader(source, batch_size=size, shuffle=False)
+    if isinstance(source, (Tensor, str, bytes, Mapping)) or not isinstance(source, Iterable):
+        raise DataError(f"the {name} data is a {type(source).__name__}: {_WAYS}")
+    if iter(source) is source:
+        raise DataError(
+            f"the {name} data is an iterator ({type(source).__name__}), which can be read only once: {_WAYS}"
+        )
+    if batch_size is not None:
+        raise DataError(
+            f"--batch-size {batch_size} can't change the batches of the {name} data, which is a "
+            f"{type(source).__name__} of batches: give a (X, y) pair of tensors or a Dataset"
+        )
+    return lambda: source
+
+
+def _tensor_reader(tensors: tuple[Tensor, ...], name: str, batch_size: int) -> Callable[[], Iterable[Any]]:
+    sizes = [len(tensor) if tensor.ndim else 0 for tensor in tensors]
+    if len(set(sizes)) != 1:
+        raise DataError(f"the tensors of the {name} data have {sizes} samples; they need the same number")
+
+    def read() -> Iterator[tuple[Tensor, ...]]:
+        for start in range(0, sizes[0], batch_size):
+            yield tuple(tensor[start : start + batch_size] for tensor in tensors)
+
+    return read
+
+
+def _tensors(data: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(data) if isinstance(leaf, Tensor)]
+
+
+def _num_samples(data: Any, name: str) -> int:
+    """The length of the last tensor, which by custom is the target; of any nesting, the last leaf with a dimension."""
+    for tensor in reversed(_tensors(data)):
+        if tensor.ndim:
+            return len(tensor)
+    raise DataError(
+        f"a batch of the {name} data holds no tensor with a dimension, found {type(data).__name__}: {_WAYS}"
+    )
+
+
+def _fingerprint(data: Any) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    leaves, structure = pytree.tree_flatten(data)
+    digest.update(repr(structure).encode())
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+            flat = leaf.detach().cpu().contiguous().reshape(-1)
+            if flat.numel():
+                digest.update(flat.view(torch.uint8).numpy().data)
+        else:
+            digest.update(repr(leaf).encode())
+    return digest.digest()

@@ -1,0 +1,338 @@
+"""`ModelWrapper`: a network, its loss, its data and its metrics, as the one thing that slices are taken of.
+
+It answers one question, the terms of each sample of a batch, with whatever tensors the network holds at that moment;
+which tensors those are is for the evaluator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slicer_core.errors import DataError, ModuleError, SlicerError, UsageError, UserCodeError
+from slicer_core.philox import standard_normal
+from slicer_core.subject.data import Batch, SplitData, copied, move, split_halves, survey
+from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
+
+LOSS = "loss"
+"""The name of the loss among the quantities of a point."""
+
+SPLITS = ("train", "test")
+
+# Two halves of a batch, each reduced in float32, agree with the whole to about this.
+_RELATIVE = 1e-4
+_ABSOLUTE = 1e-6
+
+
+class ModelWrapper:
+    """Model + loss + data (+ metrics).
+
+    Args:
+        model: evaluated in eval mode; put back as it was afterwards. Moved to `device` if one is given.
+        loss_fn: `loss_fn(output, target)`: any loss of torch.nn, or a function that returns a mean over samples,
+            one loss a sample, or a `LossSum`.
+        train_data, test_data: a (X, y) pair of tensors, a Dataset, a DataLoader, or any re-iterable of batches. With
+            `loss_fn`, a batch is (inputs…, target). With `batch_loss`, a list of tensors has a batch in each.
+        metrics: name -> `metric(output, target)`, one value a sample.
+        batch_loss: `batch_loss(model, batch)` in place of `loss_fn`, for everything else.
+        batch_coupled: the loss couples the samples of a batch, so that its value belongs to this partition.
+
+    Raises:
+        ModuleError: an argument is not of these kinds.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Callable[..., Any] | None = None,
+        train_data: Any = None,
+        test_data: Any = None,
+        device: torch.device | str | None = None,
+        metrics: Mapping[str, Callable[[Any, Any], Tensor]] | None = None,
+        *,
+        batch_loss: Callable[[nn.Module, Any], Any] | None = None,
+        batch_coupled: bool = False,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ModuleError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
+        if (loss_fn is None) == (batch_loss is None):
+            raise ModuleError("give either loss_fn(output, target) or batch_loss(model, batch)")
+        if train_data is None and test_data is None:
+            raise ModuleError("give train_data: a (X, y) pair of tensors, a Dataset, a DataLoader or a list of batches")
+        if metrics and batch_loss is not None:
+            raise ModuleError("metrics need the model's output, so they go with loss_fn and not with batch_loss")
+        if metrics and LOSS in metrics:
+            raise ModuleError(f"a metric can't be called {LOSS!r}, which is the loss")
+        self.model = model
+        self.loss_fn = loss_fn
+        self.batch_loss = batch_loss
+        self.metrics = dict(metrics or {})
+        self.batch_coupled = batch_coupled
+        self._data = {
+            name: data for name, data in zip(SPLITS, (train_data, test_data), strict=True) if data is not None
+        }
+        self._surveys: dict[tuple[str, int | None, torch.device], SplitData] = {}
+        self.form = loss_form(loss_fn) if loss_fn is not None else LossForm()
+        first = next(self.model.parameters(), None)
+        self.device = torch.device("cpu") if first is None else first.device
+        self.device_given = device is not None
+        if device is not None:
+            self.to(device)
+
+    def to(self, device: torch.device | str) -> ModelWrapper:
+        """Moves the model, the loss and the batches to the device; returns itself."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        for loss in (self.loss_fn, self.form.module):
+            if isinstance(loss, nn.Module):
+                loss.to(self.device)
+        return self
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits that have data, `train` first."""
+        return tuple(self._data)
+
+    def split(self, name: str, batch_size: int | None = None) -> SplitData:
+        """The split as batches on the device, surveyed at first use.
+
+        Raises:
+            UsageError: the wrapper has no such split.
+            DataError: see `survey`.
+        """
+        if name not in self._data:
+            raise UsageError(f"there is no {name} data; the module gives {' and '.join(self._data)}")
+        key = (name, batch_size, self.device)
+        if key not in self._surveys:
+            with user_code(f"reading the {name} data"), torch.random.fork_rng(devices=()):
+                self._surveys[key] = survey(
+                    self._data[name],
+                    name,
+                    batch_size=batch_size,
+                    device=self.device,
+                    list_is_batches=self.batch_loss is not None,
+                )
+        return self._surveys[key]
+
+    def get_parameters(self) -> dict[str, Tensor]:
+        """Name -> a detached copy, for every parameter; a tied parameter appears once."""
+        return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+
+    def get_random_parameters(self, scale: float, seed: int | None = None) -> dict[str, Tensor]:
+        """θ + scale·N(0, 1) at every entry; without a seed, another point at each call.
+
+        The numbers come from a generator of their own, so that a training loop's random state is left alone.
+        """
+        chosen = secrets.randbits(63) if seed is None else seed
+        return {
+            name: parameter
+            + scale
+            * torch.from_numpy(standard_normal(f"{chosen}/point/{name}", 0, parameter.numel()))
+            .reshape(parameter.shape)
+            .to(parameter.device, parameter.dtype)
+            for name, parameter in self.get_parameters().items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Name -> the model's own tensor, parameters and then buffers, detached, not copied; tied ones once."""
+        named = [*self.model.named_parameters(), *self.model.named_buffers()]
+        return {name: tensor.detach() for name, tensor in named}
+
+    def varying_names(self) -> list[str]:
+        """The parameters that get random, axis and curvature directions: floating, and not frozen."""
+        return [
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad and parameter.is_floating_point()
+        ]
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Eval mode, no gradients, and a random state of its own; all is put back at the end.
+
+        So is every attribute of the modules: a forward pass may leave tensors there, as hooks of weight norm do.
+        """
+        before = [(module, module.training, dict(vars(module))) for module in self.model.modules()]
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            try:
+                self.model.eval()
+                yield
+            finally:
+                for module, training, attributes in before:
+                    # A scripted module keeps its mode elsewhere than among its attributes.
+                    module.training = training
+                    vars(module).clear()
+                    vars(module).update(attributes)
+
+    def sample_terms(self, batch: Batch) -> dict[str, SampleTerms]:
+        """Loss and metrics of each sample of the batch, with the tensors that the model holds now."""
+        if self.batch_loss is not None:
+            return {LOSS: terms_of_value(self.batch_loss(self.model, batch.data), batch.num_samples)}
+        inputs, target = _inputs_and_target(batch.data)
+        output = self.model(*inputs)
+        if self.form.terms is not None:
+            terms = {LOSS: self.form.terms(output, target)}
+        else:
+            assert self.loss_fn is not None
+            terms = {LOSS: terms_of_value(self.loss_fn(output, target), batch.num_samples)}
+        for name, metric in self.metrics.items():
+            terms[name] = _metric_terms(name, metric(output, target), batch.num_samples)
+        return terms
+
+    def check_batch(self, batch: Batch) -> None:
+        """Holds the terms of a batch at the current tensors against the user's own value of it.
+
+        Raises:
+            DataError: they differ, the loss is random or couples its samples, or evaluation left eval mode.
+        """
+        whole = self._value(batch)
+        if any(module.training for module in self.model.modules()):
+            raise DataError(
+                "the loss put the model into train mode, where dropout and BatchNorm make its value depend on chance "
+                "and on the batch: leave the mode alone in batch_loss"
+            )
+        self._check_repeats(batch, whole)
+        ours = self._ratio(self._loss_terms(batch))
+        # In half precision, the user's own mean over a large batch may be far off or overflow, where ours is not.
+        if self._precision() <= _RELATIVE and not _close(ours, whole, abs(whole)):
+            raise DataError(f"the loss of a batch is {whole:.8g}, but its samples add up to {ours:.8g}")
+        self.check_halves(batch)
+
+    def check_halves(self, batch: Batch) -> None:
+        """Holds the loss of a batch against that of its two halves; a known loss on data that can't be cut passes.
+
+        Raises:
+            DataError: they differ, so that the loss is no mean over samples or the model couples them.
+        """
+        if self.batch_coupled or batch.num_samples < 2:
+            return
+        sizes = (batch.num_samples // 2, batch.num_samples - batch.num_samples // 2)
+        parts = split_halves(batch.data, batch.num_samples)
+        halves = [Batch(data=data, num_samples=size) for data, size in zip(parts, sizes, strict=True)]
+        whole = self._loss_terms(batch)
+        is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
+        try:
+            terms = [self._loss_terms(half) for half in halves]
+        except Exception as error:
+            if not is_plain_mean:
+                return
+            raise DataError(
+                f"the loss of a batch is a scalar and fails on half of the batch ({type(error).__name__}: {error}), so "
+                "whether it is a mean over samples is unknown: return one loss a sample, or "
+                "slicer_core.LossSum(sum, count)"
+            ) from error
+        together = self._ratio(
+            SampleTerms(
+                sums=torch.cat([_double(term.sums) for term in terms]),
+                counts=torch.cat([_double(term.counts) for term in terms]),
+            )
+        )
+        expected = self._ratio(whole)
+        scale = max(abs(value) for value in (expected, *map(self._ratio, terms)))
+        if _close(together, expected, scale, self._precision()):
+            return
+        raise DataError(
+            f"the loss of a batch is {expected:.8g}, but its two halves give {together:.8g}: "
+            + (
+                "it is not a mean over samples. Return slicer_core.LossSum(sum, count) if it is a sum over another "
+                "count; if it couples the samples of a batch, say so with batch_coupled=True (--batch-coupled)"
+                if is_plain_mean
+                else "the model or the loss couples the samples of a batch, so its value belongs to this partition "
+                "into batches. Say so with batch_coupled=True (--batch-coupled), or make it independent of the batch "
+                "(a LossSum has to count what it sums)"
+            )
+        )
+
+    def _check_repeats(self, batch: Batch, whole: float) -> None:
+        before = self._random_state()
+        again = self._value(batch)
+        drew = not torch.equal(before, self._random_state())
+        if (drew and again != whole and again == again) or not _close(again, whole, abs(whole), self._precision()):
+            raise DataError(
+                f"the loss of the same batch at the same parameters is {whole:.8g} and then {again:.8g}"
+                f"{', since it draws random numbers' if drew else ''}: in eval mode it may draw only from a "
+                "torch.Generator that is seeded at each call, and may not depend on earlier calls"
+            )
+
+    def _random_state(self) -> Tensor:
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
+
+    def _loss_terms(self, batch: Batch) -> SampleTerms:
+        return self.sample_terms(Batch(data=copied(batch.data), num_samples=batch.num_samples))[LOSS]
+
+    def _ratio(self, terms: SampleTerms) -> float:
+        total, count = (_double(part).sum() for part in (terms.sums, terms.counts))
+        return (total if self.form.is_total else total / count).item()
+
+    def _precision(self) -> float:
+        """Relative rounding to allow for in a loss: that of the coarsest floating tensor of the model."""
+        kinds = {tensor.dtype for tensor in self.state().values() if tensor.is_floating_point()}
+        return max((8 * torch.finfo(kind).eps for kind in kinds), default=0.0)
+
+    def _value(self, batch: Batch) -> float:
+        """The user's own loss of a batch, as they would compute it."""
+        data = copied(batch.data)
+        if self.batch_loss is not None:
+            value = self.batch_loss(self.model, data)
+        else:
+            inputs, target = _inputs_and_target(data)
+            loss = self.form.module or self.loss_fn
+            assert loss is not None
+            value = loss(self.model(*inputs), target)
+        if isinstance(value, Tensor) and value.ndim == 0:
+            return value.item()
+        return self._ratio(terms_of_value(value, batch.num_samples))
+
+
+@contextlib.contextmanager
+def user_code(doing: str) -> Iterator[None]:
+    """Turns what the user's own code raises into a `UserCodeError` that keeps it as its cause.
+
+    Raises:
+        UserCodeError: the code inside raised.
+    """
+    try:
+        yield
+    except SlicerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(f"{doing} raised {type(error).__name__}: {error}") from error
+
+
+def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
+    """The batch with its floating tensors in `dtype`."""
+    return batch if dtype is None else Batch(data=move(batch.data, device, dtype), num_samples=batch.num_samples)
+
+
+def _inputs_and_target(data: Any) -> tuple[tuple[Any, ...], Any]:
+    if isinstance(data, (tuple, list)) and len(data) >= 2:
+        return tuple(data[:-1]), data[-1]
+    raise DataError(
+        f"with loss_fn a batch is (inputs…, target), found {type(data).__name__}: give batch_loss(model, batch) instead"
+    )
+
+
+def _metric_terms(name: str, values: Any, num_samples: int) -> SampleTerms:
+    if not isinstance(values, Tensor) or values.ndim == 0 or values.shape[0] != num_samples:
+        found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise DataError(f"metric {name!r} returned {found}; expected one value for each of {num_samples} samples")
+    floating = values if values.is_floating_point() else values.float()
+    return terms_of_value(floating, num_samples)
+
+
+def _double(tensor: Tensor) -> Tensor:
+    # On the CPU: Metal has no float64.
+    return tensor.cpu().double()
+
+
+def _close(left: float, right: float, scale: float, precision: float = 0.0) -> bool:
+    if not (math.isfinite(left) and math.isfinite(right)):
+        return math.isfinite(left) == math.isfinite(right)
+    return abs(left - right) <= max(_RELATIVE, precision) * scale + _ABSOLUTE
