@@ -1,0 +1,114 @@
+"""The network and its loss as a function of named tensors, without changing the user's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from slicer_core.parameters import NamedTensors
+from slicer_core.subject import Batch, ModelWrapper, SampleTerms, copied, user_code, written_versions
+
+Result = TypeVar("Result")
+Terms = dict[str, SampleTerms]
+
+
+class Objective(nn.Module):
+    """Runs a function while the model, and the loss if it is a module, hold given tensors.
+
+    The model's own tensors are swapped out for the time of the call and back afterwards, whatever happens in it.
+    What a forward pass writes in place (a counting buffer, an embedding with `max_norm`, its own input) it writes to
+    copies, see `examine`.
+    """
+
+    def __init__(self, wrapper: ModelWrapper, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.model = wrapper.model
+        loss = wrapper.form.module or wrapper.loss_fn
+        self.criterion = loss if isinstance(loss, nn.Module) else None
+        # In a tuple, so that nn.Module does not look into it.
+        self._wrapper = (wrapper,)
+        self._dtype = dtype
+        self._places = _places(self)
+        own = {id(tensor) for _, tensor in _named_tensors(wrapper.model)}
+        self._criterion_state = {
+            place: self.cast(tensor.detach())
+            for _, tensor in _named_tensors(self.criterion)
+            if id(tensor) not in own
+            for place in self._places[id(tensor)]
+        }
+        self._names = {name: self._places[id(tensor)] for name, tensor in _named_tensors(wrapper.model)}
+        self.written: frozenset[str] = frozenset()
+        self._writes_batch = False
+
+    def cast(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device, and in the evaluation's dtype if it is floating."""
+        dtype = self._dtype if tensor.is_floating_point() else None
+        return tensor.to(self._wrapper[0].device, dtype)
+
+    def forward(self, function: Callable[[], Any]) -> Any:
+        """Only for `functional_call`."""
+        return function()
+
+    def holding(self, state: NamedTensors, function: Callable[[], Result]) -> Result:
+        """The result of `function()` while the model holds `state`, which has all of its parameters and buffers."""
+        swapped = dict(self._criterion_state)
+        for name, tensor in state.items():
+            swapped |= dict.fromkeys(self._names[name], tensor)
+        # Every place of a tied tensor is given, so torch need not look for them at each call.
+        return functional_call(self, swapped, (function,), tie_weights=False)
+
+    def at_center(self, state: NamedTensors, batch: Batch) -> Terms:
+        """The terms of each sample of the batch with `state`, into which nothing is written."""
+        held = {name: tensor.clone() if name in self.written else tensor for name, tensor in state.items()}
+        return self.holding(held, lambda: self.terms(batch))
+
+    def examine(self, state: NamedTensors, batch: Batch) -> None:
+        """Finds out what a forward pass writes in place, and checks the loss: see `ModelWrapper.check_batch`.
+
+        Tensors of `state` that are written are from then on in `written`: who evaluates gives each call a copy.
+        """
+        held = {name: tensor.clone() for name, tensor in state.items()}
+        trial = Batch(data=copied(batch.data), num_samples=batch.num_samples)
+        versions = {name: tensor._version for name, tensor in held.items()}
+        batch_versions = written_versions(trial.data)
+        self.holding(held, lambda: self.terms(trial))
+        self.written = frozenset(name for name, tensor in held.items() if tensor._version != versions[name])
+        self._writes_batch = written_versions(trial.data) != batch_versions
+        with user_code("evaluating the loss"):
+            for name in self.written:
+                held[name].copy_(state[name])
+            self.holding(held, lambda: self._wrapper[0].check_batch(batch))
+
+    def check_halves(self, state: NamedTensors, batch: Batch) -> None:
+        """See `ModelWrapper.check_halves`."""
+        held = {name: tensor.clone() if name in self.written else tensor for name, tensor in state.items()}
+        with user_code("evaluating the loss"):
+            self.holding(held, lambda: self._wrapper[0].check_halves(batch))
+
+    def terms(self, batch: Batch) -> Terms:
+        """The terms of each sample with the tensors that the model holds now."""
+        if self._writes_batch:
+            batch = Batch(data=copied(batch.data), num_samples=batch.num_samples)
+        with user_code("evaluating the loss"):
+            return self._wrapper[0].sample_terms(batch)
+
+
+def _named_tensors(module: nn.Module | None) -> list[tuple[str, Tensor]]:
+    return [] if module is None else [*module.named_parameters(), *module.named_buffers()]
+
+
+def _places(module: nn.Module) -> dict[int, list[str]]:
+    """Identity of each tensor -> a name for each place that holds it.
+
+    A submodule with several names is one place: swapped twice, it would get the wrong tensor back.
+    """
+    places: dict[int, list[str]] = {}
+    for prefix, owner in module.named_modules():
+        for leaf, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
+            if tensor is not None:
+                places.setdefault(id(tensor), []).append(f"{prefix}.{leaf}" if prefix else leaf)
+    return places

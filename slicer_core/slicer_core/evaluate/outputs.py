@@ -1,0 +1,110 @@
+"""What an evaluation keeps of each point. Sums over samples are one kind; another may ask the kernel for gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slicer_core.errors import DataError
+from slicer_core.evaluate.objective import Terms
+from slicer_core.evaluate.strategies.kernel import Kernel
+from slicer_core.evaluate.sums import PointSums
+from slicer_core.subject import LOSS, Batch
+
+
+class Output(ABC):
+    """Collects over batches and chunks of points; `Kernel` gives what it needs of them."""
+
+    @abstractmethod
+    def begin_batch(self, batch: Batch, center: Terms) -> None:
+        """Called once for each batch, with the terms at the center."""
+
+    @abstractmethod
+    def add(self, kernel: Kernel, batch: Batch, points: slice, first: int) -> None:
+        """Called for each chunk: `points` of the kernel's block, the first of which is point `first` of the plan."""
+
+    @abstractmethod
+    def result(self) -> Any:
+        """What was collected."""
+
+
+class SumsOutput(Output):
+    """`PointSums` for the loss and for each metric, accumulated in float64.
+
+    Raises:
+        DataError: the counts of a loss are not the same at all points.
+    """
+
+    def __init__(self, num_points: int, device: torch.device, *, is_total: bool) -> None:
+        self._num_points = num_points
+        self._is_total = is_total
+        # Metal has no float64.
+        self._device = torch.device("cpu") if device.type == "mps" else device
+        self._points: dict[str, Tensor] = {}
+        self._center: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
+        self._entries: dict[str, int] = {}
+        self._samples = 0
+        self._batch: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def begin_batch(self, batch: Batch, center: Terms) -> None:
+        """Keeps the center's terms of the batch, and adds to the sums that belong to the whole split."""
+        self._samples += batch.num_samples
+        for name, terms in center.items():
+            sums, counts = self._double(terms.sums), self._double(terms.counts)
+            self._batch[name] = (sums, counts)
+            if name not in self._points:
+                self._points[name] = torch.zeros(4, self._num_points, dtype=torch.float64, device=self._device)
+                self._center[name] = torch.zeros(3, dtype=torch.float64, device=self._device)
+                self._counts[name] = torch.zeros(2, dtype=torch.float64, device=self._device)
+                self._entries[name] = 0
+            self._center[name] += torch.stack([sums.sum(), sums @ sums, sums @ counts])
+            self._counts[name] += torch.stack([counts.sum(), counts @ counts])
+            self._entries[name] += counts.numel()
+
+    def add(self, kernel: Kernel, batch: Batch, points: slice, first: int) -> None:
+        """Adds the chunk's sums; a NaN or an infinity stays what it is."""
+        where = slice(first, first + points.stop - points.start)
+        for name, (sums, counts) in kernel.terms(batch, points).items():
+            center_sums, center_counts = self._batch[name]
+            if counts.shape[1:] != center_counts.shape or not torch.equal(
+                self._double(counts), center_counts.expand(counts.shape)
+            ):
+                raise DataError(
+                    f"what the {name} is divided by changes with the parameters: LossSum needs a count that depends on "
+                    "the data alone"
+                )
+            values = self._double(sums)
+            self._points[name][:, where] += torch.stack(
+                [values.sum(dim=1), (values * values).sum(dim=1), values @ center_counts, values @ center_sums]
+            )
+
+    def result(self) -> dict[str, PointSums]:
+        """The sums by the name of the quantity."""
+        collected = {}
+        for name, points in self._points.items():
+            total, squares, with_counts, with_center = points.cpu().numpy()
+            center = [float(value) for value in self._center[name].tolist()]
+            count, count_squares = (float(value) for value in self._counts[name].tolist())
+            collected[name] = PointSums(
+                total=np.ascontiguousarray(total),
+                squares=np.ascontiguousarray(squares),
+                with_counts=np.ascontiguousarray(with_counts),
+                with_center=np.ascontiguousarray(with_center),
+                center_total=center[0],
+                center_squares=center[1],
+                center_with_counts=center[2],
+                count=count,
+                count_squares=count_squares,
+                num_entries=self._entries[name],
+                is_total=self._is_total and name == LOSS,
+                entries="samples" if self._entries[name] >= self._samples else "batches",
+            )
+        return collected
+
+    def _double(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().to(self._device).double()

@@ -1,0 +1,52 @@
+"""What every strategy answers: the terms of a chunk of a block's points on one batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from slicer_core.evaluate.objective import Objective
+from slicer_core.parameters import NamedTensors
+from slicer_core.plan import PointBlock
+from slicer_core.subject import Batch
+
+ChunkTerms = dict[str, tuple[Tensor, Tensor]]
+"""Quantity -> (sums, counts), each of shape (points of the chunk, entries of the batch)."""
+
+
+class CannotEvaluate(Exception):
+    """Why a strategy can't run a block on a batch; the loop can."""
+
+
+class Kernel(ABC):
+    """One block of points around a center, in the evaluation's dtype on its device.
+
+    `buffers`, where it is given, holds tensors for each point that take the place of the center's.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        center: NamedTensors,
+        block: PointBlock,
+        buffers: Sequence[NamedTensors] | None = None,
+    ) -> None:
+        self.objective = objective
+        self.center = dict(center)
+        self.directions = [
+            {name: objective.cast(tensor) for name, tensor in direction.items()} for direction in block.directions()
+        ]
+        self.coefficients: np.ndarray = block.coefficients
+        self.buffers = buffers
+        self.varying = [name for name in center if any(name in direction for direction in self.directions)]
+
+    @abstractmethod
+    def terms(self, batch: Batch, points: slice) -> ChunkTerms:
+        """The terms of the block's `points` on the batch."""
+
+    @abstractmethod
+    def chunk_size(self, batch: Batch) -> int:
+        """How many points to ask for at a time."""

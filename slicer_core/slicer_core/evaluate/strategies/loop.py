@@ -1,0 +1,83 @@
+"""One point after another. Works for every model; the others are held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from slicer_core.errors import DataError
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.strategies.kernel import ChunkTerms, Kernel
+from slicer_core.parameters import NamedTensors
+from slicer_core.plan import PointBlock
+from slicer_core.subject import Batch
+
+# Collected terms of a chunk stay below this, whatever the batch.
+_CHUNK_BYTES = 32 * 2**20
+_CHUNK_POINTS = 64
+
+
+class LoopKernel(Kernel):
+    """θ of each point is rebuilt from the center into buffers made once, never moved by increments."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        center: NamedTensors,
+        block: PointBlock,
+        buffers: Sequence[NamedTensors] | None = None,
+    ) -> None:
+        super().__init__(objective, center, block, buffers)
+        self._restored = [name for name in self.center if name in objective.written and name not in self.varying]
+        replaced = {*self.varying, *self._restored, *(buffers[0] if buffers else ())}
+        self._held = {name: tensor.clone() if name in replaced else tensor for name, tensor in self.center.items()}
+
+    def terms(self, batch: Batch, points: slice) -> ChunkTerms:
+        """See `Kernel`."""
+        collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+        def visit() -> None:
+            for point in range(points.start, points.stop):
+                self._move_to(point)
+                for name, terms in self.objective.terms(batch).items():
+                    collected.setdefault(name, []).append((terms.sums, terms.counts))
+
+        self.objective.holding(self._held, visit)
+        for name, rows in collected.items():
+            if len({terms.shape for row in rows for terms in row}) > 1:
+                raise DataError(
+                    f"the {name} of a batch has another number of entries at other parameters: return one a sample"
+                )
+        return {
+            name: (torch.stack([sums for sums, _ in rows]), torch.stack([counts for _, counts in rows]))
+            for name, rows in collected.items()
+        }
+
+    def after_passes(self, point: int, batches: Iterable[Batch], names: Sequence[str]) -> dict[str, Tensor]:
+        """Copies of the named buffers after the model has seen the batches at the point."""
+
+        def visit() -> None:
+            self._move_to(point)
+            for batch in batches:
+                self.objective.terms(batch)
+
+        self.objective.holding(self._held, visit)
+        return {name: self._held[name].clone() for name in names}
+
+    def chunk_size(self, batch: Batch) -> int:
+        """Bounded by the bytes of the collected terms: sums and counts, in float32 and float64."""
+        return max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // (24 * max(1, batch.num_samples))))
+
+    def _move_to(self, point: int) -> None:
+        for name in self._restored:
+            self._held[name].copy_(self.center[name])
+        if self.buffers is not None:
+            for name, tensor in self.buffers[point].items():
+                self._held[name].copy_(tensor)
+        for name in self.varying:
+            held = self._held[name].copy_(self.center[name])
+            for direction, coefficient in zip(self.directions, self.coefficients[point].tolist(), strict=True):
+                if coefficient and name in direction:
+                    held.add_(direction[name], alpha=coefficient)

@@ -1,0 +1,136 @@
+"""The float64 sums that a point leaves behind, and the value and standard errors that follow from them.
+
+Sample i gives s_i and c_i (see `subject.losses`). With n entries, L = Σs/Σc and
+SE = sqrt(n/(n-1)·Σ(s_i - L·c_i)²)/Σc, the linearized standard error of a ratio. A difference to the center uses the
+paired residuals r_i(p) - r_i(0), r_i = s_i - L·c_i, whose squares need Σs·s₀ beside the point's own sums.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from slicer_core.errors import StoreError
+
+_FIELDS = ("total", "squares", "with_counts", "with_center")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointSums:
+    """Sums over the entries (samples, or batches where only batch means are to be had) of one split.
+
+    Arrays of shape (points,), float64: `total` Σs, `squares` Σs², `with_counts` Σsc, `with_center` Σs·s₀. The
+    center's own Σs, Σs² and Σsc are scalars, as are Σc, Σc² and the number of entries. `is_total`: the user's loss is
+    Σs and not Σs/Σc.
+    """
+
+    total: np.ndarray
+    squares: np.ndarray
+    with_counts: np.ndarray
+    with_center: np.ndarray
+    center_total: float
+    center_squares: float
+    center_with_counts: float
+    count: float
+    count_squares: float
+    num_entries: int
+    is_total: bool = False
+    entries: str = "samples"
+
+    @property
+    def values(self) -> np.ndarray:
+        """L at each point, shape (points,)."""
+        return self.total.copy() if self.is_total else self._mean
+
+    @property
+    def center_value(self) -> float:
+        """L at the center."""
+        return self.center_total if self.is_total else self._center_mean
+
+    @property
+    def stderr(self) -> np.ndarray:
+        """The standard error of L at each point, shape (points,); NaN where there is only one entry."""
+        mean = self._mean
+        with np.errstate(all="ignore"):
+            squared = self.squares - 2 * mean * self.with_counts + mean**2 * self.count_squares
+        return self._standard_error(squared)
+
+    @property
+    def difference_stderr(self) -> np.ndarray:
+        """The standard error of L - L(center) at each point, from paired residuals, shape (points,)."""
+        mean, center_mean = self._mean, np.float64(self._center_mean)
+        # Points that overflow are results like others, no warnings.
+        with np.errstate(all="ignore"):
+            squared = self.squares - 2 * mean * self.with_counts + mean**2 * self.count_squares
+            center_squared = (
+                self.center_squares - 2 * center_mean * self.center_with_counts + center_mean**2 * self.count_squares
+            )
+            crossed = (
+                self.with_center
+                - mean * self.center_with_counts
+                - center_mean * self.with_counts
+                + mean * center_mean * self.count_squares
+            )
+            return self._standard_error(squared + center_squared - 2 * crossed)
+
+    def to_bytes(self) -> bytes:
+        """A line of JSON, then the arrays; `from_bytes` reads it."""
+        head = {
+            "points": len(self.total),
+            "center": [self.center_total.hex(), self.center_squares.hex(), self.center_with_counts.hex()],
+            "counts": [self.count.hex(), self.count_squares.hex()],
+            "num_entries": self.num_entries,
+            "is_total": self.is_total,
+            "entries": self.entries,
+        }
+        arrays = b"".join(getattr(self, name).astype("<f8").tobytes() for name in _FIELDS)
+        return json.dumps(head).encode() + b"\n" + arrays
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PointSums:
+        """The sums that `to_bytes` wrote.
+
+        Raises:
+            StoreError: the bytes are not of that form.
+        """
+        try:
+            line, _, body = data.partition(b"\n")
+            head = json.loads(line)
+            arrays = np.frombuffer(body, dtype="<f8").reshape(len(_FIELDS), head["points"])
+            center = [float.fromhex(text) for text in head["center"]]
+            counts = [float.fromhex(text) for text in head["counts"]]
+            return cls(
+                **dict(zip(_FIELDS, arrays, strict=True)),
+                center_total=center[0],
+                center_squares=center[1],
+                center_with_counts=center[2],
+                count=counts[0],
+                count_squares=counts[1],
+                num_entries=int(head["num_entries"]),
+                is_total=bool(head["is_total"]),
+                entries=str(head["entries"]),
+            )
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+            raise StoreError(f"stored sums can't be read: {error}") from error
+
+    @property
+    def _mean(self) -> np.ndarray:
+        """Σs/Σc; NaN where no target counts, as in torch."""
+        with np.errstate(all="ignore"):
+            return self.total / np.float64(self.count)
+
+    @property
+    def _center_mean(self) -> float:
+        with np.errstate(all="ignore"):
+            return float(np.float64(self.center_total) / np.float64(self.count))
+
+    def _standard_error(self, squared: np.ndarray) -> np.ndarray:
+        if self.num_entries < 2:
+            return np.full_like(squared, np.nan)
+        # Rounding may leave a sum of squares that is zero a little below zero; NaN stays NaN.
+        with np.errstate(all="ignore"):
+            positive = np.where(squared < 0, 0.0, squared)
+            total_error = np.sqrt(positive * self.num_entries / (self.num_entries - 1))
+            return total_error if self.is_total else total_error / abs(np.float64(self.count))

@@ -1,0 +1,277 @@
+"""A second, plain way to the numbers: no code of the library, float64, one point after another, one batch."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+MASK = 0xFFFFFFFF
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Networks this small gain nothing from a second thread, and wait long for one on a busy machine."""
+    torch.set_num_threads(1)
+
+
+def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:
+    """Philox4x32-10 as in the paper, on Python integers."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * c0, 1 << 32)
+        high1, low1 = divmod(0xCD9E8D57 * c2, 1 << 32)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return [c0, c1, c2, c3]
+
+
+def normals(stream: str, count: int) -> list[float]:
+    """The documented stream: Box-Muller on Philox, key and upper counter from SHA-256 of the name."""
+    digest = hashlib.sha256(stream.encode()).digest()
+    words = [int.from_bytes(digest[start : start + 4], "little") for start in (0, 4, 8, 12)]
+    found: list[float] = []
+    for block in range(-(-count // 4)):
+        bits = philox([block & MASK, block >> 32, words[2], words[3]], words[:2])
+        for first, second in (bits[:2], bits[2:]):
+            radius = math.sqrt(-2 * math.log((first + 0.5) / 2**32))
+            angle = 2 * math.pi * ((second + 0.5) / 2**32)
+            found += [radius * math.cos(angle), radius * math.sin(angle)]
+    return found[:count]
+
+
+def raw_direction(state: Mapping[str, Tensor], *, seed: int, axis: int) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor(normals(f"{seed}/{axis}/{name}", tensor.numel())).float().double().reshape(tensor.shape)
+        for name, tensor in state.items()
+    }
+
+
+def filter_normalized(direction: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Li et al.: every slice along dimension 0 gets the norm of that slice of the weights; biases stay where they are."""
+    scaled = {}
+    for name, tensor in direction.items():
+        if tensor.dim() <= 1:
+            continue
+        weights = state[name].double()
+        scaled[name] = torch.stack(
+            [part * weights[i].norm() / (part.norm() + 1e-10) for i, part in enumerate(tensor.double())]
+        )
+    return scaled
+
+
+def doubled(loss_fn: Any) -> Any:
+    """The user's loss with its tensors in float64."""
+    if isinstance(loss_fn, nn.Module):
+        return copy.deepcopy(loss_fn).double()
+    if isinstance(loss_fn, functools.partial):
+        keywords = {
+            key: value.double() if isinstance(value, Tensor) else value for key, value in loss_fn.keywords.items()
+        }
+        return functools.partial(loss_fn.func, **keywords)
+    return loss_fn
+
+
+def to_double(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The loss of a network on a whole split in one batch, in float64, at any named tensors."""
+
+    model: nn.Module
+    loss_fn: Callable[..., Any]
+    data: tuple[Any, ...]
+
+    def losses(self, points: Sequence[Mapping[str, Tensor]]) -> np.ndarray:
+        model = copy.deepcopy(self.model).double().eval()
+        own = dict([*model.named_parameters(), *model.named_buffers()])
+        start = {name: tensor.detach().clone() for name, tensor in own.items()}
+        loss_fn = doubled(self.loss_fn)
+        *inputs, target = (to_double(tensor) for tensor in self.data)
+        found = []
+        with torch.no_grad():
+            for point in points:
+                for name, tensor in own.items():
+                    tensor.copy_(point.get(name, start[name]))
+                found.append(float(loss_fn(model(*inputs), target)))
+        return np.array(found)
+
+    def along(
+        self,
+        directions: Sequence[Mapping[str, Tensor]],
+        coefficients: Sequence[Sequence[float]],
+        center: Mapping[str, Tensor] | None = None,
+    ) -> np.ndarray:
+        """Losses at center + Σ coefficient·direction."""
+        start = center or {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        points = []
+        for weights in coefficients:
+            point = {name: tensor.double() for name, tensor in start.items()}
+            for weight, direction in zip(weights, directions, strict=True):
+                for name, tensor in direction.items():
+                    point[name] = point[name] + weight * tensor.double()
+            points.append(point)
+        return self.losses(points)
+
+
+class Residual(nn.Module):
+    """Convolution, BatchNorm with running statistics, a skip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.inner = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = torch.relu(self.norm(self.stem(images)))
+        return self.head((hidden + self.inner(hidden)).mean(dim=(2, 3)))
+
+
+class Sentence(nn.Module):
+    """Embedding, attention, layer norm; the output layer is the embedding (a tied tensor)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 7, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embed(tokens)
+        hidden = self.norm(hidden + self.attention(hidden, hidden, hidden, need_weights=False)[0])
+        return self.head(hidden).transpose(1, 2)
+
+
+class Shared(nn.Module):
+    """One module under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(5, 5)
+        self.again = self.first
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.again(torch.tanh(self.first(features)))))
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, series: Tensor) -> Tensor:
+        return self.head(self.lstm(series)[0][:, -1])
+
+
+def weight_normed() -> nn.Module:
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3))
+
+
+def encoder() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(8, 2, dim_feedforward=12, batch_first=True, dropout=0.0)
+    return nn.Sequential(layer, nn.Flatten(), nn.Linear(32, 3))
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+
+
+NUM_SAMPLES = 22
+
+_FEATURES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
+    "mlp": (mlp, lambda: torch.randn(NUM_SAMPLES, 5)),
+    "convolution": (Residual, lambda: torch.randn(NUM_SAMPLES, 2, 5, 5)),
+    "attention": (Sentence, lambda: torch.randint(0, 7, (NUM_SAMPLES, 4))),
+    "encoder": (encoder, lambda: torch.randn(NUM_SAMPLES, 4, 8)),
+    "weight_norm": (weight_normed, lambda: torch.randn(NUM_SAMPLES, 5)),
+    "shared": (Shared, lambda: torch.randn(NUM_SAMPLES, 5)),
+    "lstm": (Recurrent, lambda: torch.randn(NUM_SAMPLES, 6, 3)),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A small network in train mode, with inputs and class targets."""
+
+    model: nn.Module
+    inputs: Tensor
+    classes: Tensor
+
+    @property
+    def data(self) -> tuple[Tensor, Tensor]:
+        return self.inputs, self.classes
+
+
+@pytest.fixture(scope="session")
+def network() -> Callable[[str], Network]:
+    """Name -> a network, the same at each call. BatchNorm has running statistics that are not the initial ones."""
+
+    def build(name: str) -> Network:
+        make, features = _FEATURES[name]
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            model, inputs = make(), features()
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    nn.init.normal_(module.running_mean, std=0.3)
+                    nn.init.uniform_(module.running_var, 0.5, 2.0)
+                    nn.init.normal_(module.weight, mean=1.0, std=0.2)
+            with torch.no_grad():
+                shape = model.eval()(inputs).shape
+            classes = torch.randint(0, shape[1], (shape[0], *shape[2:]))
+        return Network(model.train(), inputs, classes)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def reference() -> type[Reference]:
+    return Reference
+
+
+@pytest.fixture(scope="session")
+def plain_direction() -> Callable[..., dict[str, Tensor]]:
+    """A filter-normalized random direction by the published formulas, float64."""
+
+    def build(state: Mapping[str, Tensor], *, seed: int, axis: int) -> dict[str, Tensor]:
+        return filter_normalized(raw_direction(state, seed=seed, axis=axis), state)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def plain_raw_direction() -> Callable[..., dict[str, Tensor]]:
+    return raw_direction
+
+
+@pytest.fixture(scope="session")
+def plain_philox() -> Callable[[Sequence[int], Sequence[int]], list[int]]:
+    return philox
+
+
+@pytest.fixture(scope="session")
+def close_to_float64() -> Callable[[np.ndarray, np.ndarray], None]:
+    """The tolerance of float32 evaluation: |L - L64| <= 2e-5·|L64| + 1e-6."""
+
+    def check(found: np.ndarray, expected: np.ndarray) -> None:
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+    return check

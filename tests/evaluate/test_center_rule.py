@@ -1,0 +1,233 @@
+"""The value at the center is the user's own loss on the whole split in one batch, or the loss is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
+from slicer_core.errors import DataError
+
+SIZES = [1, 4, 7, 22, 100]
+
+
+def center(wrapper: ModelWrapper, batch_size: int | None = None, **settings: Any) -> float:
+    settings = EvaluationSettings(batch_size=batch_size, **settings)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
+    value = found.center.loss["train"]
+    # The middle of the range is the center, evaluated as a point like the others.
+    assert found.loss[1] == pytest.approx(value, rel=1e-6)
+    return value
+
+
+def whole(model: nn.Module, loss_fn: Any, data: tuple[Tensor, Tensor]) -> float:
+    with torch.no_grad():
+        return float(loss_fn(copy.deepcopy(model).eval()(data[0]), data[1]))
+
+
+@pytest.mark.parametrize("batch_size", SIZES)
+@pytest.mark.parametrize(
+    "loss_fn",
+    [
+        nn.CrossEntropyLoss(weight=torch.tensor([0.1, 1.0, 5.0]), ignore_index=1, label_smoothing=0.1),
+        nn.CrossEntropyLoss(reduction="sum"),
+        lambda output, target: F.cross_entropy(output, target),
+        lambda output, target: F.cross_entropy(output, target, reduction="none"),
+    ],
+    ids=["weighted", "sum", "own mean", "own samples"],
+)
+def test_any_batch_size_gives_the_value_of_one_batch(loss_fn, batch_size, network) -> None:
+    net = network("mlp")
+    expected = loss_fn(copy.deepcopy(net.model).eval()(net.inputs), net.classes).mean().item()
+    assert center(ModelWrapper(net.model, loss_fn, net.data), batch_size) == pytest.approx(expected, rel=2e-6)
+
+
+def test_one_loss_a_sample_of_torchs_own_is_averaged_over_samples(network) -> None:
+    net = network("mlp")
+    loss_fn = nn.CrossEntropyLoss(weight=torch.tensor([0.1, 1.0, 5.0]), reduction="none")
+    expected = loss_fn(copy.deepcopy(net.model).eval()(net.inputs), net.classes).mean().item()
+    assert center(ModelWrapper(net.model, loss_fn, net.data), 5) == pytest.approx(expected, rel=2e-6)
+
+
+def test_a_root_of_a_mean_is_refused_with_what_to_return_instead(network) -> None:
+    net = network("mlp")
+    data = (net.inputs, torch.randn(22, 3))
+    with pytest.raises(DataError, match=r"two halves .*LossSum\(sum, count\)"):
+        center(ModelWrapper(net.model, lambda output, target: F.mse_loss(output, target).sqrt(), data))
+
+
+def test_a_total_that_is_not_said_to_be_one_is_refused(network) -> None:
+    net = network("mlp")
+    with pytest.raises(DataError, match="LossSum"):
+        center(ModelWrapper(net.model, lambda output, target: F.cross_entropy(output, target, reduction="sum"), net.data))
+
+
+def test_a_mean_over_what_counts_is_refused_where_only_a_later_batch_shows_it(network) -> None:
+    """Sequences by length, as loaders sort them: the first batch has nothing to ignore."""
+    net = network("attention")
+    targets = net.classes.clone()
+    targets[12:15] = -100
+    loss_fn = lambda output, target: F.cross_entropy(output, target)  # noqa: E731 - unknown to the library
+    with pytest.raises(DataError, match="LossSum"):
+        center(ModelWrapper(net.model, loss_fn, (net.inputs, targets)), 8)
+
+
+def test_coupled_samples_are_accepted_when_it_is_said_so(network) -> None:
+    net = network("mlp")
+    data = (net.inputs, torch.randn(22, 3))
+    loss_fn = lambda output, target: F.mse_loss(output, target).sqrt()  # noqa: E731 - unknown to the library
+    found = center(ModelWrapper(net.model, loss_fn, data, batch_coupled=True), 11)
+    halves = [whole(net.model, loss_fn, (data[0][part], data[1][part])) for part in (slice(11), slice(11, 22))]
+    assert found == pytest.approx(sum(halves) / 2, rel=1e-6)
+    one = center(ModelWrapper(net.model, loss_fn, data, batch_coupled=True))
+    assert one == pytest.approx(whole(net.model, loss_fn, data), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        (nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3, track_running_stats=False)), torch.randn(22, 3)),
+        (nn.Linear(5, 1), torch.randn(22)),
+    ],
+    ids=["BatchNorm without running statistics", "a target that is broadcast"],
+)
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_model_or_a_shape_that_couples_samples_is_refused_with_any_loss(model, target) -> None:
+    with pytest.raises(DataError, match=r"couples the samples .*batch_coupled=True"):
+        center(ModelWrapper(model, nn.MSELoss(), (torch.randn(22, 5), target)))
+
+
+def test_a_loss_that_draws_random_numbers_is_refused(network) -> None:
+    net = network("mlp")
+    loss_fn = lambda output, target: F.cross_entropy(F.dropout(output), target)  # noqa: E731 - unknown to the library
+    with pytest.raises(DataError, match="draws random numbers"):
+        center(ModelWrapper(net.model, loss_fn, net.data))
+
+
+def test_a_loss_that_counts_its_calls_is_refused(network) -> None:
+    net = network("mlp")
+    calls = []
+
+    def loss_fn(output: Tensor, target: Tensor) -> Tensor:
+        calls.append(0)
+        return F.cross_entropy(output, target) * (1 + len(calls))
+
+    with pytest.raises(DataError, match="may not depend on earlier calls"):
+        center(ModelWrapper(net.model, loss_fn, net.data))
+
+
+def test_a_loss_that_switches_to_train_mode_is_refused(network) -> None:
+    net = network("convolution")
+
+    def batch_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return F.cross_entropy(model.train()(batch[0]), batch[1])
+
+    with pytest.raises(DataError, match="train mode"):
+        center(ModelWrapper(net.model, train_data=net.data, batch_loss=batch_loss))
+
+
+@pytest.mark.parametrize("batch_size", [3, 22])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_sum_with_its_own_count(per_sample, batch_size, network) -> None:
+    net = network("attention")
+    targets = net.classes.clone()
+    targets[::2, 1:] = -100
+
+    def batch_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> LossSum:
+        losses = F.cross_entropy(model(batch[0]), batch[1], reduction="none")
+        counts = (batch[1] != -100).sum(dim=1)
+        sums = losses.sum(dim=1)
+        return LossSum(sums, counts) if per_sample else LossSum(sums.sum(), counts.sum().item())
+
+    wrapper = ModelWrapper(net.model, train_data=(net.inputs, targets), batch_loss=batch_loss)
+    expected = whole(net.model, nn.CrossEntropyLoss(), (net.inputs, targets))
+    assert center(wrapper, batch_size) == pytest.approx(expected, rel=2e-6)
+    found = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(batch_size=batch_size), progress=False)
+    entries = found.slice_1d(n_samples=2).array(role="count")
+    assert entries[0] == (22 if per_sample else -(-22 // batch_size))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda o, t: (F.cross_entropy(o, t), o), "returned tuple"),
+        (lambda o, t: F.cross_entropy(o, t).item(), "returned float"),
+        (lambda o, t: LossSum(torch.ones(3), torch.ones(2)), "two scalars, or one entry a sample"),
+        (lambda o, t: LossSum(1.0, 2), "give a tensor"),  # type: ignore[arg-type] - the mistake that is tested
+    ],
+)
+def test_other_returns_are_refused(returned, message, network) -> None:
+    net = network("mlp")
+    with pytest.raises(DataError, match=message):
+        center(ModelWrapper(net.model, returned, net.data))
+
+
+def test_a_count_that_moves_with_the_parameters_is_refused(network) -> None:
+    net = network("mlp")
+
+    def loss_fn(output: Tensor, target: Tensor) -> LossSum:
+        losses = F.cross_entropy(output, target, reduction="none")
+        return LossSum(losses, 1 + output.detach()[:, 0].abs())
+
+    with pytest.raises(DataError, match="changes with the parameters"):
+        center(ModelWrapper(net.model, loss_fn, net.data))
+
+
+def test_a_number_of_entries_that_moves_with_the_parameters_is_refused(network) -> None:
+    net = network("mlp")
+
+    def loss_fn(output: Tensor, target: Tensor) -> Tensor:
+        losses = F.cross_entropy(output, target, reduction="none")
+        return losses[losses > losses.mean()]
+
+    with pytest.raises(DataError):
+        center(ModelWrapper(net.model, loss_fn, net.data, batch_coupled=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_counts_and_adds_up_in_more(dtype) -> None:
+    """70,000 samples: their count is beyond float16, their sum beyond the digits of both."""
+    model = nn.Linear(2, 2, bias=False)
+    inputs, classes = torch.randn(70_000, 2), torch.randint(0, 2, (70_000,))
+    model, inputs = model.to(dtype), inputs.to(dtype)
+    with torch.no_grad():
+        expected = F.cross_entropy(model(inputs).double(), classes).item()
+    for loss_fn in (nn.CrossEntropyLoss(), lambda o, t: F.cross_entropy(o, t, reduction="none")):
+        found = center(ModelWrapper(model, loss_fn, (inputs, classes)), 70_000)
+        assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_split_of_which_nothing_counts_has_torchs_value(network) -> None:
+    net = network("mlp")
+    data = (net.inputs, torch.full((22,), -100))
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), data)
+    found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
+    assert np.isnan(found.loss).all()
+    assert np.isnan(found.center.loss["train"])
+
+
+def test_metrics_are_means_over_samples_at_each_point(network) -> None:
+    net = network("mlp")
+    metrics = {
+        "accuracy": lambda output, target: output.argmax(dim=1) == target,
+        "largest": lambda output, target: output.max(dim=1).values,
+    }
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data, metrics=metrics)
+    found = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(batch_size=6), progress=False).slice_1d(n_samples=3)
+    with torch.no_grad():
+        output = copy.deepcopy(net.model).eval()(net.inputs)
+    assert found.array("accuracy")[1] == pytest.approx((output.argmax(dim=1) == net.classes).double().mean().item())
+    assert found.center.metrics["largest"]["train"] == pytest.approx(output.max(dim=1).values.mean().item(), rel=1e-6)
+
+
+def test_a_metric_that_is_not_one_value_a_sample_is_refused(network) -> None:
+    net = network("mlp")
+    metrics = {"mean": lambda output, target: output.mean()}
+    with pytest.raises(DataError, match="expected one value for each of 22 samples"):
+        center(ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data, metrics=metrics))

@@ -1,0 +1,205 @@
+"""After a slice, also one that failed, the model, its data and the random state are what they were, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import (
+    AxisParallelSlicer,
+    EvaluationSettings,
+    LinearInterpolationSlicer,
+    ModelWrapper,
+    RandomDirectionSlicer,
+)
+from slicer_core.errors import UserCodeError
+from slicer_core.methods.linear import Linear
+from slicer_core.methods.method import SliceOptions
+from slicer_core.methods.slicer import Slicer
+
+
+def photograph(model: nn.Module) -> dict[str, Any]:
+    """All that can be seen of a model; tensors by identity and by bytes."""
+
+    def tensors(named: Any) -> list[tuple[str, int, type, bool, bytes, int]]:
+        return [
+            (name, id(t), type(t), t.requires_grad, t.detach().numpy().tobytes(), t.data_ptr()) for name, t in named
+        ]
+
+    return {
+        "parameters": tensors(model.named_parameters(remove_duplicate=False)),
+        "buffers": tensors(model.named_buffers(remove_duplicate=False)),
+        "gradients": tensors((name, p.grad) for name, p in model.named_parameters() if p.grad is not None),
+        "modes": [(name, module.training) for name, module in model.named_modules()],
+        "attributes": [sorted(vars(module)) for module in model.modules()],
+        "random": torch.get_rng_state().numpy().tobytes(),
+    }
+
+
+@contextmanager
+def unchanged(model: nn.Module, *data: Tensor) -> Iterator[None]:
+    before, copies = photograph(model), [tensor.clone() for tensor in data]
+    yield
+    after = photograph(model)
+    for part in before:
+        assert after[part] == before[part], part
+    assert all(torch.equal(tensor, copy) for tensor, copy in zip(data, copies, strict=True))
+
+
+def disturb(model: nn.Module) -> None:
+    """Mixed modes, a frozen parameter, gradients."""
+    modules = list(model.modules())
+    modules[-1].eval()
+    first, *_, last = model.parameters()
+    first.requires_grad_(False)
+    last.grad = torch.full_like(last, 0.25)
+
+
+SLICES: dict[str, Callable[[ModelWrapper, EvaluationSettings], Any]] = {
+    "plane": lambda w, s: RandomDirectionSlicer(w, settings=s, progress=False).slice_2d(grid_size=3),
+    "line": lambda w, s: LinearInterpolationSlicer(w, settings=s, progress=False).slice(
+        end_point=w.get_random_parameters(0.1), n_samples=5
+    ),
+    "axis": lambda w, s: AxisParallelSlicer(w, settings=s, progress=False).slice(n_samples=3, params_to_slice=[0, 5]),
+}
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("kind", SLICES)
+@pytest.mark.parametrize("name", ["convolution", "attention", "weight_norm", "shared", "lstm"])
+def test_a_slice_leaves_the_model_as_it_was(name, kind, strategy, network) -> None:
+    net = network(name)
+    disturb(net.model)
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    with unchanged(net.model, *net.data):
+        SLICES[kind](wrapper, EvaluationSettings(batch_size=9, strategy=strategy))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_another_dtype_is_not_left_in_the_model_or_the_loss(dtype, network) -> None:
+    net = network("convolution")
+    weight = torch.ones(3)
+    loss_fn = nn.CrossEntropyLoss(weight=weight)
+    with unchanged(net.model, *net.data):
+        SLICES["plane"](ModelWrapper(net.model, loss_fn, net.data), EvaluationSettings(dtype=dtype))
+    assert loss_fn.weight is weight
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("fails_at", [1, 4, 9, 12])
+def test_an_exception_in_the_loss_leaves_the_model_as_it_was(fails_at, strategy, network) -> None:
+    net = network("shared")
+    disturb(net.model)
+    calls = []
+
+    def loss_fn(output: Tensor, target: Tensor) -> Tensor:
+        calls.append(0)
+        if len(calls) >= fails_at:
+            raise RuntimeError("the user's")
+        return F.cross_entropy(output, target, reduction="none")
+
+    wrapper = ModelWrapper(net.model, loss_fn, net.data)
+    with unchanged(net.model, *net.data), pytest.raises(UserCodeError, match="RuntimeError: the user's") as caught:
+        SLICES["plane"](wrapper, EvaluationSettings(batch_size=11, strategy=strategy))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_recomputed_batchnorm_leaves_statistics_momenta_and_modes(network) -> None:
+    net = network("convolution")
+    disturb(net.model)
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    with unchanged(net.model, *net.data):
+        Slicer(wrapper, progress=False).take(
+            "linear", Linear(to="random"), None, SliceOptions(grid=(4,), batchnorm="recompute")
+        )
+    assert net.model.norm.momentum == 0.1
+
+
+class Counting(nn.Module):
+    """Writes to a buffer at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("latest", torch.zeros(3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.calls += 1
+        output = self.layer(features)
+        self.latest = output.detach().mean(dim=0)
+        return output
+
+
+class Shifting(nn.Module):
+    """Writes to its own input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layer(features.add_(1.0))
+
+
+def limited() -> nn.Module:
+    """An embedding that scales its own weights down when they are used."""
+    return nn.Sequential(nn.Embedding(6, 5, max_norm=0.5), nn.Flatten(), nn.Linear(10, 3))
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("build", [Counting, Shifting, limited])
+def test_what_a_forward_pass_writes_is_gone_and_does_not_reach_the_next_point(build, strategy) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build()
+        inputs = torch.randint(0, 6, (20, 2)) if build is limited else torch.randn(20, 5)
+        classes = torch.randint(0, 3, (20,))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), [(inputs[:12], classes[:12]), (inputs[12:], classes[12:])])
+    settings = EvaluationSettings(strategy=strategy)
+    with unchanged(model, inputs, classes):
+        found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=5, range=(0.0, 1.0))
+        again = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=2, range=(0.0, 1.0))
+    np.testing.assert_array_equal(found.loss[[0, -1]], again.loss)
+    assert found.loss[0] == pytest.approx(found.center.loss["train"], rel=1e-6)
+    with torch.no_grad():
+        expected = F.cross_entropy(model(inputs.clone()), classes).item()
+    assert found.center.loss["train"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_weight_that_a_hook_computes_is_put_back() -> None:
+    layer = nn.utils.weight_norm(nn.Linear(5, 3))
+    inputs, classes = torch.randn(8, 5), torch.randint(0, 3, (8,))
+    layer(inputs)
+    before = layer.weight
+    values = before.detach().clone()
+    RandomDirectionSlicer(ModelWrapper(layer, nn.CrossEntropyLoss(), (inputs, classes)), progress=False).slice_1d(
+        n_samples=3
+    )
+    assert layer.weight is before
+    assert torch.equal(before, values)
+
+
+def test_gradients_can_be_taken_inside_the_loss(network) -> None:
+    """A penalty on the gradient with respect to the input, as in physics-informed networks."""
+    net = network("mlp")
+
+    def batch_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        with torch.enable_grad():
+            inputs = batch[0].requires_grad_(True)
+            (slope,) = torch.autograd.grad(model(inputs).sum(), inputs, create_graph=True)
+        return (slope**2).sum(dim=1)
+
+    wrapper = ModelWrapper(net.model, train_data=net.data, batch_loss=batch_loss)
+    with unchanged(net.model, *net.data):
+        found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
+    assert np.isfinite(found.loss).all()
+    assert not net.inputs.requires_grad

@@ -1,0 +1,194 @@
+"""Standard errors against the formulas on explicit residuals of each sample."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import EvaluationSettings, ModelWrapper
+from slicer_core.errors import StoreError
+from slicer_core.evaluate import PointSums, evaluate
+from slicer_core.plan import PointBlock
+
+ALPHAS = np.array([[-0.5], [0.0], [0.25], [1.0]])
+
+
+def direction(model: nn.Module) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return {name: torch.randn(p.shape, generator=generator) for name, p in model.named_parameters()}
+
+
+def sums_along(wrapper: ModelWrapper, batch_size: int | None = None, strategy: Any = "loop") -> PointSums:
+    settings = EvaluationSettings(batch_size=batch_size, dtype=torch.float64, strategy=strategy)
+    vectors = (direction(wrapper.model),)
+    block = PointBlock(directions=lambda: vectors, coefficients=ALPHAS)
+    data = wrapper.split("train", batch_size)
+    return evaluate(wrapper, data, [block], wrapper.state(), settings=settings).sums["loss"]
+
+
+def outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """The network's output at each point, float64, the center last."""
+    found = []
+    for alpha in [*ALPHAS[:, 0], 0.0]:
+        moved = copy.deepcopy(model).double().eval()
+        with torch.no_grad():
+            for name, step in direction(model).items():
+                moved.get_parameter(name).add_(step.double(), alpha=alpha)
+            found.append(moved(inputs.double() if inputs.is_floating_point() else inputs))
+    return found
+
+
+def brute_force(s: np.ndarray, s0: np.ndarray, c: np.ndarray) -> tuple[float, float, float]:
+    """L, its standard error, and that of the difference to the center, from s and c of each entry."""
+    n = len(s)
+    residual, center_residual = s - s.sum() / c.sum() * c, s0 - s0.sum() / c.sum() * c
+    paired = residual - center_residual
+    error, paired_error = (np.sqrt(n / (n - 1) * (r**2).sum()) / c.sum() for r in (residual, paired))
+    return s.sum() / c.sum(), error, paired_error
+
+
+def check(found: PointSums, entries: list[np.ndarray], counts: np.ndarray) -> None:
+    *points, center = entries
+    expected = np.array([brute_force(s, center, counts) for s in points])
+    np.testing.assert_allclose(found.values, expected[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(found.stderr, expected[:, 1], rtol=1e-9)
+    # At the center the difference is exactly zero; its rounding is that of sums of squares.
+    np.testing.assert_allclose(found.difference_stderr, expected[:, 2], rtol=1e-7, atol=1e-8)
+    assert found.num_entries == len(counts)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("batch_size", [5, 22])
+def test_a_mean_over_samples(batch_size, strategy, network) -> None:
+    net = network("mlp")
+    found = sums_along(ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data), batch_size, strategy)
+    losses = [F.cross_entropy(out, net.classes, reduction="none").numpy() for out in outputs(net.model, net.inputs)]
+    check(found, losses, np.ones(22))
+    assert found.entries == "samples"
+    # For equal counts it is the ordinary standard error of a mean.
+    np.testing.assert_allclose(found.stderr, [loss.std(ddof=1) / np.sqrt(22) for loss in losses[:-1]], rtol=1e-9)
+
+
+def test_weights_are_counts(network) -> None:
+    net = network("mlp")
+    weight = torch.tensor([0.3, 1.0, 4.0])
+    loss_fn = nn.CrossEntropyLoss(weight=weight, ignore_index=1)
+    found = sums_along(ModelWrapper(net.model, loss_fn, net.data), 7)
+    counts = torch.where(net.classes == 1, 0.0, weight[net.classes].double()).numpy()
+    losses = [
+        F.cross_entropy(out, net.classes, weight.double(), ignore_index=1, reduction="none").numpy()
+        for out in outputs(net.model, net.inputs)
+    ]
+    check(found, losses, counts)
+
+
+def test_a_sequence_is_one_sample(network) -> None:
+    net = network("attention")
+    targets = net.classes.clone()
+    targets[::3, 2:] = -100
+    found = sums_along(ModelWrapper(net.model, nn.CrossEntropyLoss(), (net.inputs, targets)), 7)
+    losses = [
+        F.cross_entropy(out, targets, reduction="none").sum(dim=1).numpy() for out in outputs(net.model, net.inputs)
+    ]
+    check(found, losses, (targets != -100).sum(dim=1).double().numpy())
+
+
+def test_a_total_has_the_error_of_a_total(network) -> None:
+    net = network("mlp")
+    total = sums_along(ModelWrapper(net.model, nn.CrossEntropyLoss(reduction="sum"), net.data), 6)
+    mean = sums_along(ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data), 6)
+    for name in ("values", "stderr", "difference_stderr"):
+        np.testing.assert_allclose(getattr(total, name), 22 * getattr(mean, name), rtol=1e-12)
+    assert total.center_value == pytest.approx(22 * mean.center_value)
+
+
+def test_where_only_means_of_batches_exist_batches_are_the_entries(network) -> None:
+    net = network("mlp")
+    found = sums_along(ModelWrapper(net.model, lambda o, t: F.cross_entropy(o, t), net.data), 5)
+    starts = range(0, 22, 5)
+    sizes = np.array([len(net.classes[start : start + 5]) for start in starts], dtype=float)
+    entries = []
+    for out in outputs(net.model, net.inputs):
+        losses = F.cross_entropy(out, net.classes, reduction="none").numpy()
+        entries.append(np.array([losses[start : start + 5].sum() for start in starts]))
+    check(found, entries, sizes)
+    assert found.entries == "batches"
+
+
+def test_one_entry_has_no_standard_error(network) -> None:
+    net = network("mlp")
+    found = sums_along(ModelWrapper(net.model, lambda o, t: F.cross_entropy(o, t), net.data))
+    assert found.num_entries == 1
+    assert np.isnan(found.stderr).all()
+    assert np.isnan(found.difference_stderr).all()
+    assert np.isfinite(found.values).all()
+
+
+def test_equal_samples_have_an_error_of_zero() -> None:
+    model = nn.Linear(2, 1)
+    wrapper = ModelWrapper(model, nn.MSELoss(), (torch.ones(6, 2), torch.zeros(6, 1)))
+    np.testing.assert_allclose(sums_along(wrapper).stderr, 0, atol=1e-7)
+
+
+def point_sums(**changes: Any) -> PointSums:
+    values = np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324, 0.1])
+    fields: dict[str, Any] = {
+        "total": values,
+        "squares": values[::-1],
+        "with_counts": values * 3,
+        "with_center": np.arange(6.0),
+        "center_total": 0.1,
+        "center_squares": float("inf"),
+        "center_with_counts": float("nan"),
+        "count": 1e300,
+        "count_squares": 5e-324,
+        "num_entries": 2**40,
+        "is_total": True,
+        "entries": "batches",
+    }
+    return PointSums(**(fields | changes))
+
+
+def test_sums_come_back_from_bytes_bit_for_bit() -> None:
+    for sums in (point_sums(), point_sums(is_total=False, entries="samples")):
+        again = PointSums.from_bytes(sums.to_bytes())
+        for name in ("total", "squares", "with_counts", "with_center"):
+            assert getattr(again, name).astype("<f8").tobytes() == getattr(sums, name).astype("<f8").tobytes(), name
+        for name in ("center_total", "center_squares", "center_with_counts", "count", "count_squares"):
+            assert np.float64(getattr(again, name)).tobytes() == np.float64(getattr(sums, name)).tobytes(), name
+        assert (again.num_entries, again.is_total, again.entries) == (sums.num_entries, sums.is_total, sums.entries)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: data.replace(b"points", b"pionts"),
+        lambda data: b"[]" + data[data.index(b"\n") :],
+        lambda data: data.replace(b'"0x1', b'"0y1', 1),
+        lambda data: b"\xff" + data,
+        lambda data: data.replace(b"p-4", b"p+99999", 1),
+    ],
+)
+def test_other_bytes_are_a_store_error(damage) -> None:
+    data = point_sums().to_bytes()
+    assert damage(data) != data
+    with pytest.raises(StoreError, match="can't be read"):
+        PointSums.from_bytes(damage(data))
+
+
+@pytest.mark.filterwarnings("error")
+def test_sums_that_are_not_finite_give_no_warnings() -> None:
+    sums = point_sums(count=0.0, is_total=False)
+    assert not np.isfinite(sums.values[:3]).any()
+    assert np.isnan(sums.stderr[0])
+    assert np.isnan(sums.difference_stderr).all()
+    assert np.isinf(sums.center_value)
