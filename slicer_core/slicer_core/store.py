@@ -1,0 +1,248 @@
+"""The file of finished work: tiles as float64 sums, and the slices made of them. SQLite, one writer, checksums.
+
+A tile's key is (job, checkpoint, tile, split, metric); its payload is bytes to this module. Slices are kept beside
+them by (tag, step), so that event files, which are only a view, can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slicer_core.errors import StoreError
+
+FILE_NAME = "slices.sqlite"
+VERSION = 1
+# Tells our files from those of other programs, which count their own versions from 1 too.
+_APPLICATION = 0x4C53_4C43
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (job TEXT PRIMARY KEY, config TEXT NOT NULL, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS tiles (
+    job TEXT NOT NULL, checkpoint TEXT NOT NULL, tile TEXT NOT NULL, split TEXT NOT NULL, metric TEXT NOT NULL,
+    sums BLOB NOT NULL, crc INTEGER NOT NULL, how TEXT NOT NULL, created REAL NOT NULL,
+    PRIMARY KEY (job, checkpoint, tile, split, metric)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slices (
+    tag TEXT NOT NULL, step INTEGER NOT NULL, job TEXT NOT NULL, checkpoint TEXT NOT NULL, wall_time REAL NOT NULL,
+    blobs BLOB NOT NULL, sizes TEXT NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (tag, step)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileKey:
+    """One tile: a range of points of one checkpoint on one split."""
+
+    job: str
+    checkpoint: str
+    tile: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTile:
+    """Payloads by metric, and how they were computed (JSON values)."""
+
+    sums: Mapping[str, bytes]
+    how: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSlice:
+    """An encoded slice as it is logged: header and arrays."""
+
+    tag: str
+    step: int
+    job: str
+    checkpoint: str
+    wall_time: float
+    blobs: Sequence[bytes]
+
+
+class Store:
+    """An open store. Only one process at a time may have it; a second one is told.
+
+    Raises:
+        StoreError: the file is another program's, a newer version's, damaged, or in use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{path} can't be opened: {error}") from error
+        try:
+            with self._telling():
+                self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Releases the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add_job(self, job: str, config: Mapping[str, Any]) -> None:
+        """Keeps the configuration of a job beside its hash."""
+        row = (job, json.dumps(config, sort_keys=True), time.time())
+        with self._telling():
+            self._connection.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", row)
+
+    def tile(self, key: TileKey) -> StoredTile | None:
+        """The tile's payloads, or None where it is not done.
+
+        Raises:
+            StoreError: a payload's checksum does not fit.
+        """
+        with self._telling():
+            rows = self._connection.execute(
+                "SELECT metric, sums, crc, how FROM tiles WHERE job = ? AND checkpoint = ? AND tile = ? AND split = ?",
+                (key.job, key.checkpoint, key.tile, key.split),
+            ).fetchall()
+        if not rows:
+            return None
+        for metric, sums, crc, how in rows:
+            self._verify(_checksum(sums, how), crc, f"tile {key.tile} ({key.split}, {metric})")
+        return StoredTile(sums={metric: sums for metric, sums, _, _ in rows}, how=json.loads(rows[0][3]))
+
+    def put_tile(self, key: TileKey, tile: StoredTile) -> None:
+        """All metrics of the tile in one transaction."""
+        how = json.dumps(tile.how)
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (key.job, key.checkpoint, key.tile, key.split, metric, sums, _checksum(sums, how), how, time.time())
+                    for metric, sums in tile.sums.items()
+                ],
+            )
+
+    def slice(self, tag: str, step: int) -> StoredSlice | None:
+        """The slice logged under the tag at the step, or None."""
+        return next(iter(self._slices("WHERE tag = ? AND step = ?", (tag, step))), None)
+
+    def slices(self) -> Iterator[StoredSlice]:
+        """All slices, by tag and then ascending by step."""
+        return self._slices("ORDER BY tag, step", ())
+
+    def tag_slices(self, tag: str) -> list[StoredSlice]:
+        """The slices logged under the tag, ascending by step."""
+        return list(self._slices("WHERE tag = ? ORDER BY step", (tag,)))
+
+    def drop_tag(self, tag: str) -> None:
+        """Takes the tag's slices out of the log; the tiles that they came from stay."""
+        with self._transaction():
+            self._connection.execute("DELETE FROM slices WHERE tag = ?", (tag,))
+
+    def forget(self, job: str) -> None:
+        """Drops the tiles of a job."""
+        with self._transaction():
+            self._connection.execute("DELETE FROM tiles WHERE job = ?", (job,))
+
+    def copy_to(self, path: Path) -> None:
+        """A whole copy of the store in a file of its own."""
+        with self._telling(), contextlib.closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
+
+    def put_slice(self, new: StoredSlice) -> bool:
+        """Keeps the slice, and drops those that another job had logged under its tag (their tiles stay).
+
+        Returns whether it only adds to what a view of the store shows: nothing dropped or replaced, no later step.
+        """
+        body = b"".join(new.blobs)
+        sizes = json.dumps([len(blob) for blob in new.blobs])
+        with self._transaction():
+            dropped = self._connection.execute(
+                "DELETE FROM slices WHERE tag = ? AND (job != ? OR step = ?)", (new.tag, new.job, new.step)
+            ).rowcount
+            (later,) = self._connection.execute(
+                "SELECT COUNT(*) FROM slices WHERE tag = ? AND step > ?", (new.tag, new.step)
+            ).fetchone()
+            self._connection.execute(
+                "INSERT INTO slices VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (new.tag, new.step, new.job, new.checkpoint, new.wall_time, body, sizes, _checksum(body, sizes)),
+            )
+        return dropped == 0 and later == 0
+
+    def _open(self) -> None:
+        # Held for the whole run: one writer, and no shared memory file beside the log.
+        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        (tables,) = self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        (application,) = self._connection.execute("PRAGMA application_id").fetchone()
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if (tables or application) and application != _APPLICATION:
+            raise StoreError(f"{self.path} is an SQLite file of another program: move it away")
+        if version > VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer version (format {version}, this one reads {VERSION}): "
+                "update tensorboard-loss-slicer"
+            )
+        # Only now that the file is ours is anything written to it.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.executescript(_SCHEMA)
+        self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turns what SQLite raises into a StoreError."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.path} is in use by another run, or can't be written: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(
+                f"{self.path} is not a store, or is damaged: {error}. Move it away to start anew"
+            ) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._telling():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite itself rolls back where the disk is full.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _slices(self, clause: str, values: tuple[Any, ...]) -> Iterator[StoredSlice]:
+        with self._telling():
+            rows = self._connection.execute(
+                f"SELECT tag, step, job, checkpoint, wall_time, blobs, sizes, crc FROM slices {clause}", values
+            )
+            for tag, step, job, checkpoint, wall_time, body, sizes, crc in rows:
+                self._verify(_checksum(body, sizes), crc, f"slice {tag} at step {step}")
+                ends = [0]
+                for size in json.loads(sizes):
+                    ends.append(ends[-1] + size)
+                blobs = [body[start:end] for start, end in itertools.pairwise(ends)]
+                yield StoredSlice(tag=tag, step=step, job=job, checkpoint=checkpoint, wall_time=wall_time, blobs=blobs)
+
+    def _verify(self, found: int, stored: int, what: str) -> None:
+        if found != stored:
+            raise StoreError(f"{self.path} is damaged: the checksum of {what} does not fit. Run again with --fresh")
+
+
+def _checksum(data: bytes, note: str) -> int:
+    return zlib.crc32(note.encode("utf-8", errors="surrogatepass"), zlib.crc32(data))
