@@ -1,0 +1,206 @@
+"""From a plan to a `Slice`: evaluate its points on each split, and put values, errors and header together."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from slicer_core import slices
+from slicer_core.choices import BATCHNORM_POLICIES, BatchNormPolicy
+from slicer_core.errors import UsageError
+from slicer_core.evaluate import (
+    Evaluation,
+    EvaluationSettings,
+    PointSums,
+    evaluate,
+    running_statistics,
+)
+from slicer_core.methods.method import CenterPoint
+from slicer_core.parameters import norm
+from slicer_core.plan import PlannedMarker, SlicePlan
+from slicer_core.slices import Slice, SliceArray
+from slicer_core.subject import LOSS
+from slicer_core.version import __version__
+
+POINTS = "points"
+"""The name of the tile that holds all points of a slice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """The sums of some points on one split by quantity, and how they were come by (JSON values)."""
+
+    sums: Mapping[str, PointSums]
+    how: Mapping[str, Any]
+
+
+Tiles = Mapping[tuple[str, str], Tile]
+"""(split, tile name) -> tile; the names are `points` and one for each marker, see `marker_tile`."""
+
+
+def marker_tile(marker: PlannedMarker) -> str:
+    """The name of a marker's tile."""
+    return f"marker:{marker.name}"
+
+
+def evaluate_plan(
+    plan: SlicePlan,
+    center: CenterPoint,
+    *,
+    splits: tuple[str, ...],
+    settings: EvaluationSettings,
+    batchnorm: BatchNormPolicy = "frozen",
+    advance: Callable[[float], Any] | None = None,
+    done: Tiles | None = None,
+    on_tile: Callable[[str, str, Tile], None] | None = None,
+) -> dict[tuple[str, str], Tile]:
+    """The tiles of the plan: those in `done` as they are, the others evaluated and given to `on_tile`.
+
+    Raises:
+        SlicerError: see `evaluate`.
+    """
+    if batchnorm not in BATCHNORM_POLICIES:
+        raise UsageError(f"--batchnorm {batchnorm!r} is not one of {', '.join(BATCHNORM_POLICIES)}")
+    wrapper = center.wrapper
+    has_statistics = bool(running_statistics(wrapper.model))
+    recompute = None
+    if batchnorm == "recompute" and has_statistics:
+        recompute = wrapper.split(wrapper.splits[0], settings.batch_size)
+    tiles: dict[tuple[str, str], Tile] = {}
+
+    def add(split: str, name: str, run: Callable[[], Evaluation], points: float) -> None:
+        key = (split, name)
+        if done is not None and key in done:
+            tiles[key] = done[key]
+            if advance is not None and points:
+                advance(points)
+            return
+        evaluation = run()
+        how = _how(evaluation, wrapper.device, settings, has_statistics, batchnorm, recompute is not None)
+        tiles[key] = Tile(sums=evaluation.sums, how=how)
+        if on_tile is not None:
+            on_tile(split, name, tiles[key])
+
+    for split in splits:
+        data = wrapper.split(split, settings.batch_size)
+
+        def run_points(data: Any = data) -> Evaluation:
+            return evaluate(
+                wrapper, data, plan.blocks, center.state, settings=settings, recompute=recompute, advance=advance
+            )
+
+        add(split, POINTS, run_points, plan.num_points)
+        for marker in plan.markers:
+
+            def run_marker(data: Any = data, marker: PlannedMarker = marker) -> Evaluation:
+                return evaluate(wrapper, data, (), marker.state, settings=settings)
+
+            add(split, marker_tile(marker), run_marker, 0)
+    return tiles
+
+
+def assemble(
+    plan: SlicePlan,
+    tiles: Tiles,
+    center: CenterPoint,
+    *,
+    config: Mapping[str, Any],
+    checkpoint: Mapping[str, Any] | None = None,
+    metrics: tuple[str, ...] | None = None,
+) -> Slice:
+    """The slice of evaluated tiles. `metrics` None keeps them all."""
+    points = {split: tile for (split, name), tile in tiles.items() if name == POINTS}
+    parameters = {name for name, _ in center.wrapper.model.named_parameters()}
+    quantities = [
+        name for name in next(iter(points.values())).sums if name == LOSS or metrics is None or name in metrics
+    ]
+    return Slice(
+        slice_type=plan.slice_type,
+        geometry=plan.geometry,
+        axes=plan.axes,
+        arrays=tuple(array for name in quantities for array in _arrays(name, points, plan.shape)),
+        curves=plan.curves,
+        directions=plan.directions,
+        cosine=plan.cosine,
+        center=slices.Center(
+            loss={split: tile.sums[LOSS].center_value for split, tile in points.items()},
+            metrics={
+                name: {split: tile.sums[name].center_value for split, tile in points.items()}
+                for name in quantities
+                if name != LOSS
+            },
+            step=None if checkpoint is None else checkpoint["step"],
+            norm=norm({name: tensor for name, tensor in center.state.items() if name in parameters}),
+        ),
+        markers=tuple(
+            slices.Marker(
+                name=marker.name,
+                coordinates=marker.coordinates,
+                loss={split: tiles[split, marker_tile(marker)].sums[LOSS].center_value for split in points},
+            )
+            for marker in plan.markers
+        ),
+        checkpoint=checkpoint,
+        evaluation=_evaluation(points),
+        config=config,
+    )
+
+
+def _arrays(name: str, points: Mapping[str, Tile], shape: tuple[int, ...]) -> list[SliceArray]:
+    arrays = []
+    for split, tile in points.items():
+        sums = tile.sums[name]
+        arrays.append(SliceArray(name=name, split=split, role="value", values=sums.values.reshape(shape)))
+        # An error beyond float32 is infinite, which is no reason for a warning.
+        with np.errstate(over="ignore"):
+            stderr = sums.stderr.reshape(shape).astype(np.float32)
+        arrays.append(SliceArray(name=name, split=split, role="stderr", values=stderr))
+        if name == LOSS:
+            counts = np.full(shape, sums.num_entries, dtype=np.int64)
+            arrays.append(SliceArray(name=name, split=split, role="count", values=counts))
+    return arrays
+
+
+def _how(
+    evaluation: Evaluation,
+    device: torch.device,
+    settings: EvaluationSettings,
+    has_statistics: bool,
+    batchnorm: BatchNormPolicy,
+    recomputed: bool,
+) -> dict[str, Any]:
+    how: dict[str, Any] = {
+        "samples": evaluation.num_samples,
+        "batches": evaluation.num_batches,
+        "device": str(device),
+        "dtype": "model" if settings.dtype is None else str(settings.dtype).removeprefix("torch."),
+        "strategy": evaluation.strategy,
+        "seconds": round(evaluation.seconds, 3),
+        "entries": evaluation.sums[LOSS].entries,
+        "versions": {
+            "tensorboard-loss-slicer": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    if evaluation.reason is not None:
+        how["reason"] = evaluation.reason
+    if has_statistics:
+        how["batchnorm"] = batchnorm
+    if recomputed:
+        how["batchnorm_batches"] = "the first split's, all"
+    return how
+
+
+def _evaluation(points: Mapping[str, Tile]) -> dict[str, Any]:
+    """What the splits share at the top, their own numbers by split."""
+    per_split = ("samples", "batches", "entries")
+    first = next(iter(points.values())).how
+    shared = {key: value for key, value in first.items() if key not in per_split}
+    shared["seconds"] = round(sum(tile.how["seconds"] for tile in points.values()), 3)
+    return {key: {split: tile.how[key] for split, tile in points.items()} for key in per_split} | shared

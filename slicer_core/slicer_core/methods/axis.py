@@ -1,0 +1,103 @@
+"""One scalar parameter at a time: the loss along coordinate axes of parameter space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from slicer_core import slices
+from slicer_core.directions import Coordinate, coordinate_direction, coordinates_at, parse_selection
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
+from slicer_core.slices import Slice
+
+DEFAULT_SELECTION = "0:10"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis(Method):
+    """A curve for each selected scalar; the axis is the offset from its value at the center.
+
+    `params_to_slice`: a selection as text, see `parse_selection`, or numbers counted through the parameters that may
+    vary, in the model's order.
+    """
+
+    params_to_slice: str | tuple[int, ...] = DEFAULT_SELECTION
+
+    def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
+        """See `Method`."""
+        refuse_interpolation(options)
+        parameters = center.varying(options)
+        ((points, low, high),) = axis_settings(options, grid=(51,), range=((-1.0, 1.0),))
+        axis = slices.Axis(name="offset", label="offset from the center's value", values=axis_values(low, high, points))
+        coefficients = grid_coefficients((axis,))
+        chosen = self._chosen(parameters, options.seed)
+        return SlicePlan(
+            slice_type="axis_parallel",
+            geometry="curves",
+            axes=(axis,),
+            blocks=tuple(
+                PointBlock(directions=partial(_directions, parameters, coordinate), coefficients=coefficients)
+                for coordinate in chosen
+            ),
+            curves=tuple(_curve(parameters[coordinate.name], coordinate) for coordinate in chosen),
+            directions=(
+                slices.Direction(
+                    name="offset", recipe={"kind": "axis", "params_to_slice": self._selection(chosen)}, norm=1.0
+                ),
+            ),
+        )
+
+    def _chosen(self, parameters: dict[str, Tensor], seed: int) -> list[Coordinate]:
+        if isinstance(self.params_to_slice, str):
+            return parse_selection(self.params_to_slice, parameters, seed=seed)
+        return coordinates_at(parameters, self.params_to_slice)
+
+    def _selection(self, chosen: Sequence[Coordinate]) -> str:
+        if isinstance(self.params_to_slice, str):
+            return self.params_to_slice
+        return ",".join(str(coordinate.flat) for coordinate in chosen)
+
+
+class AxisParallelSlicer(Slicer):
+    """Slices of a wrapped model along single scalar parameters."""
+
+    def slice(
+        self,
+        center_point: Point | None = None,
+        bounds: tuple[float, float] = (-1.0, 1.0),
+        n_samples: int = 51,
+        params_to_slice: Sequence[int] | str = DEFAULT_SELECTION,
+        *,
+        seed: int = 0,
+        params: tuple[str, ...] = (),
+    ) -> Slice:
+        """A curve for each scalar around `center_point` (default: the current parameters).
+
+        `bounds` are offsets from each scalar's value. `params_to_slice` counts scalars through all parameters that are
+        not frozen, in the model's order, or is a text such as `largest:20`.
+
+        Raises:
+            SlicerError: an index is out of range, or an argument does not fit the model or its data.
+        """
+        selection = params_to_slice if isinstance(params_to_slice, str) else tuple(params_to_slice)
+        options = SliceOptions(grid=(n_samples,), range=(bounds,), params=params, seed=seed)
+        return self.take("axis", Axis(params_to_slice=selection), center_point, options)
+
+
+def _directions(parameters: dict[str, Tensor], coordinate: Coordinate) -> tuple[dict[str, Tensor]]:
+    return (coordinate_direction(parameters, coordinate),)
+
+
+def _curve(tensor: Tensor, coordinate: Coordinate) -> slices.Curve:
+    return slices.Curve(
+        name=f"{coordinate.name}[{','.join(map(str, coordinate.index))}]",
+        layer=coordinate.name.rpartition(".")[0] or coordinate.name,
+        index=coordinate.index,
+        shape=tuple(tensor.shape),
+        center=tensor[coordinate.index].item(),
+    )

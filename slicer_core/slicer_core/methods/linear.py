@@ -1,0 +1,164 @@
+"""The straight line between two points of parameter space.
+
+Goodfellow, Vinyals, Saxe, "Qualitatively characterizing neural network optimization problems", ICLR 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from slicer_core import slices
+from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, random_direction
+from slicer_core.errors import UsageError
+from slicer_core.evaluate import running_statistics
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings
+from slicer_core.methods.slicer import Point, Slicer, full_state
+from slicer_core.parameters import NamedTensors, difference, norm, select_names
+from slicer_core.plan import PlannedMarker, PointBlock, SlicePlan, axis_values, grid_coefficients
+from slicer_core.slices import Slice
+
+_DEFAULT_RANGE = (-0.5, 1.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Method):
+    """θ(α) = θ₀ + α·(θ₁ - θ₀), with α = 0 and α = 1 exactly on the grid where the range has them inside.
+
+    All parameters move, frozen ones included. `to`: first, last, random (θ₀ plus a normalized random direction), or
+    the path of a checkpoint.
+    """
+
+    to: str = "last"
+    default_batchnorm = "recompute"
+
+    def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
+        """See `Method`."""
+        if self.to == "random":
+            return line_plan(center, _random_end(center, options), options, _random_recipe(options))
+        return line_plan(center, center.other(self.to), options, {"kind": "difference", "to": self.to})
+
+    def references(self) -> Sequence[str]:
+        """The end of the line, unless it is made from the center."""
+        return () if self.to == "random" else (self.to,)
+
+    def steps_to_skip(self, steps: Sequence[int]) -> Mapping[int, str]:
+        """The checkpoint that the line leads to, among others."""
+        ends = {"first": min(steps), "last": max(steps)}
+        if len(steps) > 1 and self.to in ends:
+            return {ends[self.to]: f"it is the end of the line (--to {self.to})"}
+        return {}
+
+
+class LinearInterpolationSlicer(Slicer):
+    """Slices of a wrapped model along the line between two points."""
+
+    def slice(
+        self,
+        start_point: Point | None = None,
+        end_point: Point | None = None,
+        n_samples: int = 51,
+        range: tuple[float, float] = _DEFAULT_RANGE,
+        *,
+        params: tuple[str, ...] = (),
+    ) -> Slice:
+        """Loss along the line from `start_point` (default: the current parameters) at 0 to `end_point` at 1.
+
+        Raises:
+            SlicerError: `end_point` is missing, or an argument does not fit the model or its data.
+        """
+        if end_point is None:
+            raise UsageError("end_point is missing: give named tensors, for example wrapper.get_random_parameters(0.1)")
+        end = full_state(self.wrapper, end_point, "end_point")
+        options = SliceOptions(grid=(n_samples,), range=(range,), params=params, batchnorm="frozen")
+        return self.take("linear", _GivenEnd(end), start_point, options)
+
+
+class _GivenEnd(Method):
+    """A line to a state that is at hand."""
+
+    def __init__(self, end: NamedTensors) -> None:
+        self._end = end
+
+    def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
+        return line_plan(center, self._end, options, {"kind": "difference", "to": "given"})
+
+
+def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, recipe: Mapping[str, Any]) -> SlicePlan:
+    """The points of the line from the center to `end`.
+
+    Raises:
+        UsageError: the ends are equal, or buffers are to be interpolated outside of [0, 1].
+    """
+    names = [name for name, _ in center.wrapper.model.named_parameters() if center.state[name].is_floating_point()]
+    chosen = select_names(names, options.params, options.exclude)
+    start = {name: center.state[name] for name in chosen}
+    vector = difference(end, start)
+    length = norm(vector)
+    if not math.isfinite(length):
+        raise UsageError(
+            "one end of the line has weights that are not finite: give another --to, or leave the step out"
+        )
+    if not length > 0:
+        raise UsageError("both ends of the line are the same point: give another --to")
+    ((points, low, high),) = axis_settings(options, grid=(51,), range=(_DEFAULT_RANGE,))
+    moved = vector | _buffers_along(center, end, options, low, high)
+    axis = slices.Axis(name="alpha", label="α", values=axis_values(low, high, points, anchors=(0.0, 1.0)))
+    reached = {**center.state, **{name: end[name] for name in chosen}, **_buffers(center, end)}
+    return SlicePlan(
+        slice_type="linear_interpolation",
+        geometry="curve",
+        axes=(axis,),
+        blocks=(PointBlock(directions=lambda: (moved,), coefficients=grid_coefficients((axis,))),),
+        directions=(slices.Direction(name="alpha", recipe=dict(recipe), norm=length),),
+        markers=(
+            PlannedMarker(name="start", coordinates=(0.0,), state=center.state),
+            PlannedMarker(name="end", coordinates=(1.0,), state=reached),
+        ),
+    )
+
+
+def _buffers(center: CenterPoint, end: NamedTensors) -> dict[str, Tensor]:
+    parameters = {name for name, _ in center.wrapper.model.named_parameters()}
+    return {name: end[name] for name in center.state if name not in parameters}
+
+
+def _buffers_along(
+    center: CenterPoint, end: NamedTensors, options: SliceOptions, low: float, high: float
+) -> dict[str, Tensor]:
+    if options.batchnorm != "interpolate" or not running_statistics(center.wrapper.model):
+        return {}
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"--batchnorm interpolate is for ranges within 0:1, not {low:g}:{high:g}: beyond its ends an interpolated "
+            "variance turns negative. Give --range 0:1, or --batchnorm recompute"
+        )
+    floating = {name: center.state[name] for name in _buffers(center, end) if center.state[name].is_floating_point()}
+    return difference(end, floating)
+
+
+def _random_end(center: CenterPoint, options: SliceOptions) -> dict[str, Tensor]:
+    parameters = center.varying(options)
+    scaled = normalize_direction(
+        random_direction(parameters, seed=options.seed, axis=0),
+        {name: center.scale_state[name].cpu() for name in parameters},
+        normalization=options.normalize,
+        ignore=options.ignore,
+        layouts=filter_layouts(center.wrapper.model),
+    )
+    return {**center.state, **{name: center.state[name] + step.to(center.state[name]) for name, step in scaled.items()}}
+
+
+def _random_recipe(options: SliceOptions) -> dict[str, Any]:
+    return {
+        "kind": "random",
+        "generator": RECIPE,
+        "seed": options.seed,
+        "axis": 0,
+        "normalize": options.normalize,
+        "ignore": options.ignore,
+    }

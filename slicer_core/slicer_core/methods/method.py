@@ -1,0 +1,117 @@
+"""What a method is given and what it answers: a center and options in, a plan of points out. It evaluates nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
+from slicer_core.errors import UsageError
+from slicer_core.parameters import NamedTensors, select_names
+from slicer_core.plan import SlicePlan, parse_grid, parse_range
+from slicer_core.subject import ModelWrapper
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceOptions:
+    """What the methods share. `grid` and `range` are points and limits for each axis, None for the default."""
+
+    grid: tuple[int, ...] | None = None
+    range: tuple[tuple[float, float], ...] | None = None
+    normalize: Normalization = "filter"
+    ignore: Ignore = "biasbn"
+    params: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    seed: int = 0
+    batchnorm: BatchNormPolicy | None = None
+
+    @classmethod
+    def parse(cls, *, grid: str | None, range: str | None, num_axes: int, **others: object) -> SliceOptions:
+        """From the texts of the command, see `parse_grid` and `parse_range`.
+
+        Raises:
+            UsageError: a text is not of its form.
+        """
+        return cls(
+            grid=None if grid is None else parse_grid(grid, num_axes),
+            range=None if range is None else parse_range(range, num_axes),
+            **others,  # type: ignore[arg-type] - the caller passes the other fields by name
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenterPoint:
+    """The point that a slice is taken around, with what a method may ask of its surroundings.
+
+    `state` has every parameter and buffer; `scale_state` those whose norms scale random directions. `other(name)`
+    gives the state at another point of the run, by `first`, `last` or a path.
+    """
+
+    wrapper: ModelWrapper
+    state: NamedTensors
+    scale_state: NamedTensors
+    other: Callable[[str], NamedTensors] = field(repr=False)
+
+    def varying(self, options: SliceOptions) -> dict[str, Tensor]:
+        """The parameters that may get a random or axis direction, after `--params` and `--exclude`.
+
+        Raises:
+            UsageError: none is left.
+        """
+        names = self.wrapper.varying_names()
+        if not names:
+            raise UsageError("every parameter of the model is frozen (requires_grad=False), so no direction is left")
+        return {name: self.state[name] for name in select_names(names, options.params, options.exclude)}
+
+
+class Method(ABC):
+    """A frozen dataclass of the method's own options that turns a center into a plan."""
+
+    default_batchnorm: BatchNormPolicy = "frozen"
+
+    @abstractmethod
+    def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
+        """The points of the slice around the center.
+
+        Raises:
+            UsageError: the options don't fit the method or the model.
+        """
+
+    def references(self) -> Sequence[str]:
+        """The names of other points that the plan asks `CenterPoint.other` for."""
+        return ()
+
+    def steps_to_skip(self, steps: Sequence[int]) -> Mapping[int, str]:
+        """Of a run's steps, those of which there is no slice, with the reason."""
+        return {}
+
+
+def axis_settings(
+    options: SliceOptions, *, grid: tuple[int, ...], range: tuple[tuple[float, float], ...]
+) -> list[tuple[int, float, float]]:
+    """Points and limits for each axis, with the method's defaults where the options are silent.
+
+    Raises:
+        UsageError: the options have another number of axes.
+    """
+    points, limits = options.grid or grid, options.range or range
+    for name, given in (("--grid", points), ("--range", limits)):
+        if len(given) != len(grid):
+            raise UsageError(f"{name} is given for {len(given)} axes, the method has {len(grid)}")
+    return [(number, low, high) for number, (low, high) in zip(points, limits, strict=True)]
+
+
+def refuse_interpolation(options: SliceOptions) -> None:
+    """For methods whose points do not lie between two checkpoints.
+
+    Raises:
+        UsageError: BatchNorm's statistics are to be interpolated.
+    """
+    if options.batchnorm == "interpolate":
+        raise UsageError(
+            "--batchnorm interpolate needs a second checkpoint to move the statistics to, as --method linear has: give "
+            "frozen or recompute"
+        )

@@ -1,0 +1,164 @@
+"""Slices along one or two random directions.
+
+Li, Xu, Taylor, Studer, Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from slicer_core import slices
+from slicer_core.choices import Ignore, Normalization
+from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, random_direction
+from slicer_core.errors import UsageError
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.parameters import cosine, norm
+from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
+from slicer_core.slices import Slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random1D(Method):
+    """θ₀ + α·d with one random direction."""
+
+    def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
+        """See `Method`."""
+        return _random_plan("random_direction_1d", center, options, num_axes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random2D(Method):
+    """θ₀ + α₀·d₀ + α₁·d₁ with two random directions, not orthogonalized: their cosine is part of the result."""
+
+    def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
+        """See `Method`."""
+        return _random_plan("random_direction_2d", center, options, num_axes=2)
+
+
+class RandomDirectionSlicer(Slicer):
+    """Slices of a wrapped model along random directions."""
+
+    def slice_1d(
+        self,
+        center_point: Point | None = None,
+        n_samples: int = 51,
+        range: tuple[float, float] = (-1.0, 1.0),
+        *,
+        seed: int = 0,
+        normalize: Normalization = "filter",
+        ignore: Ignore = "biasbn",
+        params: tuple[str, ...] = (),
+    ) -> Slice:
+        """Loss along one random direction around `center_point` (the model's current parameters if it is missing).
+
+        `range` is in units of the normalized direction.
+
+        Raises:
+            SlicerError: an argument does not fit the model or its data.
+        """
+        options = SliceOptions(
+            grid=(n_samples,), range=(range,), normalize=normalize, ignore=ignore, params=params, seed=seed
+        )
+        return self.take("random1d", Random1D(), center_point, options)
+
+    def slice_2d(
+        self,
+        center_point: Point | None = None,
+        grid_size: int | tuple[int, int] = 25,
+        range: tuple[float, float] | tuple[tuple[float, float], tuple[float, float]] = (-1.0, 1.0),
+        *,
+        seed: int = 0,
+        normalize: Normalization = "filter",
+        ignore: Ignore = "biasbn",
+        params: tuple[str, ...] = (),
+    ) -> Slice:
+        """Loss on the plane of two random directions around `center_point` (default: the current parameters).
+
+        `grid_size` and `range` are the same for both axes, or a pair with one entry an axis.
+
+        Raises:
+            SlicerError: an argument does not fit the model or its data.
+        """
+        options = SliceOptions(
+            grid=(grid_size, grid_size) if isinstance(grid_size, int) else grid_size,
+            range=_two_ranges(range),
+            normalize=normalize,
+            ignore=ignore,
+            params=params,
+            seed=seed,
+        )
+        return self.take("random2d", Random2D(), center_point, options)
+
+
+def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *, num_axes: int) -> SlicePlan:
+    refuse_interpolation(options)
+    parameters = center.varying(options)
+    vectors = [_direction(center, parameters, options, axis) for axis in range(num_axes)]
+    settings = axis_settings(options, grid=(51,) * num_axes, range=((-1.0, 1.0),) * num_axes)
+    axes = tuple(
+        slices.Axis(
+            name=f"direction_{index}", label=f"random direction {index + 1}", values=axis_values(low, high, points)
+        )
+        for index, (points, low, high) in enumerate(settings)
+    )
+    return SlicePlan(
+        slice_type=slice_type,
+        geometry="curve" if num_axes == 1 else "grid",
+        axes=axes,
+        blocks=(PointBlock(directions=lambda: tuple(vectors), coefficients=grid_coefficients(axes)),),
+        directions=tuple(
+            slices.Direction(name=f"direction_{axis}", recipe=_recipe(options, axis, vector), norm=norm(vector))
+            for axis, vector in enumerate(vectors)
+        ),
+        cosine=cosine(vectors[0], vectors[1]) if num_axes == 2 else None,
+    )
+
+
+def _direction(
+    center: CenterPoint, parameters: dict[str, Tensor], options: SliceOptions, axis: int
+) -> dict[str, Tensor]:
+    scaled = normalize_direction(
+        random_direction(parameters, seed=options.seed, axis=axis),
+        {name: center.scale_state[name].cpu() for name in parameters},
+        normalization=options.normalize,
+        ignore=options.ignore,
+        layouts=filter_layouts(center.wrapper.model),
+    )
+    length = norm(scaled)
+    if not math.isfinite(length):
+        raise UsageError("the center has weights that are not finite, so no random direction can be scaled to them")
+    if not length > 0:
+        raise UsageError(
+            f"the random direction is zero everywhere with --normalize {options.normalize} --ignore {options.ignore}: "
+            "the parameters that may vary are all zero, or of one dimension (give --ignore none)"
+        )
+    return scaled
+
+
+def _recipe(options: SliceOptions, axis: int, vector: dict[str, Tensor]) -> dict[str, Any]:
+    recipe: dict[str, Any] = {
+        "kind": "random",
+        "generator": RECIPE,
+        "seed": options.seed,
+        "axis": axis,
+        "normalize": options.normalize,
+        "ignore": options.ignore,
+        "tensors": len(vector),
+        "entries": sum(tensor.numel() for tensor in vector.values()),
+    }
+    raw = [name for name in vector if ".parametrizations." in f".{name}"]
+    if raw:
+        recipe["raw_tensors"] = raw
+    return recipe
+
+
+def _two_ranges(given: Any) -> tuple[tuple[float, float], ...]:
+    low, high = given
+    if isinstance(low, (int, float)):
+        return ((low, high), (low, high))
+    return (tuple(low), tuple(high))

@@ -1,0 +1,132 @@
+"""What the slicers share: from a wrapped model and a plan to a `Slice`, in this process and at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from slicer_core.errors import CheckpointError, UsageError, suggestion
+from slicer_core.evaluate import EvaluationSettings
+from slicer_core.methods.assemble import assemble, evaluate_plan
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions
+from slicer_core.parameters import NamedTensors
+from slicer_core.slices import Slice
+from slicer_core.subject import ModelWrapper
+
+Point = Mapping[str, Tensor]
+"""Named tensors, as `ModelWrapper.get_parameters` gives them; buffers may be among them."""
+
+
+class Slicer:
+    """Takes slices of a wrapped model, which is afterwards exactly as before.
+
+    Args:
+        wrapper: model, loss and data.
+        split: `train`, `test` or `both`; None for train, or the only one there is.
+        settings: batch size, dtype and strategy.
+        progress: shows a progress bar where there is a terminal or a notebook.
+    """
+
+    def __init__(
+        self,
+        wrapper: ModelWrapper,
+        *,
+        split: str | None = None,
+        settings: EvaluationSettings | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.wrapper = wrapper
+        self.split = split
+        self.settings = settings or EvaluationSettings()
+        self.progress = progress
+
+    def take(self, name: str, method: Method, center_point: Point | None, options: SliceOptions) -> Slice:
+        """The slice of a method around a point, None for the model's current parameters.
+
+        Raises:
+            SlicerError: an argument does not fit the model or its data.
+        """
+        state = self.wrapper.state()
+        if center_point is not None:
+            state = full_state(self.wrapper, center_point, "center_point")
+        center = CenterPoint(wrapper=self.wrapper, state=state, scale_state=state, other=_no_other)
+        plan = method.plan(center, options)
+        splits = chosen_splits(self.wrapper, self.split)
+        with _progress_bar(name, plan.num_points * len(splits), shown=self.progress) as bar:
+            evaluated = evaluate_plan(
+                plan,
+                center,
+                splits=splits,
+                settings=self.settings,
+                batchnorm=options.batchnorm or "frozen",
+                advance=bar.update,
+            )
+        return assemble(plan, evaluated, center, config={"method": name, "seed": options.seed})
+
+
+def chosen_splits(wrapper: ModelWrapper, split: str | None) -> tuple[str, ...]:
+    """The splits that `train`, `test`, `both` or None (train, or the only one) mean.
+
+    Raises:
+        UsageError: the wrapper has no such data.
+    """
+    if split is None:
+        return wrapper.splits[:1]
+    wanted = ("train", "test") if split == "both" else (split,)
+    for name in wanted:
+        if name not in wrapper.splits:
+            raise UsageError(
+                f"--split {split}: there is no {name} data; the module gives {' and '.join(wrapper.splits)}"
+            )
+    return wanted
+
+
+def full_state(wrapper: ModelWrapper, point: Point, name: str) -> dict[str, Tensor]:
+    """The model's current state with the tensors of `point` in place of its own; any name of a tied tensor will do.
+
+    Raises:
+        CheckpointError: a name or a shape is not the model's.
+    """
+    state = wrapper.state()
+    first_names = _first_names(wrapper.model)
+    for key, tensor in point.items():
+        if key not in first_names:
+            raise CheckpointError(f"{name} has {key!r}, which the model does not{suggestion(key, first_names)}")
+        own = state[first_names[key]]
+        if tensor.shape != own.shape:
+            raise CheckpointError(f"{name} has {key!r} of shape {list(tensor.shape)}, the model's is {list(own.shape)}")
+    # Reversed, so that of several names of a tied tensor the first one counts.
+    for key, tensor in reversed(list(point.items())):
+        first = first_names[key]
+        state[first] = tensor.detach().to(state[first])
+    return state
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Every name of each parameter and buffer -> the one that `ModelWrapper.state` has."""
+    first = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    everywhere = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    return {name: first[id(tensor)] for name, tensor in everywhere}
+
+
+def _no_other(name: str) -> NamedTensors:
+    raise UsageError(f"there are no checkpoints here, so {name!r} means nothing: give the point itself")
+
+
+def _progress_bar(name: str, num_points: int, *, shown: bool):
+    from tqdm.auto import tqdm
+    from tqdm.std import tqdm as terminal_tqdm
+
+    # None means: only on a terminal. A notebook's stream is none, but its widget is wanted.
+    in_notebook = tqdm.__mro__[0] is not terminal_tqdm and "notebook" in tqdm.__mro__[1].__module__
+    return tqdm(
+        total=num_points,
+        desc=name,
+        unit="point",
+        leave=False,
+        disable=(False if in_notebook else None) if shown else True,
+    )

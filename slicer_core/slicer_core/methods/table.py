@@ -1,0 +1,142 @@
+"""The methods by name: what the command offers and where each is made. Imports neither torch nor a method's file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicer_core.errors import UsageError
+from slicer_core.slices.types import Geometry
+
+if TYPE_CHECKING:
+    from slicer_core.methods.method import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOption:
+    """An option of one method: a field of its class, a flag of the command, a key of a configuration file."""
+
+    name: str
+    default: str | int | float | bool
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """The flag as it is typed."""
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRow:
+    """One method. `home` is `module:Class`; `grid` and `range` are the defaults that the command shows."""
+
+    name: str
+    slice_type: str
+    geometry: Geometry
+    summary: str
+    home: str
+    grid: str
+    range: str
+    options: tuple[MethodOption, ...] = ()
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raises UsageError where an option is not one of the method's."""
+        known = {option.name for option in self.options}
+        for name in options:
+            if name not in known:
+                raise UsageError(_foreign_option(self, name))
+
+    def create(self, options: Mapping[str, Any]) -> Method:
+        """The method with its options.
+
+        Raises:
+            UsageError: an option is not one of the method's.
+        """
+        self.check_options(options)
+        module, _, class_name = self.home.partition(":")
+        return getattr(importlib.import_module(module), class_name)(**options)
+
+
+METHODS: dict[str, MethodRow] = {
+    row.name: row
+    for row in (
+        MethodRow(
+            name="linear",
+            slice_type="linear_interpolation",
+            geometry="curve",
+            summary="the straight line from each checkpoint to another point",
+            home="slicer_core.methods.linear:Linear",
+            grid="51",
+            range="-0.5:1.5",
+            options=(
+                MethodOption(
+                    name="to",
+                    default="last",
+                    help="Where the line ends at α = 1: first, last, random, or a checkpoint.",
+                ),
+            ),
+        ),
+        MethodRow(
+            name="axis",
+            slice_type="axis_parallel",
+            geometry="curves",
+            summary="one scalar parameter at a time, by offsets from its value",
+            home="slicer_core.methods.axis:Axis",
+            grid="51",
+            range="-1:1",
+            options=(
+                MethodOption(
+                    name="params_to_slice",
+                    default="0:10",
+                    help="Which scalars: 0:10, 3,17,29, layer.weight[3,17], largest:20 or random:20.",
+                ),
+            ),
+        ),
+        MethodRow(
+            name="random1d",
+            slice_type="random_direction_1d",
+            geometry="curve",
+            summary="one random direction (Li et al. 2018)",
+            home="slicer_core.methods.random_direction:Random1D",
+            grid="51",
+            range="-1:1",
+        ),
+        MethodRow(
+            name="random2d",
+            slice_type="random_direction_2d",
+            geometry="grid",
+            summary="the plane of two random directions (Li et al. 2018)",
+            home="slicer_core.methods.random_direction:Random2D",
+            grid="51x51",
+            range="-1:1",
+        ),
+    )
+}
+
+
+def find_method(name: str) -> MethodRow:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    row = METHODS.get(name)
+    if row is None:
+        raise UsageError(f"--method {name!r} is not one of {', '.join(METHODS)}")
+    return row
+
+
+def all_options() -> dict[str, MethodOption]:
+    """Every method's options by name."""
+    return {option.name: option for row in METHODS.values() for option in row.options}
+
+
+def _foreign_option(row: MethodRow, name: str) -> str:
+    owners = [other.name for other in METHODS.values() if any(option.name == name for option in other.options)]
+    own = ", ".join(option.flag for option in row.options) or "none"
+    flag = "--" + name.replace("_", "-")
+    return (
+        f"{flag} is an option of --method {' and '.join(owners) or '(none)'}, not of {row.name} (whose own are: {own})"
+    )
