@@ -1,0 +1,229 @@
+"""`Job`: everything that a run is told, as one frozen value that reads from and prints as a TOML file. Torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from slicer_core import choices
+from slicer_core.errors import UsageError, suggestion
+from slicer_core.methods import all_options, find_method
+
+WHAT = "What to slice"
+SLICE = "The slice"
+HOW = "How it is evaluated"
+WHERE = "Where it goes"
+
+_POINT_OPTIONS = ("to", "center", "scale_from")
+
+
+def _option(default: Any, help: str, *, panel: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field that the command shows as an option of the same name, in a panel of its help."""
+    metadata = {"help": help, "panel": panel, "choices": choices}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run. Field names are the command's options and, with dashes, the keys of a configuration file.
+
+    Raises:
+        UsageError: a value is not one of those that the option takes.
+    """
+
+    checkpoints: tuple[str, ...] = _option(
+        (), "Checkpoint folder, file or glob; may be given several times.", panel=WHAT
+    )
+    method: str = _option("random2d", "How slices are made; `loss-slicer methods` lists them.", panel=WHAT)
+    module: str | None = _option(None, "FILE[:NAME] with the function that builds the model and its data.", panel=WHAT)
+    set: Mapping[str, Any] = _option(
+        {}, "KEY=VALUE for the build function (a TOML value, else a text); may be given several times.", panel=WHAT
+    )
+    steps: str = _option("all", "all, first, last, every:K, FROM:TO:BY, or steps as in first,100,500.", panel=WHAT)
+    grid: str | None = _option(None, "Points along each axis: N, or NxM.", panel=SLICE)
+    range: str | None = _option(None, "LO:HI of the coordinates, or LO:HI,LO:HI for two axes.", panel=SLICE)
+    normalize: str = _option("filter", "Scaling of random directions.", panel=SLICE, choices=choices.NORMALIZATIONS)
+    ignore: str = _option(
+        "biasbn",
+        "biasbn leaves out tensors of one dimension; li copies the weights there.",
+        panel=SLICE,
+        choices=choices.IGNORES,
+    )
+    params: tuple[str, ...] = _option((), "GLOB of the parameters that vary; may be given several times.", panel=SLICE)
+    exclude: tuple[str, ...] = _option((), "GLOB of parameters that stay; may be given several times.", panel=SLICE)
+    seed: int = _option(0, "Seed of random directions.", panel=SLICE)
+    center: str = _option("each", "Slices around each checkpoint, or around one: first, last or a step.", panel=SLICE)
+    scale_from: str = _option("each", "Whose norms scale random directions: each, first, last or a step.", panel=SLICE)
+    split: str = _option("train", "Which data the loss is taken on.", panel=HOW, choices=choices.SPLIT_NAMES)
+    batch_size: int | None = _option(None, "Samples a batch, where the module gives tensors or a Dataset.", panel=HOW)
+    batch_coupled: bool = _option(
+        False, "The loss couples the samples of a batch, so its value belongs to this partition.", panel=HOW
+    )
+    metrics: str | None = _option(None, "Metrics of the module, as a,b, or none (default: all).", panel=HOW)
+    batchnorm: str | None = _option(
+        None,
+        "Running statistics away from the center (default: recompute for linear, else frozen).",
+        panel=HOW,
+        choices=choices.BATCHNORM_POLICIES,
+    )
+    device: str = _option("auto", "auto, cpu, cuda[:i] or mps.", panel=HOW)
+    dtype: str | None = _option(
+        None, "Precision of the evaluation (default: the model's own).", panel=HOW, choices=choices.DTYPE_NAMES
+    )
+    strategy: str = _option("auto", "How points are run; auto is the loop.", panel=HOW, choices=choices.STRATEGY_NAMES)
+    logdir: str = _option("runs", "The TensorBoard log directory.", panel=WHERE)
+    name: str | None = _option(None, "Tag of the slices (default: the method).", panel=WHERE)
+    fresh: bool = _option(False, "Start over; earlier results are kept aside.", panel=WHERE)
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            allowed = entry.metadata.get("choices")
+            value = getattr(self, entry.name)
+            if allowed and value is not None and value not in allowed:
+                raise UsageError(f"{flag(entry.name)} {value!r} is not one of {', '.join(allowed)}")
+        if not self.checkpoints:
+            raise UsageError("no checkpoints: give --checkpoints with a folder, a file or a glob")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size} is not a number of samples: give 1 or more")
+        if self.name is not None and not self.name.strip():
+            raise UsageError("--name is empty: give a tag, or leave it out to use the method's name")
+        if not self.logdir.strip():
+            raise UsageError("--logdir is empty: give a directory, or leave it out to use runs")
+        row = find_method(self.method)
+        row.check_options(self.method_options)
+
+    @property
+    def tag(self) -> str:
+        """The tag under which slices are logged."""
+        return self.name or self.method
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Job:
+        """From option names (with `_`) to values as the command line or a file gives them; None means not given.
+
+        Raises:
+            UsageError: a name is unknown, or a value has the wrong type.
+        """
+        own = {entry.name: entry for entry in dataclasses.fields(cls) if entry.name != "method_options"}
+        options = all_options()
+        fields: dict[str, Any] = {}
+        method_options: dict[str, Any] = {}
+        for name, value in values.items():
+            if value is None:
+                continue
+            if name in own:
+                fields[name] = _typed(name, value, str(own[name].type))
+            elif name in options:
+                method_options[name] = _typed(name, value, type(options[name].default).__name__)
+            else:
+                raise UsageError(f"unknown option {name!r}{suggestion(name, [*own, *options])}")
+        return cls(**fields, method_options=method_options)
+
+    def to_toml(self) -> str:
+        """A configuration file that repeats the run from anywhere: its paths are absolute."""
+        given = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        del given["method_options"], given["set"]
+        row = find_method(self.method)
+        given |= {"grid": self.grid or row.grid, "range": self.range or row.range} | dict(self.method_options)
+        values = {
+            name.replace("_", "-"): list(value) if isinstance(value, tuple) else value
+            for name, value in with_absolute_paths(given, Path.cwd()).items()
+            if value is not None and value != ()
+        }
+        return tomli_w.dumps(values | ({"set": dict(self.set)} if self.set else {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON values with absolute paths, for the header of a slice."""
+        fields = with_absolute_paths(dataclasses.asdict(self), Path.cwd())
+        options = with_absolute_paths(self.method_options, Path.cwd())
+        return _json_values(fields | {"method_options": options})
+
+
+def flag(name: str) -> str:
+    """The flag of an option as it is typed."""
+    return "--" + name.replace("_", "-")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The options of a TOML file by name (with `_`), its relative paths made relative to the file.
+
+    Raises:
+        UsageError: it can't be read, or has a key that is no option.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--config {path} can't be read: {error}") from error
+    known = {entry.name for entry in dataclasses.fields(Job)} - {"method_options"} | set(all_options())
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise UsageError(f"--config {path} has the unknown key {key!r}{suggestion(name, known)}")
+        values[name] = value
+    return with_absolute_paths(values, path.resolve().parent)
+
+
+def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same options with the paths among them made absolute from `folder`."""
+    result = dict(values)
+    given = result.get("checkpoints")
+    if isinstance(given, str):
+        result["checkpoints"] = [_absolute(given, folder)]
+    elif isinstance(given, (list, tuple)):
+        result["checkpoints"] = [_absolute(entry, folder) for entry in given]
+    for name in ("logdir", "module", *_POINT_OPTIONS):
+        if name in result and not (name in _POINT_OPTIONS and _is_point_word(result[name])):
+            result[name] = _absolute(result[name], folder)
+    return result
+
+
+def _is_point_word(text: Any) -> bool:
+    """Whether a point is given by a word or a step, not by the path of a checkpoint."""
+    return text in ("each", "first", "last", "random") or (isinstance(text, str) and text.isdecimal())
+
+
+def _absolute(text: Any, folder: Path) -> Any:
+    return str(folder / Path(text).expanduser()) if isinstance(text, str) and text.strip() else text
+
+
+def _json_values(value: Any) -> Any:
+    """What TOML has and JSON has not, dates and times, as texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_values(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_values(entry) for entry in value]
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _typed(name: str, value: Any, type_text: str) -> Any:
+    """The value as the option's type, or an error that names both."""
+    base = type_text.removesuffix(" | None")
+    if base.startswith("tuple"):
+        entries = [value] if isinstance(value, str) else value
+        if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, str) for entry in entries):
+            raise UsageError(f"{flag(name)} takes texts, not {value!r}")
+        return tuple(entries)
+    if base.startswith("Mapping"):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{name} is a table of KEY = VALUE, not {value!r}")
+        return dict(value)
+    if base == "str" and isinstance(value, int) and not isinstance(value, bool):
+        # A configuration file may well say `grid = 51` or `steps = 100`.
+        return str(value)
+    expected: dict[str, type] = {"str": str, "int": int, "bool": bool, "float": float}
+    if not isinstance(value, expected[base]) or (base == "int" and isinstance(value, bool)):
+        raise UsageError(f"{flag(name)} takes {_TYPE_WORDS[base]}, not {value!r}")
+    return value
+
+
+_TYPE_WORDS = {"str": "a text", "int": "a whole number", "bool": "true or false", "float": "a number"}

@@ -1,0 +1,104 @@
+"""What a job would cost, without doing it: a few passes of one batch are timed at the first checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from slicer_core.evaluate import evaluate, running_statistics
+from slicer_core.job.configuration import Job
+from slicer_core.job.prepare import PreparedJob, prepare
+from slicer_core.job.reporter import Reporter
+from slicer_core.methods.method import CenterPoint
+from slicer_core.plan import PointBlock, SlicePlan
+from slicer_core.subject import SplitData
+
+_FEW_PASSES, _MORE_PASSES = 3, 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The cost of a job as a whole.
+
+    `forward_passes` are of batches, those that estimate BatchNorm's statistics included. `bytes_written` is the size
+    of the arrays before they are compressed. `seconds` comes from a few passes of one batch at a center.
+    """
+
+    method: str
+    module: str
+    checkpoints: int
+    points: int
+    forward_passes: int
+    samples: dict[str, int]
+    parameters: int
+    bytes_read: int
+    bytes_written: int
+    seconds: float
+    run_dirs: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+
+def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
+    """What the job would cost on this machine, were nothing of it stored yet. Writes nothing.
+
+    Raises:
+        SlicerError: the job can't be run.
+    """
+    prepared = prepare(job, reporter or Reporter())
+    source = next(source for source in prepared.sources if source.selected)
+    state = prepared.state(source.selected[0])
+    center = CenterPoint(
+        wrapper=prepared.wrapper,
+        state=state,
+        scale_state=state,
+        other=lambda name: prepared.other_state(source, name),
+    )
+    plan = prepared.method.plan(center, prepared.options)
+    splits = [prepared.wrapper.split(name, job.batch_size) for name in prepared.splits]
+    chosen = [checkpoint for source in prepared.sources for checkpoint in source.selected]
+    points = plan.num_points * len(chosen)
+    quantities = 1 + len(prepared.wrapper.metrics if prepared.metrics is None else prepared.metrics)
+    passes = [data for data in splits for _ in range(_passes_a_point(prepared))]
+    return Estimate(
+        method=job.method,
+        module=str(prepared.module.path),
+        checkpoints=len(chosen),
+        points=points,
+        forward_passes=points * sum(data.num_batches for data in passes),
+        samples={data.name: data.num_samples for data in splits},
+        parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
+        bytes_read=sum(checkpoint.path.stat().st_size for checkpoint in chosen),
+        # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and a count (8).
+        bytes_written=points * len(splits) * (12 * quantities + 8),
+        seconds=points * sum(_seconds_a_point(prepared, plan, center, data) for data in passes),
+        run_dirs=tuple(str(source.run_dir) for source in prepared.sources if source.selected),
+    )
+
+
+def _passes_a_point(prepared: PreparedJob) -> int:
+    """Two where BatchNorm's statistics are estimated anew before each evaluation."""
+    recomputes = prepared.batchnorm == "recompute" and running_statistics(prepared.wrapper.model)
+    return 2 if recomputes else 1
+
+
+def _seconds_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint, data: SplitData) -> float:
+    """From the difference between few and more passes of the first batch, so that what is done once cancels out."""
+    first = next(iter(data.batches()))
+    one_batch = replace(data, num_samples=first.num_samples, num_batches=1, batches=lambda: [first])
+    block = plan.blocks[0]
+
+    def seconds(num_passes: int) -> float:
+        still = PointBlock(
+            directions=block.directions, coefficients=np.zeros((num_passes, block.coefficients.shape[1]))
+        )
+        evaluation = evaluate(prepared.wrapper, one_batch, (still,), center.state, settings=prepared.settings)
+        return evaluation.seconds
+
+    seconds(1)
+    extra = seconds(_MORE_PASSES) - seconds(_FEW_PASSES)
+    return max(extra, 0.0) / (_MORE_PASSES - _FEW_PASSES) * data.num_samples / first.num_samples

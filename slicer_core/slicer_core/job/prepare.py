@@ -1,0 +1,317 @@
+"""All that can be known and checked before anything is evaluated or written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_checkpoint, select_steps
+from slicer_core.choices import BatchNormPolicy, Ignore, Normalization, StrategyName
+from slicer_core.errors import CheckpointError, SlicerError, UsageError
+from slicer_core.evaluate import EvaluationSettings
+from slicer_core.job.configuration import Job
+from slicer_core.job.reporter import FailedCheckpoint, Reporter
+from slicer_core.methods import MethodRow, find_method
+from slicer_core.methods.method import Method, SliceOptions
+from slicer_core.methods.slicer import chosen_splits
+from slicer_core.parameters import NamedTensors
+from slicer_core.plan import axis_values
+from slicer_core.subject import ModelWrapper, ModuleFile, compare_names, find_module, load_subject, match_state
+
+NUMBERS_VERSION = 1
+"""Part of every job's hash; it grows when the same job would give other numbers."""
+
+LOG_FOLDER = "loss_slicer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSource:
+    """One training: the checkpoints to slice, ascending, those that can't be, and why others are left out."""
+
+    name: str
+    run_dir: Path
+    all_checkpoints: tuple[Checkpoint, ...]
+    selected: tuple[Checkpoint, ...]
+    failures: tuple[FailedCheckpoint, ...]
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedJob:
+    """A job whose module has run, whose checkpoints fit the model, and whose data has been read once."""
+
+    job: Job
+    row: MethodRow
+    method: Method
+    options: SliceOptions
+    settings: EvaluationSettings
+    batchnorm: BatchNormPolicy
+    splits: tuple[str, ...]
+    metrics: tuple[str, ...] | None
+    module: ModuleFile
+    wrapper: ModelWrapper
+    sources: tuple[PreparedSource, ...]
+    _fingerprints: dict[Path, str] = field(default_factory=dict, repr=False)
+
+    def fingerprint(self, checkpoint: Checkpoint) -> str:
+        """The hash of a checkpoint's file, read once."""
+        if checkpoint.path not in self._fingerprints:
+            self._fingerprints[checkpoint.path] = checkpoint.fingerprint()
+        return self._fingerprints[checkpoint.path]
+
+    def state(self, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+        """The checkpoint's tensors under the model's names, on the device.
+
+        Raises:
+            CheckpointError: it can't be read, or does not fit.
+        """
+        matched = match_state(checkpoint.read(), self.wrapper.model, source=str(checkpoint.path))
+        return {name: tensor.to(self.wrapper.device) for name, tensor in matched.items()}
+
+    def other(self, source: PreparedSource, name: str, *, option: str = "--to") -> Checkpoint:
+        """The checkpoint called `first`, `last`, a step number, or by its path, as the option names it.
+
+        Raises:
+            SlicerError: there is none.
+        """
+        return _named_checkpoint(source.all_checkpoints, name, option)
+
+    def other_state(self, source: PreparedSource, name: str) -> NamedTensors:
+        """`state` of `other`."""
+        return self.state(self.other(source, name))
+
+    def job_hash(self, source: PreparedSource) -> str:
+        """A hash of all that the numbers depend on, but for the checkpoint itself."""
+        job = self.job
+        text = json.dumps(
+            {
+                "numbers": NUMBERS_VERSION,
+                "method": [job.method, repr(self.method)],
+                "references": [self.fingerprint(self.other(source, name)) for name in self.method.references()],
+                "slice": repr(self.options),
+                "scale_from": None
+                if job.scale_from == "each"
+                else self.fingerprint(self.other(source, job.scale_from, option="--scale-from")),
+                "settings": [job.batch_size, str(self.settings.dtype), self.batchnorm, self.wrapper.batch_coupled],
+                "module": [self.module.digest, self.module.build, job.set],
+                "metrics": self.metrics,
+                "data": {name: self._data_fingerprint(name) for name in self._data_names()},
+            },
+            sort_keys=True,
+            default=str,
+        )
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    def _data_fingerprint(self, name: str) -> str:
+        return self.wrapper.split(name, self.settings.batch_size).fingerprint
+
+    def _data_names(self) -> tuple[str, ...]:
+        first = self.wrapper.splits[:1] if self.batchnorm == "recompute" else ()
+        return tuple(dict.fromkeys((*self.splits, *first)))
+
+
+def prepare(job: Job, reporter: Reporter) -> PreparedJob:
+    """Finds, checks and loads everything; writes nothing.
+
+    Raises:
+        SlicerError: the first thing that can't be right.
+    """
+    row = find_method(job.method)
+    method = row.create(job.method_options)
+    options = _slice_options(job, row)
+    module = find_module(job.module, checkpoints=job.checkpoints)
+    found = find_sources(job.checkpoints)
+    reporter.note(f"module: {_from_here(module.path)} ({module.chosen_by})")
+    wrapper = load_subject(module, job.set)
+    _place(wrapper, job)
+    batchnorm = cast("BatchNormPolicy", job.batchnorm or method.default_batchnorm)
+    sources = tuple(_prepare_source(source, job, method, wrapper, reporter) for source in found)
+    _check_some_left(sources)
+    for source in sources:
+        _check_writable(source.run_dir)
+    prepared = PreparedJob(
+        job=job,
+        row=row,
+        method=method,
+        options=replace(options, batchnorm=batchnorm),
+        settings=EvaluationSettings(
+            batch_size=job.batch_size,
+            dtype=None if job.dtype is None else getattr(torch, job.dtype),
+            strategy=cast("StrategyName", job.strategy),
+        ),
+        batchnorm=batchnorm,
+        splits=chosen_splits(wrapper, job.split),
+        metrics=_chosen_metrics(wrapper, job.metrics),
+        module=module,
+        wrapper=wrapper,
+        sources=sources,
+    )
+    for source in prepared.sources:
+        # What it names has to be there before the first point is evaluated.
+        prepared.job_hash(source)
+    return prepared
+
+
+def _from_here(path: Path) -> Path:
+    """The path as a person in the current folder would write it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _check_some_left(sources: Sequence[PreparedSource]) -> None:
+    if any(source.selected for source in sources):
+        return
+    failures = [failure for source in sources for failure in source.failures]
+    if not failures:
+        skipped = "; ".join(f"{source.name}: {reason}" for source in sources for reason in source.skipped)
+        raise UsageError(f"no checkpoint is left to slice ({skipped})")
+    more = f" ({len(failures)} checkpoints failed)" if len(failures) > 1 else ""
+    raise CheckpointError(f"{failures[0].error}{more}")
+
+
+def _check_writable(run_dir: Path) -> None:
+    """That results could be kept is known before they are computed; nothing is made yet."""
+    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise UsageError(f"results go to {run_dir}, but {there} is not a directory: give another --logdir")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"results go to {run_dir}, but {there} can't be written to: give another --logdir")
+
+
+def _slice_options(job: Job, row: MethodRow) -> SliceOptions:
+    num_axes = 2 if row.geometry == "grid" else 1
+    options = SliceOptions.parse(
+        grid=job.grid or row.grid,
+        range=job.range or row.range,
+        num_axes=num_axes,
+        normalize=cast("Normalization", job.normalize),
+        ignore=cast("Ignore", job.ignore),
+        params=job.params,
+        exclude=job.exclude,
+        seed=job.seed,
+    )
+    for points, (low, high) in zip(options.grid or (), options.range or (), strict=True):
+        axis_values(low, high, points)
+    return options
+
+
+def _place(wrapper: ModelWrapper, job: Job) -> None:
+    """Puts the wrapper on the device, and says on it what the job says.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if job.batch_coupled:
+        wrapper.batch_coupled = True
+    if job.device == "auto":
+        if torch.cuda.is_available() and not wrapper.device_given:
+            wrapper.to("cuda")
+        return
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", job.device):
+        raise UsageError(f"--device {job.device!r} is not one of auto, cpu, cuda, cuda:0 (or another number) and mps")
+    device = torch.device(job.device)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        # The rest of torch's message may be a page of its internals.
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        raise UsageError(f"--device {job.device} can't be used on this machine: {reason}") from error
+    wrapper.to(device)
+
+
+def _chosen_metrics(wrapper: ModelWrapper, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    chosen = tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
+    for name in chosen:
+        if name not in wrapper.metrics:
+            raise UsageError(f"--metrics names {name!r}; the module has {', '.join(wrapper.metrics) or 'none'}")
+    return chosen
+
+
+def _prepare_source(
+    source: Source, job: Job, method: Method, wrapper: ModelWrapper, reporter: Reporter
+) -> PreparedSource:
+    steps = [checkpoint.step for checkpoint in source.checkpoints]
+    if job.center == "each":
+        chosen = select_steps(source.checkpoints, job.steps)
+        skipped = method.steps_to_skip(steps)
+    elif job.steps != "all":
+        raise UsageError(f"--center {job.center} takes one slice around one point, so --steps has no meaning with it")
+    else:
+        chosen, skipped = (_named_checkpoint(source.checkpoints, job.center, "--center"),), {}
+    failures = [FailedCheckpoint(path=path, error=error) for path, error in source.failures]
+    selected, reasons = [], []
+    for checkpoint in chosen:
+        if checkpoint.step in skipped:
+            reasons.append(f"{checkpoint.step_unit} {checkpoint.step} is skipped: {skipped[checkpoint.step]}")
+            reporter.note(f"{source.name}: {reasons[-1]}")
+            continue
+        try:
+            _check_fit(checkpoint, wrapper)
+        except SlicerError as error:
+            failures.append(FailedCheckpoint(path=checkpoint.path, error=error))
+        else:
+            selected.append(checkpoint)
+    return PreparedSource(
+        name=source.name,
+        run_dir=Path(job.logdir).expanduser() / source.name / LOG_FOLDER,
+        all_checkpoints=source.checkpoints,
+        selected=tuple(selected),
+        failures=tuple(failures),
+        skipped=tuple(reasons),
+    )
+
+
+def _check_fit(checkpoint: Checkpoint, wrapper: ModelWrapper) -> None:
+    shapes = {name: info.shape for name, info in checkpoint.contents().tensors.items()}
+    mismatch = compare_names(shapes, wrapper.model)
+    if mismatch:
+        raise CheckpointError(f"{checkpoint.path} does not fit the model: {mismatch.describe()}")
+
+
+def _named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str) -> Checkpoint:
+    if name in ("first", "last"):
+        return checkpoints[0 if name == "first" else -1]
+    by_step: Mapping[str, Checkpoint] = {str(checkpoint.step): checkpoint for checkpoint in checkpoints}
+    if name in by_step:
+        return by_step[name]
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"{option} {name!r} is neither first, last, one of the steps {', '.join(by_step)}, nor a checkpoint file"
+        )
+    format_, step, unit = open_checkpoint(path)
+    return Checkpoint(path=path, step=step or 0, step_unit=unit, format=format_)
+
+
+def with_module(job: Job) -> Job:
+    """The job with its module named, so that it is the same from any folder.
+
+    Raises:
+        ModuleError: none is given, and none is found.
+    """
+    return job if job.module is not None else replace(job, module=_module_text(find_module(None)))
+
+
+def describe_settings(prepared: PreparedJob) -> dict[str, Any]:
+    """The resolved configuration as it is stored with a slice."""
+    resolved = replace(
+        prepared.job,
+        grid="x".join(map(str, prepared.options.grid or ())),
+        range=",".join(f"{low!r}:{high!r}" for low, high in prepared.options.range or ()),
+        batchnorm=prepared.batchnorm,
+        module=_module_text(prepared.module),
+    )
+    return resolved.to_dict()
+
+
+def _module_text(module: ModuleFile) -> str:
+    return f"{module.path}:{module.build}"

@@ -1,0 +1,93 @@
+"""A job's slices as event files: one for each run directory, appended to while that is enough, else made again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from slicer_core.job import FinishedSlice, View
+from tensorboard_loss_slicer.event_files import EventFileLog, SliceEvent
+
+# Making a log again takes at most this part of a run, however many slices come out of the order of their steps.
+_PUBLISHING_SHARE = 0.1
+
+
+class JobLog:
+    """What `run_job` takes as `on_slice`. A run directory's log is made from its store at the first slice, so that a
+    log that was lost, damaged or cut short is whole again; new slices are then added to it.
+    """
+
+    def __init__(self) -> None:
+        self._logs: dict[Path, _RunLog] = {}
+
+    def __call__(self, result: FinishedSlice, view: View) -> None:
+        """See `slicer_core.job.run.OnSlice`.
+
+        Raises:
+            StoreError: the log can't be written.
+        """
+        log = self._logs.get(result.run_dir)
+        if log is None:
+            log = self._logs[result.run_dir] = _RunLog(result.run_dir, view)
+            log.publish()
+        elif not result.stored:
+            log.add(result)
+
+    def close(self) -> None:
+        """Makes all logs whole, and closes them."""
+        for log in self._logs.values():
+            log.catch_up()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for log in self._logs.values():
+            log.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:
+            # Told to stop: the next run makes the logs whole.
+            self._let_go()
+
+
+class _RunLog:
+    """One run directory's log, which may lag behind the store where whole new files would be made too often."""
+
+    def __init__(self, run_dir: Path, view: View) -> None:
+        self.file = EventFileLog(run_dir)
+        self._view = view
+        self._behind = False
+        self._wait_until = 0.0
+
+    def add(self, result: FinishedSlice) -> None:
+        if result.only_adds and not self._behind:
+            self.file.append(_event(result))
+            return
+        self._behind = True
+        if time.monotonic() >= self._wait_until:
+            self.publish()
+
+    def publish(self) -> None:
+        began = time.monotonic()
+        self.file.publish(_events(self._view))
+        ended = time.monotonic()
+        self._behind = False
+        self._wait_until = ended + (ended - began) / _PUBLISHING_SHARE
+
+    def catch_up(self) -> None:
+        if self._behind:
+            self.publish()
+
+
+def _events(view: View) -> Iterator[SliceEvent]:
+    return (_event(result) for result in view())
+
+
+def _event(result: FinishedSlice) -> SliceEvent:
+    return SliceEvent(tag=result.tag, step=result.step, wall_time=result.wall_time, data=result.data)
