@@ -1,0 +1,140 @@
+"""The slices that TensorBoard's data provider holds: finding them and reading their stored bytes as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tensorboard import errors
+from tensorboard.data import provider as provider_api
+
+from tensorboard_loss_slicer.metadata import PLUGIN_NAME
+from tensorboard_loss_slicer.serving.caps import MAX_ARRAYS
+from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tensorboard.context import RequestContext
+
+# All that the loader kept: a provider takes 0 for "none", so this stands above any number of steps in memory.
+_ALL_STEPS = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSlice:
+    """Where one slice is: `blob_keys[0]` is the header's, the others the arrays'. `wall_time` in seconds since 1970."""
+
+    run: str
+    tag: str
+    step: int
+    wall_time: float
+    blob_keys: tuple[str, ...]
+
+    @property
+    def num_arrays(self) -> int:
+        """Number of array blobs."""
+        return max(0, len(self.blob_keys) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceLog:
+    """The log as one request sees it: `context` and `experiment_id` are the request's own.
+
+    `steps_kept` is the number of steps that TensorBoard keeps of a tag, 0 for all.
+    """
+
+    provider: provider_api.DataProvider
+    context: RequestContext
+    experiment_id: str
+    steps_kept: int
+
+    def series(self) -> Mapping[str, Mapping[str, provider_api.BlobSequenceTimeSeries]]:
+        """Run -> tag -> what the provider knows without opening a blob."""
+        return self._list(None)
+
+    def slices(self, run: str, tag: str) -> dict[int, StoredSlice]:
+        """Step -> slice, ascending.
+
+        Raises:
+            RequestError: 404 where there is no such run or tag, 422 where the tag claims more arrays than a slice has.
+        """
+        wanted = provider_api.RunTagFilter(runs=[run], tags=[tag])
+        series = self._list(wanted).get(run, {}).get(tag)
+        if series is None:
+            raise RequestError(
+                404, f"run {quoted(run)} has no slices with tag {quoted(tag)}; the route tags lists what is there"
+            )
+        # A made-up event can claim any number of blobs, and reading makes a key for each of them.
+        claimed = (series.max_length or 0) - 1
+        if claimed > MAX_ARRAYS:
+            raise RequestError(422, f"the tag claims {claimed} arrays in a slice, above the cap of {MAX_ARRAYS}")
+        try:
+            found = self.provider.read_blob_sequences(
+                self.context,
+                experiment_id=self.experiment_id,
+                plugin_name=PLUGIN_NAME,
+                downsample=_ALL_STEPS,
+                run_tag_filter=wanted,
+            )
+        except errors.NotFoundError:
+            found = {}
+        slices = {
+            datum.step: StoredSlice(
+                run=run,
+                tag=tag,
+                step=datum.step,
+                wall_time=datum.wall_time,
+                blob_keys=tuple(reference.blob_key for reference in datum.values),
+            )
+            for datum in (found or {}).get(run, {}).get(tag, ())
+        }
+        return dict(sorted(slices.items()))
+
+    def slice_at(self, run: str, tag: str, step: int) -> StoredSlice:
+        """The slice of one step.
+
+        Raises:
+            RequestError: as `slices`; 404 where there is no such step.
+        """
+        return choose_step(self.slices(run, tag), run, tag, step)
+
+    def read_blob(self, stored: StoredSlice, index: int) -> bytes:
+        """The stored bytes of blob `index`: 0 for the header, 1 and up for arrays.
+
+        Raises:
+            RequestError: 404 where the slice has no such blob, 422 where the event does not hold what it claims.
+        """
+        if not 0 <= index < len(stored.blob_keys):
+            raise RequestError(404, f"there is no array {index} at step {stored.step}: it has {stored.num_arrays}")
+        try:
+            blob = self.provider.read_blob(self.context, blob_key=stored.blob_keys[index])
+        except (errors.NotFoundError, KeyError):
+            raise RequestError(404, f"step {stored.step} is no longer in the log") from None
+        except (ValueError, TypeError, IndexError) as error:
+            raise RequestError(422, f"step {stored.step} is not stored as a list of byte strings: {error}") from error
+        if not isinstance(blob, bytes):
+            raise RequestError(422, f"step {stored.step} is not stored as a list of byte strings")
+        return blob
+
+    def _list(
+        self, wanted: provider_api.RunTagFilter | None
+    ) -> Mapping[str, Mapping[str, provider_api.BlobSequenceTimeSeries]]:
+        found = self.provider.list_blob_sequences(
+            self.context, experiment_id=self.experiment_id, plugin_name=PLUGIN_NAME, run_tag_filter=wanted
+        )
+        return found or {}
+
+
+def choose_step(slices: Mapping[int, StoredSlice], run: str, tag: str, step: int) -> StoredSlice:
+    """The slice of one step.
+
+    Raises:
+        RequestError: 404 where there is no such step.
+    """
+    stored = slices.get(step)
+    if stored is None:
+        raise RequestError(
+            404, f"run {quoted(run)}, tag {quoted(tag)} has no step {step}; the route steps lists what is there"
+        )
+    return stored
