@@ -1,0 +1,139 @@
+"""The options of `run`, composed from the fields of `Job` and the methods table, so that neither is written twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from slicer_core.errors import UsageError
+from slicer_core.job.configuration import Job, flag, read_config
+from slicer_core.methods import METHODS, MethodOption
+
+# The options of a run that are not the job's own are parameters of the command itself.
+_LISTS = ("checkpoints", "set", "params", "exclude")
+
+
+def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each field of `Job` and for each option of a method, before its own.
+
+    The command receives them as keywords; what was not given is None or an empty list.
+    """
+    own = inspect.signature(command, eval_str=True)
+    parameters = [
+        *(_job_parameter(entry) for entry in dataclasses.fields(Job) if entry.name != "method_options"),
+        *_method_parameters(),
+        *(parameter for parameter in own.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD),
+    ]
+    command.__signature__ = own.replace(parameters=parameters)
+    return command
+
+
+def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the command's keywords, those that were given, with `--set` as a mapping.
+
+    Raises:
+        UsageError: a `--set` is not KEY=VALUE.
+    """
+    given = {name: value for name, value in values.items() if value not in (None, [], ())}
+    if "set" in given:
+        given["set"] = parse_settings(given["set"])
+    return given
+
+
+def with_config(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
+    """The options of a configuration file with the given ones in their place, and both's `--set` together.
+
+    Raises:
+        UsageError: the file can't be read, or has a key that is no option.
+    """
+    values = read_config(config) if config is not None else {}
+    settings = values.get("set")
+    both = values | dict(given)
+    if isinstance(settings, Mapping) and "set" in given:
+        both["set"] = {**settings, **given["set"]}
+    return both
+
+
+def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` texts as a mapping; a value is a TOML value if it can be read as one, else a text.
+
+    Raises:
+        UsageError: an entry has no `=`, or a key that is not a Python name.
+    """
+    settings: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise UsageError(f"--set {entry!r} is not of the form KEY=VALUE, as in --set width=64")
+        settings[key.strip()] = _toml_value(text)
+    return settings
+
+
+def _toml_value(text: str) -> Any:
+    if "\n" in text or "\r" in text:
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _job_parameter(entry: dataclasses.Field[Any]) -> inspect.Parameter:
+    default = entry.default
+    silent = default is dataclasses.MISSING or default in (None, (), False)
+    choices = entry.metadata["choices"]
+    option = typer.Option(
+        flag(entry.name),
+        help=entry.metadata["help"] + ("" if silent else f" (default: {default})"),
+        rich_help_panel=entry.metadata["panel"],
+        show_default=False,
+        metavar="|".join(choices) if choices else _metavar(entry.name, str(entry.type)),
+    )
+    return _parameter(entry.name, _python_type(entry.name, str(entry.type)), option)
+
+
+def _method_parameters() -> list[inspect.Parameter]:
+    parameters: dict[str, inspect.Parameter] = {}
+    for row in METHODS.values():
+        for method_option in row.options:
+            panel = f"Only for --method {row.name}"
+            parameters.setdefault(method_option.name, _method_parameter(method_option, panel))
+    return list(parameters.values())
+
+
+def _method_parameter(method_option: MethodOption, panel: str) -> inspect.Parameter:
+    kind = type(method_option.default)
+    option = typer.Option(
+        method_option.flag,
+        help=f"{method_option.help} (default: {method_option.default})",
+        rich_help_panel=panel,
+        show_default=False,
+        metavar=_metavar(method_option.name, kind.__name__),
+    )
+    return _parameter(method_option.name, kind | None, option)
+
+
+def _parameter(name: str, annotation: Any, option: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation, option]
+    )
+
+
+def _python_type(name: str, text: str) -> Any:
+    if name in _LISTS:
+        return list[str] | None
+    return {"str": str, "int": int, "bool": bool}[text.removesuffix(" | None")] | None
+
+
+def _metavar(name: str, text: str) -> str | None:
+    special = {"checkpoints": "PATH", "set": "KEY=VALUE", "module": "FILE[:NAME]", "logdir": "DIR", "grid": "N|NxM"}
+    special |= {"range": "LO:HI", "params": "GLOB", "exclude": "GLOB", "name": "TAG", "metrics": "a,b"}
+    if name in special:
+        return special[name]
+    return None if text.startswith("bool") else {"int": "N"}.get(text.removesuffix(" | None"), "TEXT")

@@ -1,0 +1,110 @@
+"""Exit statuses, and how an error looks: one message, with a traceback only where it helps."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from slicer_core.errors import SlicerError, StopRequested, UserCodeError
+
+
+class Status(IntEnum):
+    """What the command's exit status means; scripts depend on it."""
+
+    DONE = 0
+    THRESHOLD = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    INTERNAL = 70
+    STOPPED = 75
+    INTERRUPTED = 130
+
+
+@contextlib.contextmanager
+def reported(*, verbose: bool = False) -> Iterator[None]:
+    """Turns what a command raises into a message on stderr and an exit status."""
+    try:
+        yield
+    except SlicerError as error:
+        _explain(error, verbose=verbose)
+        raise typer.Exit(Status.USAGE) from error
+    except StopRequested as stop:
+        say("stopped: what was finished is kept; the same command goes on from there")
+        raise typer.Exit(stop.status) from stop
+    except KeyboardInterrupt as interrupt:
+        say("interrupted: what was finished is kept; the same command goes on from there")
+        raise typer.Exit(Status.INTERRUPTED) from interrupt
+    except typer.Exit:
+        raise
+    except BrokenPipeError:
+        # Whoever read the output has gone, as after `| head`. It comes last, so the work is done; nothing is left to
+        # write at the process's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(Status.DONE) from None
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        hint = "" if verbose else "; run again with --verbose to see where, and report that"
+        say(f"internal error: {type(error).__name__}: {error}{hint}")
+        raise typer.Exit(Status.INTERNAL) from error
+
+
+def exiting(command: Callable[..., int]) -> Callable[..., None]:
+    """The command with its returned status as the process's."""
+
+    @functools.wraps(command)
+    def run(*args: object, **options: object) -> None:
+        with reported():
+            raise typer.Exit(command(*args, **options))
+
+    return run
+
+
+def say(text: str) -> None:
+    """A line on stderr, never with control codes of someone else's making."""
+    from loss_slicer.plain_text import printable
+
+    # A run goes on where nobody reads what it says any more.
+    with contextlib.suppress(BrokenPipeError):
+        for line in text.splitlines() or [""]:
+            print(printable(line, limit=4000), file=sys.stderr, flush=True)
+
+
+def write_json(document: Mapping[str, Any]) -> None:
+    """The document on stdout, in ASCII, so that any terminal and any file name will do."""
+    json.dump(document, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _explain(error: SlicerError, *, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exception(error)
+    elif isinstance(error, UserCodeError) and error.__cause__ is not None:
+        _show_user_traceback(error.__cause__)
+    say(f"error: {error}")
+
+
+def _show_user_traceback(cause: BaseException) -> None:
+    """The user's own frames: what lies between us and the failure in their code."""
+    ours = {str(Path(sys.modules[name].__file__ or "").parent) for name in ("slicer_core", "loss_slicer")}
+    frames = traceback.extract_tb(cause.__traceback__)
+    theirs = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith("<frozen") and not any(frame.filename.startswith(folder) for folder in ours)
+    ]
+    if theirs:
+        say("Traceback (most recent call last):")
+    for line in traceback.format_list(theirs) + traceback.format_exception_only(cause):
+        say(line.rstrip("\n"))

@@ -1,0 +1,157 @@
+"""What a run shows at its end: a table, a small picture of each slice, and where to look; or the same as JSON."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loss_slicer.pictures import picture
+from loss_slicer.plain_text import printable
+from slicer_core.job import Estimate, FinishedSlice, Job, JobResult
+from slicer_core.slices import encode_slice, parse_header
+
+SCHEMA = 1
+# More than this many pictures scroll away; the first and the last steps tell most.
+_MAX_PICTURES = 4
+
+
+def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
+    """The table, the pictures and the way to the log, on stdout."""
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    color = console.is_terminal and console.color_system is not None and not console.no_color
+    if result.num_new == 0 and not result.failures:
+        console.print(Text("All of it was there already; nothing was computed. --fresh starts over."))
+    console.print(_table(result.slices) if console.is_terminal else _plain_table(result.slices))
+    chosen = _worth_showing(result.slices)
+    for shown in chosen:
+        console.print(Text(f"\n{printable(shown.source)}, {printable(shown.tag)}, step {shown.step}"))
+        console.print(picture(shown.data, color=color), no_wrap=True, overflow="crop")
+    if len(chosen) < len(result.slices):
+        console.print(Text(f"\n({len(chosen)} of {len(result.slices)} slices are drawn here)"))
+    if result.failures:
+        console.print(Text(f"\n{len(result.failures)} failed; each is told above, or on stderr"))
+    logdir, quoted = printable(job.logdir, limit=1000), printable(shlex.quote(job.logdir), limit=1000)
+    console.print(Text(f"\nlog: {logdir}\nlook at it: loss-slicer view {quoted}"))
+
+
+def show_estimate(cost: Estimate) -> None:
+    """`--dry-run` as lines."""
+    samples = ", ".join(f"{count} {split}" for split, count in cost.samples.items())
+    lines = [
+        f"method           {cost.method}",
+        f"checkpoints      {cost.checkpoints}",
+        f"points           {cost.points:,}",
+        f"forward passes   {cost.forward_passes:,} (batches; {samples} samples at each point)",
+        f"parameters       {cost.parameters:,}",
+        f"to read          {_size(cost.bytes_read)}",
+        f"to write         {_size(cost.bytes_written)} before compression",
+        f"time             about {_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
+        *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
+    ]
+    Console(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
+
+
+def result_document(job: Job, result: JobResult) -> dict[str, Any]:
+    """The result as JSON values: headers, not arrays."""
+    return {
+        "schema": SCHEMA,
+        "status": "failures" if result.failures else "done",
+        "new": result.num_new,
+        "logdir": job.logdir,
+        "slices": [
+            {
+                "source": finished.source,
+                "run_dir": str(finished.run_dir),
+                "tag": finished.tag,
+                "step": finished.step,
+                "stored": finished.stored,
+                "header": parse_header(encode_slice(finished.data)[0]),
+            }
+            for finished in result.slices
+        ],
+        "failures": [{"path": str(failure.path), "error": str(failure.error)} for failure in result.failures],
+    }
+
+
+def _rows(slices: tuple[FinishedSlice, ...]) -> list[tuple[str, ...]]:
+    rows = []
+    for finished in slices:
+        center, loss = finished.data.center, finished.data.loss
+        array = finished.data.arrays[0]
+        rows.append(
+            (
+                printable(finished.source, limit=40),
+                str(finished.step),
+                _number(center.loss.get(array.split) if center is not None else None),
+                _number(float(loss[loss == loss].min()) if (loss == loss).any() else None),
+                _number(float(loss[loss == loss].max()) if (loss == loss).any() else None),
+                f"{'x'.join(map(str, loss.shape))}",
+                "stored" if finished.stored else f"{finished.data.evaluation.get('seconds', 0):.1f} s",
+            )
+        )
+    return rows
+
+
+_COLUMNS = ("source", "step", "loss at center", "lowest", "highest", "points", "time")
+
+
+def _table(slices: tuple[FinishedSlice, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column == "source" else "right")
+    for row in _rows(slices):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _plain_table(slices: tuple[FinishedSlice, ...]) -> Text:
+    rows = [_COLUMNS, *_rows(slices)]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return Text("\n".join(lines))
+
+
+def _worth_showing(slices: tuple[FinishedSlice, ...]) -> list[FinishedSlice]:
+    """All of a few; else the first and last steps, of as many sources as fit."""
+    if len(slices) <= _MAX_PICTURES:
+        return list(slices)
+    by_source: dict[str, list[FinishedSlice]] = {}
+    for finished in slices:
+        by_source.setdefault(finished.source, []).append(finished)
+    if len(by_source) > _MAX_PICTURES // 2:
+        return [group[-1] for group in list(by_source.values())[:_MAX_PICTURES]]
+    return [shown for group in by_source.values() for shown in ([group[0], group[-1]] if len(group) > 1 else group)]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _size(num_bytes: int) -> str:
+    size = float(num_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
