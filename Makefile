@@ -1,16 +1,20 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
+# make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
+# make format fix and format the Python code
 # make clean  remove what these made
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_LOG ?= runs/demo
+TENSORBOARD ?= http://localhost:6006
+CHROMIUM ?= /usr/bin/chromium
 DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test check pytest format clean help
+.PHONY: demo test check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -38,7 +42,7 @@ demo: $(VENV)/.installed
 	@echo "    $(BIN)/loss-slicer view $(DEMO_LOG)"
 	@echo "and open the address that it prints, tab Loss Slicer."
 
-test: check pytest
+test: check page-check browser pytest
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -46,12 +50,31 @@ check: $(VENV)/.installed-dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# Builds the page if its sources have changed, which also installs what its checks need.
+page-check: $(VENV)/.installed-dev
+	$(BIN)/python hatch_build.py
+	@test -d frontend/node_modules || (cd frontend && npm ci --ignore-scripts --no-audit --no-fund)
+	cd frontend && npm run check
+
+page: $(VENV)/.installed-dev
+	@test -d frontend/node_modules || (cd frontend && npm ci --ignore-scripts --no-audit --no-fund)
+	cd frontend && LOSS_SLICER_TENSORBOARD=$(TENSORBOARD) npm run dev
+
+# The page's tests drive a Chromium. Installed where that is allowed; what is run is printed first.
+browser:
+	@if [ -n "$$SKIP_BROWSER" ] && [ -z "$$CI" ]; then echo "SKIP_BROWSER is set: the page's tests in a browser will be skipped"; \
+	elif command -v "$(CHROMIUM)" > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "apt-get update && apt-get install --yes chromium"; \
+		apt-get update --quiet --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes chromium > /dev/null; \
+	else echo "The page's tests need Chromium at $(CHROMIUM): install it, or give CHROMIUM=PATH, or SKIP_BROWSER=1"; exit 1; fi
+
 pytest: $(VENV)/.installed-dev
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses auto
+	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses auto
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) runs/demo dist build .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) frontend/node_modules tb_plugin/tensorboard_loss_slicer/static runs/demo dist build .pytest_cache .ruff_cache .import_linter_cache

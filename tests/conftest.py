@@ -1,4 +1,7 @@
-"""A second, plain way to the numbers: no code of the library, float64, one point after another, one batch."""
+"""A second, plain way to the numbers: no code of the library, float64, one point after another, one batch.
+
+And the built wheel, alone in an environment of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,13 @@ import copy
 import functools
 import hashlib
 import math
+import subprocess
+import sys
+import sysconfig
+import venv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -275,3 +283,27 @@ def close_to_float64() -> Callable[[np.ndarray, np.ndarray], None]:
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the working tree; its build makes the page where it is missing or stale."""
+    folder = tmp_path_factory.mktemp("wheel")
+    repository = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of a fresh environment in which the wheel is installed, and of ours only what it depends on."""
+    home = tmp_path_factory.mktemp("fresh")
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
+    (site_packages,) = home.glob("lib/python*/site-packages")
+    # A path alone: the editable install of the working tree is a .pth file there, which is not followed from here.
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return python

@@ -1,0 +1,120 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { SlidersHorizontal } from "lucide-react";
+import { useEffect, useState } from "react";
+import { Controls } from "@/components/controls";
+import { EmptyState } from "@/components/empty-state";
+import { Failure, Notice, SliceCard } from "@/components/slice-card";
+import { StepSlider } from "@/components/step-slider";
+import { TagFilter } from "@/components/tag-filter";
+import { Button } from "@/components/ui/button";
+import { Dialog } from "@/components/ui/dialog";
+import { SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
+import { ThemeProvider } from "@/contexts/theme-context";
+import { useMobile } from "@/hooks/use-mobile";
+import { onDataReloaded } from "@/lib/host";
+
+export function App() {
+  const client = useQueryClient();
+  useEffect(() => onDataReloaded(() => void client.invalidateQueries()), [client]);
+  return (
+    <ThemeProvider>
+      <SliceDataProvider>
+        <Page />
+      </SliceDataProvider>
+    </ThemeProvider>
+  );
+}
+
+function Page() {
+  const { status, error, retry, runs } = useSliceData();
+  const mobile = useMobile();
+  if (status === "error" && error) {
+    return <Failure error={error} onRetry={retry} />;
+  }
+  if (status === "pending") {
+    return (
+      <Notice role="status">
+        <p className="text-muted-foreground">Loading…</p>
+      </Notice>
+    );
+  }
+  if (runs.length === 0) return <EmptyState />;
+  return (
+    <div className="flex h-dvh">
+      {!mobile && (
+        <nav className="w-64 shrink-0 overflow-y-auto border-r bg-card" aria-label="Controls">
+          <Controls />
+        </nav>
+      )}
+      <div className="flex min-w-0 grow flex-col">
+        <Toolbar mobile={mobile} />
+        <Cards />
+      </div>
+    </div>
+  );
+}
+
+function Toolbar({ mobile }: { mobile: boolean }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <div className="flex flex-wrap items-center gap-x-4 gap-y-1.5 border-b bg-card px-3 py-1.5">
+      <div className="flex w-full items-center gap-2 sm:w-auto">
+        {mobile && (
+          <Button onClick={() => setOpen(true)}>
+            <SlidersHorizontal />
+            Controls
+          </Button>
+        )}
+        <TagFilter />
+      </div>
+      <StepSlider />
+      <Dialog open={mobile && open} onOpenChange={setOpen} title="Controls" side="left">
+        <Controls />
+      </Dialog>
+    </div>
+  );
+}
+
+function Cards() {
+  const { cards, hidden, showMore, problems, view } = useSliceData();
+  const wide = cards.length <= 1 || cards.some((card) => card.geometry === "curves");
+  return (
+    <main className="min-h-0 grow overflow-y-auto p-3">
+      {problems.length > 0 && (
+        <ul role="alert" className="mb-3 space-y-1 rounded-md border bg-card px-4 py-2 text-xs">
+          {problems.map((tag) => (
+            <li key={`${tag.run}\n${tag.tag}`} className="[overflow-wrap:anywhere]">
+              <span className="font-medium">{tag.tag}</span> of {tag.run} can’t be shown:{" "}
+              {tag.problem ?? "its form is unknown to this version"}
+            </li>
+          ))}
+        </ul>
+      )}
+      <div
+        className={
+          wide
+            ? "grid gap-3"
+            : "grid grid-cols-[repeat(auto-fit,minmax(min(100%,30rem),1fr))] items-start gap-3"
+        }
+      >
+        {cards.map((card) => (
+          <SliceCard key={`${card.run}\n${card.tag}`} card={card} />
+        ))}
+      </div>
+      {cards.length === 0 && (
+        <Notice>
+          <p className="text-muted-foreground">
+            {view.filter
+              ? "No tag matches the pattern."
+              : "The chosen runs hold no slices that this version can show."}
+          </p>
+        </Notice>
+      )}
+      {hidden > 0 && (
+        <div className="py-4 text-center">
+          <Button onClick={showMore}>Show more ({hidden})</Button>
+        </div>
+      )}
+    </main>
+  );
+}

@@ -1,0 +1,40 @@
+/** What all dashboards share: the table of them, their frame, and what they get. */
+import type { ReactNode, Ref } from "react";
+import { Disclosure, type Fact, SliceInfo } from "@/components/slice-info";
+import type { SliceData } from "@/lib/slice";
+
+export interface DashboardProps {
+  readonly sliceData: SliceData;
+  /** The step that the reader chose; the slice may be an earlier one, its tag's last before it. */
+  readonly selectedStep: number;
+  /** The element that is saved as a picture. */
+  readonly figure: Ref<HTMLDivElement>;
+}
+
+interface DashboardFrameProps {
+  readonly figure: Ref<HTMLDivElement>;
+  readonly sliceData: SliceData;
+  readonly facts: readonly Fact[];
+  readonly children: ReactNode;
+}
+
+/** The plot, with the slice's numbers beside it where there is room, else folded away below. */
+export function DashboardFrame({ figure, sliceData, facts, children }: DashboardFrameProps) {
+  return (
+    <div className="@container">
+      <div className="flex flex-col gap-3 @4xl:flex-row @4xl:gap-6">
+        <div ref={figure} className="min-w-0 grow">
+          {children}
+        </div>
+        <aside className="hidden w-72 shrink-0 border-l pl-5 @4xl:block" aria-label="Details">
+          <SliceInfo sliceData={sliceData} facts={facts} />
+        </aside>
+        <div className="text-xs @4xl:hidden">
+          <Disclosure title="Details and downloads">
+            <SliceInfo sliceData={sliceData} facts={facts} />
+          </Disclosure>
+        </div>
+      </div>
+    </div>
+  );
+}

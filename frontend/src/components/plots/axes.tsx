@@ -1,0 +1,104 @@
+/** Axes drawn by hand: grid lines, ticks and labels as plain SVG attributes, so that an exported picture has them. */
+import { memo } from "react";
+import type { Tick } from "@/maths/ticks";
+import { FONT, type PlotTheme } from "./theme";
+
+export interface Margins {
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+  readonly left: number;
+}
+
+export interface PlacedTick extends Tick {
+  /** Pixels from the start of the inner area. */
+  readonly at: number;
+}
+
+const CHARACTER = 6.1;
+export const TICK_SIZE = 11;
+
+/** About how wide a text in tick size is. */
+export function textWidth(text: string, size = TICK_SIZE): number {
+  return (text.length * CHARACTER * size) / TICK_SIZE;
+}
+
+/** Text cut in the middle so that it fits: both ends of a parameter's name tell something. */
+export function fitted(text: string, width: number, size = TICK_SIZE): string {
+  const most = Math.max(Math.floor(width / ((CHARACTER * size) / TICK_SIZE)), 4);
+  if (text.length <= most) return text;
+  const tail = Math.floor((most - 1) / 2);
+  return `${text.slice(0, most - 1 - tail)}…${text.slice(text.length - tail)}`;
+}
+
+interface AxisProps {
+  readonly ticks: readonly PlacedTick[];
+  readonly width: number;
+  readonly height: number;
+  readonly label: string;
+  readonly theme: PlotTheme;
+  readonly grid: boolean;
+}
+
+export const BottomAxis = memo(function BottomAxis({ ticks, width, height, label, theme, grid }: AxisProps) {
+  return (
+    <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted}>
+      {ticks.map((tick) => (
+        <g key={tick.value} transform={`translate(${round(tick.at)},0)`}>
+          {grid && <line y2={height} stroke={theme.grid} />}
+          <line y1={height} y2={height + 4} stroke={theme.axis} />
+          <text y={height + 16} textAnchor="middle">
+            {tick.label}
+          </text>
+        </g>
+      ))}
+      <line x2={width} y1={height} y2={height} stroke={theme.axis} />
+      <text x={width / 2} y={height + 33} textAnchor="middle" fill={theme.foreground} fontSize={12}>
+        {fitted(label, width, 12)}
+      </text>
+    </g>
+  );
+});
+
+export const LeftAxis = memo(function LeftAxis({
+  ticks,
+  width,
+  height,
+  label,
+  theme,
+  grid,
+  offset,
+}: AxisProps & { readonly offset: number }) {
+  return (
+    <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted}>
+      {ticks.map((tick) => (
+        <g key={tick.value} transform={`translate(0,${round(tick.at)})`}>
+          {grid && <line x2={width} stroke={theme.grid} />}
+          <line x1={-4} x2={0} stroke={theme.axis} />
+          <text x={-7} dy="0.32em" textAnchor="end">
+            {tick.label}
+          </text>
+        </g>
+      ))}
+      <line y2={height} stroke={theme.axis} />
+      <text
+        transform={`translate(${-offset + 11},${height / 2}) rotate(-90)`}
+        textAnchor="middle"
+        fill={theme.foreground}
+        fontSize={12}
+      >
+        {fitted(label, height, 12)}
+      </text>
+    </g>
+  );
+});
+
+/** The left margin that these labels and the axis title need. */
+export function leftMargin(ticks: readonly Tick[]): number {
+  return Math.ceil(Math.max(20, ...ticks.map((tick) => textWidth(tick.label))) + 30);
+}
+
+/** One decimal is finer than any screen, and keeps the document small. */
+export function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

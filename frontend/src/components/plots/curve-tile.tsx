@@ -1,0 +1,228 @@
+import { line } from "d3-shape";
+import { memo, type PointerEvent, useState } from "react";
+import type { ScaleName } from "@/maths/color";
+import type { CurveDomain } from "@/maths/family";
+import { formatNumber, formatWithError } from "@/maths/format";
+import { nearestIndex } from "@/maths/grid";
+import { scaleOf } from "@/maths/scale";
+import { fitted, round, textWidth } from "./axes";
+import { FONT, type PlotTheme } from "./theme";
+
+export interface TileLine {
+  readonly label: string;
+  readonly color: string;
+  readonly values: Float64Array;
+  readonly stderr: Float64Array | null;
+}
+
+interface CurveTileProps {
+  readonly index: number;
+  readonly name: string;
+  readonly layer: string;
+  /** The parameter's own value at the center. */
+  readonly center: number | null;
+  readonly x: Float64Array;
+  readonly xDomain: readonly [number, number];
+  readonly domain: CurveDomain;
+  readonly scale: ScaleName;
+  readonly lines: readonly TileLine[];
+  readonly width: number;
+  /** Pixels for the vertical axis' labels: the same for all tiles, so that plots stand in line. */
+  readonly left: number;
+  readonly theme: PlotTheme;
+  readonly onOpen: (index: number) => void;
+}
+
+export const TILE_HEIGHT = 148;
+const TOP = 36;
+const BOTTOM = 20;
+const SIDE = 10;
+const SMALL = 10;
+
+/** The label margin that fits all of these tiles. */
+export function tileMargin(domains: readonly CurveDomain[]): number {
+  const labels = domains.flatMap(({ low, high }) => [label(low), label(high)]);
+  return Math.ceil(Math.max(16, ...labels.map((text) => textWidth(text, SMALL)))) + 8;
+}
+
+function label(value: number): string {
+  return Number.isFinite(value) ? formatNumber(value, 3) : "";
+}
+
+/** One small curve with its name; the value under the pointer is read out in place of the layer and the center. */
+export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
+  const { index, name, layer, center, x, xDomain, domain, scale, lines, width, left, theme, onOpen } = props;
+  const [cursor, setCursor] = useState<number | null>(null);
+  const height = TILE_HEIGHT - TOP - BOTTOM;
+  const inner = Math.max(width - left - SIDE, 10);
+  const xScale = scaleOf(xDomain, [0, inner]);
+  const yScale = scaleOf(domain.bounds, [height, 0], scale);
+  const shown = cursor === null ? null : Math.min(cursor, x.length - 1);
+  const centerText = center === null ? "" : formatNumber(center, 4);
+  const spoken = ["Enlarge", name, layer && `layer ${layer}`, centerText && `center ${centerText}`];
+
+  const onPointer = (event: PointerEvent<SVGSVGElement>) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    setCursor(nearestIndex(x, xScale.invert(event.clientX - box.left - left)));
+  };
+
+  return (
+    <button
+      type="button"
+      onClick={() => onOpen(index)}
+      aria-label={spoken.filter(Boolean).join(", ")}
+      className="block cursor-pointer rounded-sm text-left hover:bg-muted/60"
+      data-testid="tile"
+    >
+      <svg
+        data-figure
+        width={width}
+        height={TILE_HEIGHT}
+        className="block touch-pan-y"
+        aria-hidden="true"
+        onPointerMove={onPointer}
+        onPointerLeave={() => setCursor(null)}
+      >
+        <title>{name}</title>
+        <g fontFamily={FONT}>
+          <text x={left} y={14} fontSize={12} fontWeight={500} fill={theme.foreground}>
+            {fitted(name, inner, 12.5)}
+          </text>
+          {shown === null ? (
+            <Caption layer={layer} center={centerText} left={left} inner={inner} theme={theme} />
+          ) : (
+            <text x={left} y={28} fontSize={SMALL} fill={theme.foreground} data-testid="tile-readout">
+              {fitted(readout(shown, x, lines), inner, SMALL)}
+            </text>
+          )}
+          <g transform={`translate(${left},${TOP})`}>
+            <rect width={inner} height={height} fill="none" stroke={theme.grid} />
+            {xDomain[0] < 0 && xDomain[1] > 0 && (
+              <line x1={round(xScale(0))} x2={round(xScale(0))} y2={height} stroke={theme.grid} />
+            )}
+            <TileLines lines={lines} x={x} xScale={xScale} yScale={yScale} inner={inner} height={height} />
+            <TileLabels domain={domain} xDomain={xDomain} inner={inner} height={height} theme={theme} />
+            {shown !== null && (
+              <g data-transient>
+                <line
+                  x1={round(xScale(x[shown] as number))}
+                  x2={round(xScale(x[shown] as number))}
+                  y2={height}
+                  stroke={theme.foreground}
+                  strokeOpacity={0.5}
+                />
+                {lines.map((entry) =>
+                  Number.isFinite(entry.values[shown]) ? (
+                    <circle
+                      key={entry.label}
+                      cx={round(xScale(x[shown] as number))}
+                      cy={round(Math.min(Math.max(yScale(entry.values[shown] as number), 0), height))}
+                      r={3}
+                      fill={entry.color}
+                    />
+                  ) : null,
+                )}
+              </g>
+            )}
+          </g>
+        </g>
+      </svg>
+    </button>
+  );
+});
+
+function readout(index: number, x: Float64Array, lines: readonly TileLine[]): string {
+  const values = lines.map((entry) =>
+    formatWithError(entry.values[index] as number, entry.stderr?.[index], 5),
+  );
+  return `${formatNumber(x[index] as number, 4)}: ${values.join(" · ")}`;
+}
+
+interface CaptionProps {
+  readonly layer: string;
+  readonly center: string;
+  readonly left: number;
+  readonly inner: number;
+  readonly theme: PlotTheme;
+}
+
+/** The layer at the left, the center's value at the right: the number is never cut. */
+function Caption({ layer, center, left, inner, theme }: CaptionProps) {
+  const number = center && `center ${center}`;
+  return (
+    <g fontSize={SMALL} fill={theme.muted}>
+      <text x={left} y={28}>
+        {layer && fitted(layer, inner - textWidth(number, SMALL) - 8, SMALL)}
+      </text>
+      <text x={left + inner} y={28} textAnchor="end">
+        {number}
+      </text>
+    </g>
+  );
+}
+
+interface TileLabelsProps {
+  readonly domain: CurveDomain;
+  readonly xDomain: readonly [number, number];
+  readonly inner: number;
+  readonly height: number;
+  readonly theme: PlotTheme;
+}
+
+/** The ends of both axes: the least and greatest drawn value, the first and last coordinate. */
+function TileLabels({ domain, xDomain, inner, height, theme }: TileLabelsProps) {
+  const flat = !(domain.high > domain.low);
+  return (
+    <g fontSize={SMALL} fill={theme.muted}>
+      {!flat && (
+        <text x={-5} y={9} textAnchor="end">
+          {label(domain.high)}
+        </text>
+      )}
+      <text x={-5} y={flat ? height / 2 + 4 : height - 1} textAnchor="end">
+        {label(domain.low)}
+      </text>
+      <text y={height + 13}>{formatNumber(xDomain[0], 3)}</text>
+      {xDomain[1] > xDomain[0] && (
+        <text x={inner} y={height + 13} textAnchor="end">
+          {formatNumber(xDomain[1], 3)}
+        </text>
+      )}
+    </g>
+  );
+}
+
+interface TileLinesProps {
+  readonly lines: readonly TileLine[];
+  readonly x: Float64Array;
+  readonly xScale: (value: number) => number;
+  readonly yScale: (value: number) => number;
+  readonly inner: number;
+  readonly height: number;
+}
+
+/** A nested picture clips what leaves the tile without a name that hundreds of tiles would have to invent. */
+function TileLines({ lines, x, xScale, yScale, inner, height }: TileLinesProps) {
+  const indices = Array.from(x.keys());
+  return (
+    <svg width={inner} height={height} overflow="hidden" aria-hidden="true">
+      {lines.map((entry) => {
+        const path = line<number>()
+          .defined((index) => Number.isFinite(yScale(entry.values[index] as number)))
+          .x((index) => round(xScale(x[index] as number)))
+          .y((index) => round(Math.min(Math.max(yScale(entry.values[index] as number), -1e4), 1e4)))(indices);
+        return (
+          <path
+            key={entry.label}
+            d={path ?? ""}
+            fill="none"
+            stroke={entry.color}
+            strokeWidth={1.5}
+            strokeLinecap="round"
+            strokeLinejoin="round"
+          />
+        );
+      })}
+    </svg>
+  );
+}

@@ -1,0 +1,69 @@
+import { fitted, round, textWidth } from "./axes";
+import type { LineMarker } from "./line-plot";
+import { FONT, type PlotTheme } from "./theme";
+
+export const MARKER_ROW = 14;
+
+interface MarkersProps {
+  readonly markers: readonly LineMarker[];
+  readonly rows: readonly number[];
+  readonly xScale: (value: number) => number;
+  readonly yScale: (value: number) => number;
+  readonly width: number;
+  readonly height: number;
+  readonly theme: PlotTheme;
+}
+
+/** Named places on the x axis: a dashed line, the name above it, a ring at its own loss. */
+export function Markers({ markers, rows, xScale, yScale, width, height, theme }: MarkersProps) {
+  return (
+    <g fontFamily={FONT} fontSize={11} fill={theme.muted}>
+      {markers.map((marker, index) => {
+        const at = round(xScale(marker.x));
+        if (at < -0.5 || at > width + 0.5) return null;
+        const dot = marker.y === null ? Number.NaN : yScale(marker.y);
+        const anchor = at < 40 ? "start" : at > width - 40 ? "end" : "middle";
+        return (
+          <g key={`${marker.name} ${marker.x}`}>
+            <line
+              x1={at}
+              x2={at}
+              y1={-4 - (rows[index] ?? 0) * MARKER_ROW}
+              y2={height}
+              stroke={theme.axis}
+              strokeDasharray="3 3"
+            />
+            <text x={at} y={-6 - (rows[index] ?? 0) * MARKER_ROW} textAnchor={anchor}>
+              {fitted(marker.name, 130)}
+            </text>
+            {dot >= 0 && dot <= height && (
+              <circle
+                cx={at}
+                cy={round(dot)}
+                r={4}
+                fill={theme.background}
+                stroke={theme.foreground}
+                strokeWidth={1.5}
+              />
+            )}
+          </g>
+        );
+      })}
+    </g>
+  );
+}
+
+/** A row above the plot for each marker's name, so that names don't overlap. */
+export function markerRows(markers: readonly LineMarker[], x: Float64Array, width: number): number[] {
+  const [first, last] = [x[0] ?? 0, x[x.length - 1] ?? 1];
+  const perUnit = (width - 80) / Math.max(last - first, 1e-12);
+  const ends: number[] = [];
+  return markers.map((marker) => {
+    const at = (marker.x - first) * perUnit;
+    const half = Math.min(textWidth(marker.name), 130) / 2 + 4;
+    let row = ends.findIndex((end) => end <= at - half);
+    if (row < 0) row = ends.length < 3 ? ends.length : 2;
+    ends[row] = at + half;
+    return row;
+  });
+}

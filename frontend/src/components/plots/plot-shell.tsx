@@ -1,0 +1,146 @@
+import { Minus, Plus, RotateCcw } from "lucide-react";
+import { type KeyboardEvent, type ReactNode, type Ref, useId } from "react";
+import { Button } from "@/components/ui/button";
+import type { Zoom } from "./use-zoom";
+
+export interface ReadoutRow {
+  readonly label: string;
+  readonly value: string;
+  readonly color?: string;
+}
+
+export interface Readout {
+  /** Where the point is, in pixels of the plot. */
+  readonly x: number;
+  readonly y: number;
+  readonly rows: readonly ReadoutRow[];
+}
+
+interface PlotShellProps {
+  readonly ref: Ref<HTMLDivElement>;
+  readonly label: string;
+  readonly summary: string;
+  /** What a saved picture has to say, too. */
+  readonly note: string;
+  readonly width: number;
+  readonly height: number;
+  readonly zoom: Zoom;
+  readonly readout: Readout | null;
+  /** Moves the cursor by so many points; false where there is nothing to move. */
+  readonly onMove: (dx: number, dy: number) => void;
+  readonly onLeave: () => void;
+  readonly children: ReactNode;
+}
+
+const PAN = 60;
+
+/** What every zoomable plot has: a name and a text summary, keys, the readout beside the cursor, zoom buttons. */
+export function PlotShell(props: PlotShellProps) {
+  const { ref, label, summary, note, width, height, zoom, readout, onMove, onLeave, children } = props;
+  const id = useId();
+  const keys: Readonly<Record<string, () => void>> = {
+    ArrowLeft: () => onMove(-1, 0),
+    ArrowRight: () => onMove(1, 0),
+    ArrowUp: () => onMove(0, 1),
+    ArrowDown: () => onMove(0, -1),
+    "+": () => zoom.zoomBy(1.5),
+    "=": () => zoom.zoomBy(1.5),
+    "-": () => zoom.zoomBy(1 / 1.5),
+    "0": zoom.reset,
+    Escape: onLeave,
+  };
+  const pans: Readonly<Record<string, () => void>> = {
+    ArrowLeft: () => zoom.panBy(PAN, 0),
+    ArrowRight: () => zoom.panBy(-PAN, 0),
+    ArrowUp: () => zoom.panBy(0, PAN),
+    ArrowDown: () => zoom.panBy(0, -PAN),
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const action = (event.shiftKey ? pans[event.key] : undefined) ?? keys[event.key];
+    if (!action) return;
+    if (event.key !== "Escape" || readout) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+    action();
+  };
+  return (
+    <div ref={ref} className="w-full min-w-0">
+      <div
+        role="application"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys read the plot point by point.
+        tabIndex={0}
+        aria-roledescription="plot"
+        aria-label={label}
+        aria-describedby={id}
+        onKeyDown={onKeyDown}
+        onBlur={onLeave}
+        className="relative mx-auto rounded-sm"
+        style={{ width, height }}
+        data-testid="plot"
+      >
+        {children}
+        {readout && <ReadoutBox readout={readout} width={width} height={height} />}
+        <div className="sr-only" aria-live="polite">
+          {readout?.rows.map((row) => `${row.label} ${row.value}`).join(", ")}
+        </div>
+      </div>
+      <div className="mt-1 flex items-start gap-2">
+        <div className="flex shrink-0">
+          <Button variant="ghost" size="iconSmall" aria-label="Zoom in" onClick={() => zoom.zoomBy(1.5)}>
+            <Plus />
+          </Button>
+          <Button
+            variant="ghost"
+            size="iconSmall"
+            aria-label="Zoom out"
+            disabled={!zoom.zoomed}
+            onClick={() => zoom.zoomBy(1 / 1.5)}
+          >
+            <Minus />
+          </Button>
+          <Button
+            variant="ghost"
+            size="iconSmall"
+            aria-label="Reset zoom"
+            disabled={!zoom.zoomed}
+            onClick={zoom.reset}
+          >
+            <RotateCcw />
+          </Button>
+        </div>
+        <p id={id} className="min-w-0 pt-1 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
+          {summary} <span data-figure-note>{note}</span>
+        </p>
+      </div>
+    </div>
+  );
+}
+
+const GAP = 14;
+
+function ReadoutBox({ readout, width, height }: { readout: Readout; width: number; height: number }) {
+  const left = readout.x > width / 2;
+  const above = readout.y > height / 2;
+  return (
+    <dl
+      data-testid="readout"
+      className="pointer-events-none absolute z-10 grid max-w-72 grid-cols-[auto_auto] gap-x-3 gap-y-0.5 rounded border bg-popover px-2 py-1.5 text-xs shadow-md"
+      style={{
+        ...(left ? { right: width - readout.x + GAP } : { left: readout.x + GAP }),
+        ...(above ? { bottom: height - readout.y + GAP } : { top: readout.y + GAP }),
+      }}
+    >
+      {readout.rows.map((row) => (
+        <div key={row.label} className="contents">
+          <dt className="flex items-center gap-1.5 text-muted-foreground [overflow-wrap:anywhere]">
+            {row.color && <span className="size-2 shrink-0 rounded-full" style={{ background: row.color }} />}
+            {row.label}
+          </dt>
+          <dd className="whitespace-nowrap text-right font-medium">{row.value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

@@ -1,0 +1,185 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { ImageDown, RefreshCw } from "lucide-react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { Badge } from "@/components/ui/badge";
+import { Button } from "@/components/ui/button";
+import { type Card, useSliceData } from "@/contexts/slice-data-context";
+import { usePlotTheme } from "@/contexts/theme-context";
+import { seriesLabel } from "@/lib/describe";
+import { methodLabel } from "@/lib/methods";
+import { sliceQuery, useSlice, useSteps } from "@/lib/queries";
+import type { SliceData } from "@/lib/slice";
+import { formatCount } from "@/maths/format";
+import { DASHBOARDS } from "./dashboards";
+import { savePng } from "./plots/save-png";
+
+/** One tag of one run: its slice at the chosen step, or why there is none. */
+export function SliceCard({ card }: { readonly card: Card }) {
+  const { view, step: selectedStep, change } = useSliceData();
+  const steps = useSteps(card);
+  const slice = useSlice(card, card.step, view);
+  usePrefetch(card, view.metric, view.split);
+  const figure = useRef<HTMLDivElement>(null);
+  const data = slice.data;
+  const Dashboard = data && DASHBOARDS[data.header.geometry];
+  const first = card.steps?.steps[0];
+
+  let body: ReactNode;
+  if (steps.isError) {
+    body = <Failure error={steps.error} onRetry={() => void steps.refetch()} />;
+  } else if (card.step === null && card.steps) {
+    body = (
+      <Notice>
+        <p>
+          {first === undefined
+            ? "This tag has no slices any more."
+            : `The first slice of this tag is at step ${formatCount(first)}.`}
+        </p>
+        {first !== undefined && (
+          <Button onClick={() => change({ step: first })}>Go to step {formatCount(first)}</Button>
+        )}
+      </Notice>
+    );
+  } else if (slice.isError && !slice.isPlaceholderData) {
+    body = <Failure error={slice.error} onRetry={() => void slice.refetch()} />;
+  } else if (data && Dashboard) {
+    body = (
+      <div className={slice.isPlaceholderData ? "opacity-60 transition-opacity delay-150" : ""}>
+        <Dashboard sliceData={data} selectedStep={selectedStep ?? data.step} figure={figure} />
+      </div>
+    );
+  } else {
+    body = <Skeleton />;
+  }
+
+  return (
+    <article
+      className="flex min-w-0 flex-col rounded-md border bg-card"
+      aria-label={`${card.tag}, run ${card.run}`}
+      aria-busy={slice.isFetching}
+      data-testid="slice-card"
+    >
+      <header className="flex items-start gap-2 border-b py-2 pr-2 pl-4">
+        <div className="min-w-0 grow">
+          <h3 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">{card.tag}</h3>
+          <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">{card.run}</p>
+        </div>
+        <div className="flex shrink-0 flex-wrap items-center justify-end gap-1.5">
+          {data?.header.provisional && (
+            <Badge>provisional, {Math.floor(data.header.filled * 100)} % of the points</Badge>
+          )}
+          {card.step !== null && <Badge data-testid="card-step">step {formatCount(card.step)}</Badge>}
+          <SavePicture data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
+        </div>
+      </header>
+      {card.description && (
+        <p className="whitespace-pre-line border-b px-4 py-2 text-muted-foreground text-xs [overflow-wrap:anywhere]">
+          {card.description}
+        </p>
+      )}
+      <div className="min-w-0 p-3">{body}</div>
+      {card.steps?.sampled && (
+        <p className="border-t px-4 py-2 text-muted-foreground text-xs">
+          TensorBoard keeps {formatCount(card.steps.limit)} steps of a tag, so some may be missing. To see all
+          of them, start it with <code className="font-mono">--samples_per_plugin loss_slicer=0</code>.
+        </p>
+      )}
+    </article>
+  );
+}
+
+/** The steps beside the shown one, so that the slider does not wait. */
+function usePrefetch(card: Card, metric: string, split: string) {
+  const client = useQueryClient();
+  const { run, tag, step, steps } = card;
+  useEffect(() => {
+    if (step === null || !steps) return;
+    const timer = setTimeout(() => {
+      const index = steps.steps.indexOf(step);
+      for (const neighbour of [steps.steps[index + 1], steps.steps[index - 1]]) {
+        if (neighbour !== undefined) {
+          void client.prefetchQuery(sliceQuery({ run, tag }, neighbour, { metric, split }));
+        }
+      }
+    }, 250);
+    return () => clearTimeout(timer);
+  }, [client, run, tag, step, steps, metric, split]);
+}
+
+function SavePicture({
+  data,
+  figure,
+}: {
+  data: SliceData | undefined;
+  figure: React.RefObject<HTMLDivElement | null>;
+}) {
+  const theme = usePlotTheme();
+  const [problem, setProblem] = useState<string | null>(null);
+  const save = async () => {
+    if (!data || !figure.current) return;
+    try {
+      await savePng(figure.current, {
+        title: data.tag,
+        lines: [
+          `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · step ${formatCount(data.step)}`,
+          data.run,
+        ],
+        name: `${data.tag} ${data.run} step ${data.step}`,
+        theme,
+      });
+      setProblem(null);
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : "unknown");
+    }
+  };
+  return (
+    <>
+      {problem !== null && (
+        <span role="alert" className="text-destructive text-xs">
+          Not saved: {problem}
+        </span>
+      )}
+      <Button
+        variant="ghost"
+        size="iconSmall"
+        aria-label="Save as PNG"
+        title="Save as PNG"
+        disabled={!data}
+        onClick={() => void save()}
+      >
+        <ImageDown />
+      </Button>
+    </>
+  );
+}
+
+export function Failure({ error, onRetry }: { error: Error; onRetry: () => void }) {
+  return (
+    <Notice role="alert">
+      <p className="max-w-prose text-destructive [overflow-wrap:anywhere]">{error.message}</p>
+      <Button onClick={onRetry}>
+        <RefreshCw />
+        Try again
+      </Button>
+    </Notice>
+  );
+}
+
+export function Notice({ role, children }: { role?: "alert" | "status"; children: ReactNode }) {
+  return (
+    <div
+      role={role}
+      className="flex min-h-48 flex-col items-center justify-center gap-3 p-4 text-center text-sm"
+    >
+      {children}
+    </div>
+  );
+}
+
+function Skeleton() {
+  return (
+    <div role="status" className="min-h-72 animate-pulse rounded bg-muted/60 motion-reduce:animate-none">
+      <span className="sr-only">Loading</span>
+    </div>
+  );
+}

@@ -1,0 +1,34 @@
+import { Input } from "@/components/ui/input";
+import { useSliceData } from "@/contexts/slice-data-context";
+import { CheckboxField, Field, SliderField } from "./field";
+
+/** Controls of slices of geometry curves. */
+export function FamilyControls() {
+  const { view, change } = useSliceData();
+  return (
+    <>
+      <Field label="Parameters">
+        <Input
+          aria-label="Filter parameters"
+          placeholder="Name or layer (pattern)"
+          value={view.parameters}
+          onChange={(event) => change({ parameters: event.target.value })}
+        />
+      </Field>
+      <SliderField
+        label="Bounds"
+        value={view.bounds}
+        text={view.bounds === 1 ? "whole range" : `${Math.round(view.bounds * 100)} %`}
+        min={0.05}
+        max={1}
+        step={0.05}
+        onChange={(bounds) => change({ bounds })}
+      />
+      <CheckboxField
+        label="Same vertical axis for all"
+        checked={view.shared}
+        onChange={(shared) => change({ shared })}
+      />
+    </>
+  );
+}

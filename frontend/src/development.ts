@@ -1,0 +1,4 @@
+/** What TensorBoard's frame does, for `npm run dev`. */
+import { render } from "./index";
+
+render();

@@ -1,0 +1,214 @@
+/**
+ * The plugin's routes (docs/http-api.md), one function each. Addresses are relative: the document's base is the
+ * plugin's folder, below whatever prefix or proxy TensorBoard has.
+ */
+import { decodeArray } from "@/maths/decode";
+import { ascendingOrder, reorder } from "@/maths/grid";
+import {
+  type ArrayRecord,
+  GEOMETRIES,
+  type Geometry,
+  parseHeader,
+  type Series,
+  type SliceHeader,
+} from "./slice";
+
+export interface TagInfo {
+  readonly run: string;
+  readonly tag: string;
+  readonly sliceType: string;
+  readonly geometry: Geometry | null;
+  readonly description: string;
+  readonly problem: string | null;
+}
+
+export interface Steps {
+  readonly steps: readonly number[];
+  readonly wallTimes: readonly number[];
+  readonly sampled: boolean;
+  readonly limit: number;
+}
+
+/** A reply that is not what was asked for; the message is the server's own, or says what happened. */
+export class ApiError extends Error {
+  override name = "ApiError";
+  readonly status: number | null;
+
+  constructor(message: string, status: number | null = null) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** A query that fits into a GET, which the browser may cache. */
+const MAX_QUERY = 8192;
+
+export async function fetchTags(signal?: AbortSignal): Promise<TagInfo[]> {
+  const runs = (await getJson("tags", signal)) as Record<string, Record<string, Record<string, unknown>>>;
+  return Object.entries(runs).flatMap(([run, tags]) =>
+    Object.entries(tags).map(([tag, info]) => ({
+      run,
+      tag,
+      sliceType: typeof info.slice_type === "string" ? info.slice_type : "unknown",
+      geometry: GEOMETRIES.find((name) => name === info.geometry) ?? null,
+      description: typeof info.description === "string" ? info.description : "",
+      problem: typeof info.problem === "string" ? info.problem : null,
+    })),
+  );
+}
+
+export async function fetchSteps(run: string, tag: string, signal?: AbortSignal): Promise<Steps> {
+  const reply = (await getJson(`steps?${new URLSearchParams({ run, tag })}`, signal)) as {
+    steps: number[];
+    wall_times: number[];
+    sampled: boolean;
+    limit: number;
+  };
+  return { steps: reply.steps, wallTimes: reply.wall_times, sampled: reply.sampled, limit: reply.limit };
+}
+
+export async function fetchHeader(
+  run: string,
+  tag: string,
+  step: number,
+  signal?: AbortSignal,
+): Promise<SliceHeader> {
+  const query = new URLSearchParams({ run, tag, step: String(step) });
+  return parseHeader(await getJson(`header?${query}`, signal));
+}
+
+/** Where a browser downloads the slice as a file. */
+export function exportAddress(
+  run: string,
+  tag: string,
+  step: number,
+  format: "csv" | "npz" | "json",
+): string {
+  return `export?${new URLSearchParams({ run, tag, step: String(step), format })}`;
+}
+
+export interface SeriesChoice {
+  readonly name: string;
+  readonly split: string;
+}
+
+/** The chosen series with their errors and counts, along ascending axes (see `ascendingAxes`). */
+export async function fetchSeries(
+  run: string,
+  tag: string,
+  step: number,
+  header: SliceHeader,
+  choices: readonly SeriesChoice[],
+  signal?: AbortSignal,
+): Promise<Series[]> {
+  const wanted = choices.flatMap((choice) =>
+    header.arrays.filter((array) => array.name === choice.name && array.split === choice.split),
+  );
+  const blobs = await fetchBlobs(run, tag, step, [...new Set(wanted.map((array) => array.blob))], signal);
+  const decoded = new Map<ArrayRecord, Float64Array>();
+  for (const array of wanted) {
+    const bytes = blobs.get(array.blob);
+    if (!bytes) throw new ApiError(`the server sent no data for array ${array.blob}`);
+    decoded.set(array, sortedAlongAxes(await decodeArray(bytes, array), array.shape, header));
+  }
+  return choices.map((choice) => {
+    const find = (role: string) => {
+      const array = wanted.find(
+        (entry) => entry.role === role && entry.name === choice.name && entry.split === choice.split,
+      );
+      return array ? (decoded.get(array) ?? null) : null;
+    };
+    const values = find("value");
+    if (!values) throw new ApiError(`the slice holds no ${choice.name} on ${choice.split}`);
+    return {
+      name: choice.name,
+      split: choice.split,
+      values,
+      stderr: find("stderr"),
+      count: find("count"),
+      interpolated: find("interpolated"),
+    };
+  });
+}
+
+/** The header with its axes in ascending order, as `fetchSeries` returns the values. */
+export function ascendingAxes(header: SliceHeader): SliceHeader {
+  if (header.axes.every((axis) => ascendingOrder(axis.values) === null)) return header;
+  return { ...header, axes: header.axes.map((axis) => ({ ...axis, values: axis.values.toSorted() })) };
+}
+
+function sortedAlongAxes(values: Float64Array, shape: readonly number[], header: SliceHeader): Float64Array {
+  return header.axes.reduce((sorted, axis, index) => {
+    const order = ascendingOrder(axis.values);
+    return order ? reorder(sorted, shape, shape.length - header.axes.length + index, order) : sorted;
+  }, values);
+}
+
+interface Part {
+  readonly blob: number;
+  readonly status: number;
+  readonly offset?: number;
+  readonly length?: number;
+  readonly error?: string;
+}
+
+async function fetchBlobs(
+  run: string,
+  tag: string,
+  step: number,
+  blobs: readonly number[],
+  signal?: AbortSignal,
+): Promise<Map<number, Uint8Array>> {
+  const query = JSON.stringify({ requests: [{ run, tag, steps: [step], blobs }] });
+  const encoded = new URLSearchParams({ q: query }).toString();
+  const response =
+    encoded.length < MAX_QUERY
+      ? await request(`batch?${encoded}`, signal)
+      : await request("batch", signal, {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: query,
+        });
+  const buffer = await response.arrayBuffer();
+  const length = new DataView(buffer).getUint32(0, true);
+  const index = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))) as { parts: Part[] };
+  const found = new Map<number, Uint8Array>();
+  for (const part of index.parts) {
+    if (part.status === 200 && part.offset !== undefined && part.length !== undefined) {
+      found.set(part.blob, new Uint8Array(buffer, 4 + length + part.offset, part.length));
+    } else if (part.status === 413) {
+      found.set(part.blob, await fetchBlob(run, tag, step, part.blob, signal));
+    } else {
+      throw new ApiError(part.error ?? "an array could not be read", part.status);
+    }
+  }
+  return found;
+}
+
+async function fetchBlob(run: string, tag: string, step: number, blob: number, signal?: AbortSignal) {
+  const query = new URLSearchParams({ run, tag, step: String(step), array: String(blob) });
+  return new Uint8Array(await (await request(`data?${query}`, signal)).arrayBuffer());
+}
+
+async function getJson(address: string, signal?: AbortSignal): Promise<unknown> {
+  const response = await request(address, signal);
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError("the server's reply is not JSON", response.status);
+  }
+}
+
+async function request(address: string, signal?: AbortSignal, init: RequestInit = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(address, signal ? { ...init, signal } : init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError("TensorBoard does not answer: is it still running?");
+  }
+  if (response.ok) return response;
+  const plain = response.headers.get("Content-Type")?.startsWith("text/plain");
+  const message = plain ? (await response.text()).trim().slice(0, 2000) : "";
+  throw new ApiError(message || `TensorBoard answered with status ${response.status}`, response.status);
+}

@@ -1,0 +1,38 @@
+/** A slice's parts as text for people. */
+import { formatNumber } from "@/maths/format";
+import type { Tails } from "@/maths/range";
+import type { Json, Series } from "./slice";
+
+/** `loss (train)`. */
+export function seriesLabel({ name, split }: Pick<Series, "name" | "split">): string {
+  return split ? `${name} (${split})` : name;
+}
+
+const LONGEST = 400;
+
+/** Only a loss is known to explode upwards alone. */
+export function tailsOf(series: Pick<Series, "name">): Tails {
+  return series.name === "loss" ? "high" : "both";
+}
+
+/** A JSON value on one line: numbers as elsewhere on the page, `key = value` for objects. */
+export function jsonText(value: Json | undefined): string {
+  const text = spelled(value ?? null);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+}
+
+function spelled(value: Json): string {
+  if (value === null) return "–";
+  if (typeof value === "number") return formatNumber(value);
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "string") return value;
+  if (Array.isArray(value)) return value.map(spelled).join(", ");
+  return Object.entries(value)
+    .map(([key, entry]) => `${key} = ${spelled(entry)}`)
+    .join("; ");
+}
+
+/** `explained_variance` → `explained variance`. */
+export function words(name: string): string {
+  return name.replaceAll("_", " ");
+}

@@ -1,0 +1,49 @@
+import { type ClassValue, clsx } from "clsx";
+import { twMerge } from "tailwind-merge";
+
+/** Class names joined, the later of two Tailwind classes for the same property winning. */
+export function cn(...inputs: ClassValue[]): string {
+  return twMerge(clsx(inputs));
+}
+
+/** A filter's pattern as a test on names: a regular expression where it is one, else plain text; case is ignored. */
+export function nameFilter(pattern: string): (name: string) => boolean {
+  const wanted = pattern.trim();
+  if (wanted === "") return () => true;
+  try {
+    const expression = new RegExp(wanted, "i");
+    return (name) => expression.test(name);
+  } catch {
+    const lower = wanted.toLowerCase();
+    return (name) => name.toLowerCase().includes(lower);
+  }
+}
+
+export function isRegularExpression(pattern: string): boolean {
+  try {
+    new RegExp(pattern);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A file name from any text: letters, digits, dashes, and a short hash so that two texts don't collide. */
+export function fileName(text: string, extension: string): string {
+  const slug = text
+    .normalize("NFKD")
+    .replace(/[^a-zA-Z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 60)
+    .toLowerCase();
+  return `${slug || "slice"}-${hash(text)}.${extension}`;
+}
+
+/** FNV-1a, 32 bits. */
+function hash(text: string): string {
+  let state = 0x811c9dc5;
+  for (let index = 0; index < text.length; index++) {
+    state = Math.imul(state ^ text.charCodeAt(index), 0x01000193);
+  }
+  return (state >>> 0).toString(16).padStart(8, "0");
+}

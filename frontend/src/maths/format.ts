@@ -1,0 +1,64 @@
+/** Numbers as text: one way everywhere, with a true minus and no trailing noise. */
+
+const MINUS = "\u2212";
+
+/** Up to `digits` significant digits; very large and very small numbers as 1.2e−7. */
+export function formatNumber(value: number, digits = 7): string {
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "\u221e" : `${MINUS}\u221e`;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e-4 && size < 10 ** Math.max(digits, 6)) {
+    const text = value.toPrecision(digits);
+    return signed(text.includes("e") ? String(Number(text)) : trimZeros(text));
+  }
+  const [mantissa = "", exponent = ""] = value.toExponential(digits - 1).split("e");
+  return `${signed(trimZeros(mantissa))}e${signed(exponent.replace("+", ""))}`;
+}
+
+/** `value ± error`, the error to two significant digits. */
+export function formatWithError(value: number, error: number | null | undefined, digits = 7): string {
+  const text = formatNumber(value, digits);
+  return error === null || error === undefined || !Number.isFinite(error)
+    ? text
+    : `${text} \u00b1 ${formatNumber(error, 2)}`;
+}
+
+/** Labels of ticks that belong together: as many decimals as their spacing needs, the same for all. */
+export function formatTicks(values: readonly number[]): string[] {
+  const largest = Math.max(...values.map(Math.abs), 0);
+  const step = values.length > 1 ? Math.abs((values[1] as number) - (values[0] as number)) : largest;
+  if (values.length === 0 || largest === 0) return values.map(() => "0");
+  const spacing = step > 0 ? step : largest;
+  if (largest >= 1e5 || largest < 1e-3) {
+    const digits = Math.max(
+      0,
+      Math.floor(Math.log10(largest) + 1e-9) - Math.floor(Math.log10(spacing) + 1e-9),
+    );
+    return values.map((value) => {
+      if (value === 0) return "0";
+      const [mantissa = "", exponent = ""] = value.toExponential(digits).split("e");
+      return `${signed(trimZeros(mantissa))}e${signed(exponent.replace("+", ""))}`;
+    });
+  }
+  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(spacing) + 1e-9)), 12);
+  return values.map((value) => signed(value.toFixed(decimals)));
+}
+
+/** 12,345 with thin groups, for steps and counts. */
+export function formatCount(value: number): string {
+  return signed(value.toLocaleString("en-US", { maximumFractionDigits: 0 }));
+}
+
+/** 1 point, 2 points. */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
+function trimZeros(text: string): string {
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+function signed(text: string): string {
+  return text.startsWith("-") ? `${MINUS}${text.slice(1)}` : text;
+}

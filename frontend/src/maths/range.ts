@@ -1,0 +1,90 @@
+/** Ranges of values for axes and colours. Non-finite values never count. */
+import { bisectRight } from "d3-array";
+
+export interface ValueRange {
+  /** What is drawn: everything outside is clipped to these. */
+  readonly low: number;
+  readonly high: number;
+  /** Of the finite values. */
+  readonly min: number;
+  readonly max: number;
+  readonly finite: number;
+  readonly nonfinite: number;
+}
+
+/** Which ends may be clipped: a loss explodes upwards only, and its lowest values are what people look for. */
+export type Tails = "high" | "both";
+
+/** From the least to the greatest finite value; null where there is none. */
+export function fullRange(values: Iterable<number>): ValueRange | null {
+  const finite = finiteSorted(values);
+  const { sorted } = finite;
+  return sorted.length === 0
+    ? null
+    : describe(finite, sorted[0] as number, sorted[sorted.length - 1] as number);
+}
+
+/**
+ * The full range without exploding ends, so that one corner does not flatten the rest. A plain bowl is shown whole.
+ *
+ * `high`: where three quarters of the values lie in the lowest tenth of the range, that quarter's reach is shown four
+ * times over: up to the greatest value at or below min + 4·(q75 − min).
+ * `both`: each end is clipped to the 2nd or 98th percentile where it lies further out than half of their distance.
+ */
+export function robustRange(values: Iterable<number>, tails: Tails): ValueRange | null {
+  const finite = finiteSorted(values);
+  const { sorted } = finite;
+  if (sorted.length === 0) return null;
+  const min = sorted[0] as number;
+  const max = sorted[sorted.length - 1] as number;
+  if (tails === "high") {
+    const bulk = quantileOf(sorted, 0.75) - min;
+    if (!(bulk > 0 && max - min > 10 * bulk)) return describe(finite, min, max);
+    return describe(finite, min, sorted[bisectRight(sorted, min + 4 * bulk) - 1] as number);
+  }
+  const [low, high] = [quantileOf(sorted, 0.02), quantileOf(sorted, 0.98)];
+  const reach = (high - low) / 2;
+  if (!(reach > 0)) return describe(finite, min, max);
+  return describe(finite, low - min > reach ? low : min, max - high > reach ? high : max);
+}
+
+/** Linear between the two nearest of the sorted values, as numpy does by default. */
+export function quantileOf(sorted: Float64Array, share: number): number {
+  const place = (sorted.length - 1) * share;
+  const before = Math.floor(place);
+  const start = sorted[before] as number;
+  return start + (place - before) * ((sorted[before + 1] ?? start) - start);
+}
+
+interface Finite {
+  readonly sorted: Float64Array;
+  readonly nonfinite: number;
+}
+
+function finiteSorted(values: Iterable<number>): Finite {
+  const all = values instanceof Float64Array ? values : Float64Array.from(values);
+  const sorted = all.filter(Number.isFinite).sort();
+  return { sorted, nonfinite: all.length - sorted.length };
+}
+
+function describe({ sorted, nonfinite }: Finite, low: number, high: number): ValueRange {
+  const min = sorted[0] as number;
+  const max = sorted[sorted.length - 1] as number;
+  return { low, high, min, max, finite: sorted.length, nonfinite };
+}
+
+/** The range that a reader asked for. */
+export function chosenRange(
+  values: Iterable<number>,
+  mode: "robust" | "full",
+  tails: Tails,
+): ValueRange | null {
+  return mode === "robust" ? robustRange(values, tails) : fullRange(values);
+}
+
+/** The range with room at both ends, and never empty: what an axis needs. */
+export function padded(low: number, high: number, share = 0.05): [number, number] {
+  if (high > low) return [low - share * (high - low), high + share * (high - low)];
+  const room = Math.abs(low) * 0.05 || 1;
+  return [low - room, high + room];
+}

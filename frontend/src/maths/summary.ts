@@ -1,0 +1,66 @@
+/** A picture in one or two sentences: for people who can't see it, and for those who want the numbers. */
+import { formatNumber, plural } from "./format";
+
+interface Extreme {
+  readonly min: number;
+  readonly max: number;
+  readonly minAt: number;
+  readonly nonfinite: number;
+}
+
+/** Least and greatest finite value; null where there is none. */
+export function extremes(values: Float64Array): Extreme | null {
+  let [min, max, minAt, nonfinite] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, 0];
+  values.forEach((value, index) => {
+    if (!Number.isFinite(value)) nonfinite += 1;
+    else {
+      if (value < min) [min, minAt] = [value, index];
+      if (value > max) max = value;
+    }
+  });
+  return minAt < 0 ? null : { min, max, minAt, nonfinite };
+}
+
+export function curveSummary(label: string, xLabel: string, x: Float64Array, values: Float64Array): string {
+  const found = extremes(values);
+  const points = plural(x.length, "point");
+  if (!found) return `${sentenceCase(label)}: none of the ${points} is finite.`;
+  const range = rangeText(found);
+  const lowest = x.length > 1 ? `, lowest at ${xLabel} = ${formatNumber(x[found.minAt] as number, 4)}` : "";
+  return `${sentenceCase(label)}: ${range} over ${points}${lowest}.${nonfiniteText(found.nonfinite)}`;
+}
+
+export function gridSummary(
+  label: string,
+  axes: readonly [string, string],
+  x: Float64Array,
+  y: Float64Array,
+  values: Float64Array,
+): string {
+  const found = extremes(values);
+  const size = `${x.length} × ${y.length} points`;
+  if (!found) return `${sentenceCase(label)}: none of the ${size} is finite.`;
+  const [i, j] = [Math.floor(found.minAt / y.length), found.minAt % y.length];
+  const place = `${axes[0]} = ${formatNumber(x[i] as number, 4)}, ${axes[1]} = ${formatNumber(y[j] as number, 4)}`;
+  return `${sentenceCase(label)}: ${rangeText(found)} on ${size}, lowest at ${place}.${nonfiniteText(found.nonfinite)}`;
+}
+
+export function familySummary(label: string, count: number, points: number, values: Float64Array): string {
+  const found = extremes(values);
+  const size = `${plural(count, "curve")} of ${plural(points, "point")}`;
+  if (!found) return `${sentenceCase(label)}: ${size}, none of them finite.`;
+  return `${sentenceCase(label)}: ${rangeText(found)} on ${size}.${nonfiniteText(found.nonfinite)}`;
+}
+
+function rangeText(found: Extreme): string {
+  const [low, high] = [formatNumber(found.min, 4), formatNumber(found.max, 4)];
+  return low === high ? low : `${low} to ${high}`;
+}
+
+function nonfiniteText(count: number): string {
+  return count === 0 ? "" : ` ${plural(count, "value is", "values are")} not finite.`;
+}
+
+function sentenceCase(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

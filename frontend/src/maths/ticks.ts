@@ -1,0 +1,33 @@
+/** Where an axis has its ticks, and what they say. */
+import { ticks as linearTicks } from "d3-array";
+import { scaleLog } from "d3-scale";
+import type { ScaleName } from "./color";
+import { formatNumber, formatTicks } from "./format";
+
+export interface Tick {
+  readonly value: number;
+  readonly label: string;
+}
+
+/** About `count` round numbers inside [low, high]. */
+export function axisTicks(low: number, high: number, count: number, scale: ScaleName = "linear"): Tick[] {
+  if (!(high > low)) return [{ value: low, label: formatNumber(low, 4) }];
+  if (scale === "log" && low > 0 && high / low > 3) {
+    const values = thinned(scaleLog().domain([low, high]).ticks(count), count);
+    if (values.length >= 2) return values.map((value) => ({ value, label: formatNumber(value, 3) }));
+  }
+  const values = linearTicks(low, high, Math.max(count, 2));
+  const labels = formatTicks(values);
+  return values.map((value, index) => ({ value, label: labels[index] as string }));
+}
+
+/** d3 gives every 1, 2, … 9 of each power where few powers are in sight: keep 1, 2, 5, or the powers alone. */
+function thinned(values: readonly number[], count: number): number[] {
+  if (values.length <= 1.5 * count) return [...values];
+  const leading = (value: number) => Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
+  const few = values.filter((value) => [1, 2, 5].includes(leading(value)));
+  if (few.length <= count + 2) return few;
+  const powers = values.filter((value) => leading(value) === 1);
+  const every = Math.ceil(powers.length / count);
+  return powers.filter((_, index) => index % every === 0);
+}

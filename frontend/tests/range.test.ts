@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { fullRange, padded, quantileOf, robustRange } from "@/maths/range";
+
+function bowl(size: number): Float64Array {
+  return Float64Array.from({ length: size * size }, (_, index) => {
+    const [a, b] = [Math.floor(index / size), index % size].map((at) => (2 * at) / (size - 1) - 1) as [
+      number,
+      number,
+    ];
+    return 0.5 + a * a + b * b;
+  });
+}
+
+describe("the robust range", () => {
+  it("shows a plain bowl whole, to its corners", () => {
+    const values = bowl(51);
+    expect(robustRange(values, "high")).toEqual(fullRange(values));
+  });
+
+  it("shows a sharp minimum in a plateau whole: the lowest values are the point", () => {
+    const values = new Float64Array(2601).fill(2.3).map((value, index) => value + 0.001 * Math.sin(index));
+    values.set([0.1, 0.05, 0.1], 1300);
+    const range = robustRange(values, "high");
+    expect(range?.low).toBe(0.05);
+    expect(range?.high).toBeCloseTo(2.301, 3);
+  });
+
+  it("clips one corner that explodes, and says how far the values reach", () => {
+    const values = bowl(51);
+    for (let corner = 0; corner < 130; corner++) values[2600 - corner] = 1e6 + corner;
+    const range = robustRange(values, "high");
+    expect(range?.low).toBe(0.5);
+    expect(range?.high).toBeGreaterThan(2);
+    expect(range?.high).toBeLessThan(5);
+    expect(range?.max).toBe(1e6 + 129);
+  });
+
+  it("clips both ends of a metric whose good side is not known", () => {
+    const values = Float64Array.from({ length: 1001 }, (_, index) => index / 1000);
+    values.set([-500, 900], 400);
+    const range = robustRange(values, "both");
+    expect(range?.low).toBeCloseTo(0.02, 1);
+    expect(range?.high).toBeCloseTo(0.98, 1);
+  });
+
+  it("counts what is not finite and leaves it out", () => {
+    const range = robustRange([Number.NaN, 1, Number.POSITIVE_INFINITY, 3, Number.NEGATIVE_INFINITY], "high");
+    expect(range).toEqual({ low: 1, high: 3, min: 1, max: 3, finite: 2, nonfinite: 3 });
+  });
+
+  it("is null where nothing is finite, and a point where all values are alike", () => {
+    expect(robustRange([Number.NaN], "high")).toBeNull();
+    expect(robustRange([], "both")).toBeNull();
+    expect(robustRange([0.7, 0.7, 0.7], "both")).toMatchObject({ low: 0.7, high: 0.7 });
+  });
+});
+
+describe("quantiles", () => {
+  it("interpolate between the two nearest values", () => {
+    const sorted = Float64Array.from([1, 2, 4, 8]);
+    expect([0, 1 / 3, 0.5, 1].map((share) => quantileOf(sorted, share))).toEqual([1, 2, 3, 8]);
+  });
+});
+
+describe("a padded range", () => {
+  it("is never empty", () => {
+    for (const value of [0, 1, -3, 1e-20, 1e20]) {
+      const [low, high] = padded(value, value);
+      expect(low).toBeLessThan(value);
+      expect(high).toBeGreaterThan(value);
+    }
+  });
+
+  it("leaves room at both ends", () => {
+    expect(padded(0, 10, 0.1)).toEqual([-1, 11]);
+  });
+});

@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import { formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
+import { curveSummary, familySummary, gridSummary } from "@/maths/summary";
+import { axisTicks } from "@/maths/ticks";
+
+describe("a number as text", () => {
+  it.each([
+    [0, "0"],
+    [2.103585093, "2.103585"],
+    [0.1, "0.1"],
+    [-1.5, "−1.5"],
+    [1234567, "1234567"],
+    [123456789, "1.234568e8"],
+    [0.00001234, "1.234e−5"],
+    [Number.NaN, "NaN"],
+    [Number.NEGATIVE_INFINITY, "−∞"],
+  ])("%d is %s", (value, text) => {
+    expect(formatNumber(value)).toBe(text);
+  });
+
+  it("has as many digits as asked for", () => {
+    expect(formatNumber(123.456, 2)).toBe("120");
+    expect(formatNumber(0.0123456, 2)).toBe("0.012");
+  });
+
+  it("has its standard error with two digits, where there is one", () => {
+    expect(formatWithError(2.103585, 0.012345)).toBe("2.103585 ± 0.012");
+    expect(formatWithError(2.3, null)).toBe("2.3");
+    expect(formatWithError(2.3, Number.NaN)).toBe("2.3");
+  });
+
+  it("counts in the singular and the plural", () => {
+    expect([plural(1, "point"), plural(2601, "point")]).toEqual(["1 point", "2,601 points"]);
+  });
+});
+
+describe("ticks", () => {
+  it("have the same decimals, as many as they need", () => {
+    expect(formatTicks([0, 0.5, 1])).toEqual(["0.0", "0.5", "1.0"]);
+    expect(formatTicks([-20, 0, 20])).toEqual(["−20", "0", "20"]);
+  });
+
+  it("tell neighbours apart at any size", () => {
+    for (const [low, high] of [
+      [1.00001, 1.00003],
+      [-1e-9, 1e-9],
+      [1e12, 1.00001e12],
+      [0, 3e7],
+    ] as const) {
+      const labels = axisTicks(low, high, 5).map((tick) => tick.label);
+      expect(new Set(labels).size).toBe(labels.length);
+      expect(labels.length).toBeGreaterThan(2);
+    }
+  });
+
+  it("are powers where a logarithmic axis spans many", () => {
+    expect(axisTicks(0.01, 1000, 6, "log").map((tick) => tick.label)).toEqual([
+      "0.01",
+      "0.1",
+      "1",
+      "10",
+      "100",
+      "1000",
+    ]);
+  });
+
+  it("are one where the axis is a point", () => {
+    expect(axisTicks(2, 2, 5)).toEqual([{ value: 2, label: "2" }]);
+  });
+});
+
+describe("a picture in words", () => {
+  const x = Float64Array.from([-1, 0, 1]);
+
+  it("names the range, the lowest point and what is not finite", () => {
+    expect(curveSummary("loss (train)", "α", x, Float64Array.from([3, 1, Number.NaN]))).toBe(
+      "Loss (train): 1 to 3 over 3 points, lowest at α = 0. 1 value is not finite.",
+    );
+  });
+
+  it("finds the lowest point of a grid by column and row", () => {
+    const y = Float64Array.from([10, 20]);
+    const text = gridSummary("loss", ["a", "b"], x, y, Float64Array.from([5, 6, 7, 8, 9, 4]));
+    expect(text).toBe("Loss: 4 to 9 on 3 × 2 points, lowest at a = 1, b = 20.");
+  });
+
+  it("says when there is nothing to see", () => {
+    const nothing = Float64Array.from([Number.NaN, Number.NaN]);
+    expect(familySummary("loss", 2, 1, nothing)).toBe("Loss: 2 curves of 1 point, none of them finite.");
+    expect(gridSummary("loss", ["a", "b"], x, x, nothing)).toContain("none of the 3 × 3 points is finite");
+  });
+});

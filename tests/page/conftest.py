@@ -1,0 +1,243 @@
+"""A real TensorBoard, a real Chromium, and the page in its tab; whatever goes wrong in the browser fails the test."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+import tensorboard_loss_slicer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Frame, Locator, Page
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 60
+VIOLATION = "policy violation"
+REPORT_VIOLATIONS = f"""
+document.addEventListener("securitypolicyviolation", (event) => {{
+    if (location.href.includes("plugin_entry")) {{
+        console.error("{VIOLATION}: " + event.violatedDirective + " " + event.blockedURI);
+    }}
+}});
+"""
+
+
+def _make_log_module() -> Any:
+    path = Path(__file__).with_name("make_log.py")
+    spec = importlib.util.spec_from_file_location("page_make_log", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def make_log() -> Any:
+    """The module that writes the logs."""
+    return _make_log_module()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A running TensorBoard and the log that it shows."""
+
+    url: str
+    logdir: Path
+
+
+@dataclass(kw_only=True)
+class Tab:
+    """The plugin's tab: TensorBoard's page, the plugin's frame, and what the browser complained about."""
+
+    page: Page
+    frame: Frame
+    problems: list[str] = field(default_factory=list)
+
+    def card(self, tag: str) -> Locator:
+        """The card of a tag."""
+        return self.frame.locator(f'[data-testid="slice-card"][aria-label^="{tag},"]')
+
+    def hover(self, target: Locator, across: float, down: float) -> None:
+        """Put the pointer at a share of the element's width and height."""
+        target.scroll_into_view_if_needed()
+        box = target.bounding_box()
+        assert box is not None
+        self.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+    def readout(self) -> dict[str, str]:
+        """Label -> value of what the plot says beside the pointer."""
+        box = self.frame.get_by_test_id("readout")
+        return dict(zip(box.locator("dt").all_inner_texts(), box.locator("dd").all_inner_texts(), strict=True))
+
+    @property
+    def hash(self) -> str:
+        """TensorBoard's address after its `#`."""
+        return self.page.evaluate("location.hash")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; a machine without one fails, unless SKIP_BROWSER=1 asks for a skip outside CI."""
+    missing = [
+        what
+        for what, there in (
+            ("the Python package playwright", importlib.util.find_spec("playwright") is not None),
+            (f"a Chromium at {CHROMIUM} (set CHROMIUM to another path)", shutil.which(CHROMIUM) is not None),
+            (
+                "the built page (run `python hatch_build.py`)",
+                (Path(tensorboard_loss_slicer.__file__).parent / "static" / "index.js").is_file(),
+            ),
+        )
+        if not there
+    ]
+    if missing:
+        message = f"the page's tests need {' and '.join(missing)}"
+        if os.environ.get("SKIP_BROWSER") == "1" and not os.environ.get("CI"):
+            pytest.skip(message)
+        pytest.fail(f"{message}; SKIP_BROWSER=1 skips them where CI is not set")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=SWITCHES)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def start_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) -> Iterator[Callable[..., Board]]:
+    """Starts a TensorBoard of an environment with the built wheel on a log directory; stopped after the tests."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(logdir: Path, *options: str, prefix: str = "") -> Board:
+        output = tmp_path_factory.mktemp("board") / "output.txt"
+        command = [str(wheel_python), "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0", *options]
+        with output.open("wb") as stream:
+            process = subprocess.Popen(
+                [*command, *(["--path_prefix", prefix] if prefix else [])], stdout=stream, stderr=stream
+            )
+        processes.append(process)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            found = re.search(r"TensorBoard \S+ at http://[^:]+:(\d+)", output.read_text())
+            if found:
+                board = Board(url=f"http://localhost:{found[1]}{prefix}", logdir=logdir)
+                _wait_for_data(board, deadline)
+                return board
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise AssertionError(f"TensorBoard did not start:\n{output.read_text()}")
+
+    yield start
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(timeout=30)
+
+
+def _wait_for_data(board: Board, deadline: float) -> None:
+    """TensorBoard answers before it has read the log."""
+    wanted = sum(1 for _ in board.logdir.rglob("*tfevents*"))
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{board.url}/data/plugin/loss_slicer/tags") as reply:
+                if reply.read().count(b'"last_step"') >= wanted:
+                    return
+        except urllib.error.URLError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError("TensorBoard did not read the log")
+
+
+@pytest.fixture(scope="session")
+def board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """TensorBoard on all the logs of `make_log`."""
+    logdir = tmp_path_factory.mktemp("log")
+    for write in make_log.LOGS.values():
+        write(logdir)
+    return start_board(logdir)
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Opens the tab of a board with a view (keys as in the address). What the browser reports fails the test."""
+    tabs: list[Tab] = []
+    contexts = []
+
+    def open_(
+        board: Board,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        wait: str = "[data-testid=plot], [data-testid=tile]",
+        keys: str = "",
+        **view: str,
+    ) -> Tab:
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        contexts.append(context)
+        context.add_init_script(REPORT_VIOLATIONS)
+        page = context.new_page()
+        problems: list[str] = []
+        page.on("console", lambda message: problems.extend(_complaints(message)))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.extend(_foreign(request.url, board.url)))
+        state = "".join(f"&p.loss_slicer.{key}={quote(value, safe='')}" for key, value in view.items())
+        page.goto(f"{board.url}/#loss_slicer{keys}{state}")
+        tab = Tab(page=page, frame=plugin_frame(page), problems=problems)
+        if wait:
+            tab.frame.wait_for_selector(wait)
+        tabs.append(tab)
+        return tab
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [problem for tab in tabs for problem in tab.problems] == []
+
+
+def plugin_frame(page: Page) -> Frame:
+    """The plugin's own frame, once it has its document."""
+    handle = page.wait_for_selector("iframe[src*=plugin_entry], iframe", state="attached")
+    assert handle is not None
+    for _ in range(100):
+        for frame in page.frames:
+            if "plugin_entry" in frame.url:
+                return frame
+        page.wait_for_timeout(100)
+    raise AssertionError(f"no plugin frame among {[frame.url for frame in page.frames]}")
+
+
+def _complaints(message: ConsoleMessage) -> list[str]:
+    url = message.location.get("url", "")
+    # Below a path prefix TensorBoard asks for its own fonts at the wrong place.
+    if message.type != "error" or "/font-roboto/" in url:
+        return []
+    return [f"{message.text} ({url})"]
+
+
+def _foreign(url: str, ours: str) -> list[str]:
+    same = url.startswith((ours.split("/", 3)[0] + "//" + ours.split("/", 3)[2], "data:", "blob:", "about:"))
+    return [] if same else [f"request to {url}"]
