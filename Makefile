@@ -1,5 +1,6 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
+# make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
 # make format fix and format the Python code
 # make clean  remove what these made
@@ -14,7 +15,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test check page-check pytest page browser format clean help
+.PHONY: demo bench test check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,6 +42,10 @@ demo: $(VENV)/.installed
 	@echo "The log is in $(DEMO_LOG). To look at it, run"
 	@echo "    $(BIN)/loss-slicer view $(DEMO_LOG)"
 	@echo "and open the address that it prints, tab Loss Slicer."
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/engine.py
+	$(BIN)/python tests/benchmarks/engine.py --tuned
 
 test: check page-check browser pytest
 

@@ -32,6 +32,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Data that a test draws is the same at each run."""
+    torch.manual_seed(0)
+
+
 def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:
     """Philox4x32-10 as in the paper, on Python integers."""
     c0, c1, c2, c3 = counter

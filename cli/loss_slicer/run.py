@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from loss_slicer.allocator import keep_freed_memory
 from loss_slicer.options import given_values, with_config, with_job_options
 from loss_slicer.statuses import Status, reported, write_json
 from slicer_core.job import Job
@@ -66,6 +67,7 @@ def _run(job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     from loss_slicer.signals import stopping_on_signals
 
     with stopping_on_signals() as stop:
+        keep_freed_memory()
         # torch takes a second to import, so only here.
         from loss_slicer.progress import choose_reporter
         from loss_slicer.summary import result_document, show_result

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 Normalization = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 Ignore = Literal["biasbn", "none", "li"]
 BatchNormPolicy = Literal["frozen", "interpolate", "recompute"]
-StrategyName = Literal["auto", "loop", "vmap"]
+StrategyName = Literal["auto", "partial", "loop", "vmap"]
 SplitName = Literal["train", "test", "both"]
 DtypeName = Literal["float32", "float64"]
 

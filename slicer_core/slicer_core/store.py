@@ -122,6 +122,12 @@ class Store:
             self._verify(_checksum(sums, how), crc, f"tile {key.tile} ({key.split}, {metric})")
         return StoredTile(sums={metric: sums for metric, sums, _, _ in rows}, how=json.loads(rows[0][3]))
 
+    def strategy_of(self, job: str) -> str | None:
+        """How the tiles of a job were computed so far, None where there are none."""
+        with self._telling():
+            row = self._connection.execute("SELECT how FROM tiles WHERE job = ? LIMIT 1", (job,)).fetchone()
+        return None if row is None else json.loads(row[0]).get("strategy")
+
     def put_tile(self, key: TileKey, tile: StoredTile) -> None:
         """All metrics of the tile in one transaction."""
         how = json.dumps(tile.how)

@@ -15,10 +15,10 @@ from torch.optim.swa_utils import update_bn
 
 from slicer_core import EvaluationSettings, ModelWrapper
 from slicer_core.errors import UsageError
+from slicer_core.methods.assemble import assemble, evaluate_plan
 from slicer_core.methods.axis import Axis
 from slicer_core.methods.linear import Linear
 from slicer_core.methods.method import CenterPoint, SliceOptions
-from slicer_core.methods.assemble import assemble, evaluate_plan
 from slicer_core.methods.random_direction import Random1D, Random2D
 from slicer_core.slices import Slice
 
@@ -28,16 +28,22 @@ BATCH = 8
 def other_point(net: Any) -> dict[str, Tensor]:
     """Another trained network: other weights, other running statistics."""
     generator = torch.Generator().manual_seed(5)
-    state = {name: p.detach() + 0.3 * torch.randn(p.shape, generator=generator) for name, p in net.model.named_parameters()}
+    state = {
+        name: p.detach() + 0.3 * torch.randn(p.shape, generator=generator) for name, p in net.model.named_parameters()
+    }
     for name, buffer in net.model.named_buffers():
         state[name] = buffer * 1.7 + 0.1 if buffer.is_floating_point() else buffer + 100
     return state
 
 
-def take(net: Any, method: Any, options: SliceOptions, end: Mapping[str, Tensor] | None = None, **settings: Any) -> Slice:
+def take(
+    net: Any, method: Any, options: SliceOptions, end: Mapping[str, Tensor] | None = None, **settings: Any
+) -> Slice:
     train = [(net.inputs[i : i + BATCH], net.classes[i : i + BATCH]) for i in range(0, 22, BATCH)]
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), train, test_data=(net.inputs[:6] * 2, net.classes[:6]))
-    center = CenterPoint(wrapper=wrapper, state=wrapper.state(), scale_state=wrapper.state(), other=lambda name: end or {})
+    center = CenterPoint(
+        wrapper=wrapper, state=wrapper.state(), scale_state=wrapper.state(), other=lambda name: end or {}
+    )
     plan = method.plan(center, options)
     tiles = evaluate_plan(
         plan,
@@ -67,7 +73,7 @@ def losses_on_the_line(net: Any, end: Mapping[str, Tensor], alphas: Any, *, buff
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
 @pytest.mark.parametrize("policy", ["frozen", "interpolate", "recompute"])
 def test_a_line_follows_its_policy(policy, strategy, split, network, close_to_float64) -> None:
     net = network("convolution")

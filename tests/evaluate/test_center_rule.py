@@ -65,7 +65,9 @@ def test_a_root_of_a_mean_is_refused_with_what_to_return_instead(network) -> Non
 def test_a_total_that_is_not_said_to_be_one_is_refused(network) -> None:
     net = network("mlp")
     with pytest.raises(DataError, match="LossSum"):
-        center(ModelWrapper(net.model, lambda output, target: F.cross_entropy(output, target, reduction="sum"), net.data))
+        center(
+            ModelWrapper(net.model, lambda output, target: F.cross_entropy(output, target, reduction="sum"), net.data)
+        )
 
 
 def test_a_mean_over_what_counts_is_refused_where_only_a_later_batch_shows_it(network) -> None:
@@ -219,7 +221,9 @@ def test_metrics_are_means_over_samples_at_each_point(network) -> None:
         "largest": lambda output, target: output.max(dim=1).values,
     }
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data, metrics=metrics)
-    found = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(batch_size=6), progress=False).slice_1d(n_samples=3)
+    found = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(batch_size=6), progress=False).slice_1d(
+        n_samples=3
+    )
     with torch.no_grad():
         output = copy.deepcopy(net.model).eval()(net.inputs)
     assert found.array("accuracy")[1] == pytest.approx((output.argmax(dim=1) == net.classes).double().mean().item())

@@ -71,7 +71,7 @@ SLICES: dict[str, Callable[[ModelWrapper, EvaluationSettings], Any]] = {
 }
 
 
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
 @pytest.mark.parametrize("kind", SLICES)
 @pytest.mark.parametrize("name", ["convolution", "attention", "weight_norm", "shared", "lstm"])
 def test_a_slice_leaves_the_model_as_it_was(name, kind, strategy, network) -> None:
@@ -92,7 +92,7 @@ def test_another_dtype_is_not_left_in_the_model_or_the_loss(dtype, network) -> N
     assert loss_fn.weight is weight
 
 
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
 @pytest.mark.parametrize("fails_at", [1, 4, 9, 12])
 def test_an_exception_in_the_loss_leaves_the_model_as_it_was(fails_at, strategy, network) -> None:
     net = network("shared")
@@ -154,7 +154,7 @@ def limited() -> nn.Module:
     return nn.Sequential(nn.Embedding(6, 5, max_norm=0.5), nn.Flatten(), nn.Linear(10, 3))
 
 
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
 @pytest.mark.parametrize("build", [Counting, Shifting, limited])
 def test_what_a_forward_pass_writes_is_gone_and_does_not_reach_the_next_point(build, strategy) -> None:
     with torch.random.fork_rng():
@@ -165,8 +165,12 @@ def test_what_a_forward_pass_writes_is_gone_and_does_not_reach_the_next_point(bu
     wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), [(inputs[:12], classes[:12]), (inputs[12:], classes[12:])])
     settings = EvaluationSettings(strategy=strategy)
     with unchanged(model, inputs, classes):
-        found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=5, range=(0.0, 1.0))
-        again = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=2, range=(0.0, 1.0))
+        found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(
+            n_samples=5, range=(0.0, 1.0)
+        )
+        again = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(
+            n_samples=2, range=(0.0, 1.0)
+        )
     np.testing.assert_array_equal(found.loss[[0, -1]], again.loss)
     assert found.loss[0] == pytest.approx(found.center.loss["train"], rel=1e-6)
     with torch.no_grad():

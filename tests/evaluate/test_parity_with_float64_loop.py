@@ -24,7 +24,7 @@ NETWORKS = ["mlp", "convolution", "attention", "encoder", "weight_norm", "shared
 # Seven does not divide the 22 samples.
 SETTINGS = {
     name: EvaluationSettings(batch_size=7, strategy=name)  # type: ignore[arg-type] - both are strategies
-    for name in ("loop", "vmap")
+    for name in ("loop", "vmap", "partial")
 }
 
 
@@ -174,7 +174,9 @@ def test_float64_agrees_to_its_own_rounding(name, strategy, network, reference, 
     np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
 
 
-def test_positions_of_sequences_count_as_torch_counts_them(network, reference, plain_direction, close_to_float64) -> None:
+def test_positions_of_sequences_count_as_torch_counts_them(
+    network, reference, plain_direction, close_to_float64
+) -> None:
     """Targets of two dimensions, of which some are ignored, unevenly over the batches."""
     net = network("attention")
     targets = net.classes.clone()
@@ -209,7 +211,7 @@ def test_a_curve_that_vmap_cannot_run_does_not_stop_the_others(network, referenc
     moved["lstm.weight_ih_l0"][0, 0] += 1.0
     (expected,) = reference(net.model, nn.CrossEntropyLoss(), net.data).losses([moved])
     close_to_float64(found.loss[1, 1], expected)
-    assert found.evaluation["strategy"] == "loop"
+    assert found.evaluation["strategy"] == "vmap+loop"
 
 
 def test_a_loss_that_holds_the_model_sees_the_point(network, reference, plain_direction, close_to_float64) -> None:

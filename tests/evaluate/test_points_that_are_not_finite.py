@@ -29,7 +29,7 @@ def subject() -> tuple[Exponential, tuple[torch.Tensor, torch.Tensor]]:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
 @pytest.mark.parametrize(
     ("loss_fn", "classes"),
     [

@@ -63,7 +63,7 @@ def check(found: PointSums, entries: list[np.ndarray], counts: np.ndarray) -> No
     assert found.num_entries == len(counts)
 
 
-@pytest.mark.parametrize("strategy", ["loop", "vmap"])
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
 @pytest.mark.parametrize("batch_size", [5, 22])
 def test_a_mean_over_samples(batch_size, strategy, network) -> None:
     net = network("mlp")

@@ -2,11 +2,9 @@
 
 from slicer_core.evaluate.batchnorm import running_statistics
 from slicer_core.evaluate.evaluator import Evaluation, EvaluationSettings, evaluate
-from slicer_core.evaluate.strategies import STRATEGIES
 from slicer_core.evaluate.sums import PointSums
 
 __all__ = [
-    "STRATEGIES",
     "Evaluation",
     "EvaluationSettings",
     "PointSums",

@@ -11,33 +11,30 @@ from dataclasses import dataclass
 
 import torch
 
-from slicer_core.choices import StrategyName
-from slicer_core.errors import SlicerError, UsageError
+from slicer_core.choices import STRATEGY_NAMES, StrategyName
+from slicer_core.errors import UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
+from slicer_core.evaluate.choice import StrategyChoice
 from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.outputs import SumsOutput
-from slicer_core.evaluate.strategies import STRATEGIES, Kernel, LoopKernel
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, Batch, ModelWrapper, SplitData, cast_batch
-
-# A strategy's rounding against the loop's, at one point of each batch.
-_RELATIVE = 1e-4
-_ABSOLUTE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """How points are evaluated.
 
-    `dtype` None means the model's own. `strategy` "auto" means the loop: vmap over parameters is slower than it for
-    convolutions and attention on a CPU.
+    `dtype` None means the model's own. `strategy` "auto" means partial evaluation where it pays, else the loop.
+    `repeats`: how many evaluations like this one the caller is about to make, for what pays only in the long run.
     """
 
     batch_size: int | None = None
     dtype: torch.dtype | None = None
     strategy: StrategyName = "auto"
+    repeats: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +76,8 @@ def evaluate(
         UsageError: an unknown strategy.
     """
     start = time.perf_counter()
-    name = "loop" if settings.strategy == "auto" else settings.strategy
-    if name not in STRATEGIES:
-        raise UsageError(f"--strategy {name!r} is not one of auto, {', '.join(STRATEGIES)}")
-    reason = None
+    if settings.strategy not in STRATEGY_NAMES:
+        raise UsageError(f"--strategy {settings.strategy!r} is not one of {', '.join(STRATEGY_NAMES)}")
     objective = Objective(wrapper, settings.dtype)
     state = {key: objective.cast(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
     num_points = sum(len(block.coefficients) for block in blocks)
@@ -96,30 +91,30 @@ def evaluate(
 
             objective.examine(state, next(again()))
             buffers = recomputed_statistics(objective, state, blocks, again)
-            if name != "loop":
-                name, reason = "loop", "BatchNorm statistics differ from point to point"
+        choice = StrategyChoice(settings.strategy, wrapper, objective, state, settings.dtype)
         for index, raw in enumerate(data.batches()):
-            batch = cast_batch(raw, wrapper.device, settings.dtype)
-            output.begin_batch(batch, _center_terms(objective, state, batch, is_first=index == 0))
-            first = 0
-            for number, block in enumerate(blocks):
-                # Each block may move other tensors, and each batch may have another size.
-                if name != "loop" and (index == 0 or number == 0):
-                    trouble = _trial(STRATEGIES[name], objective, state, block, batch)
-                    if trouble is not None:
-                        name, reason = "loop", f"{name}: {trouble}"
-                count = len(block.coefficients)
-                own_buffers = None if buffers is None else buffers[first : first + count]
-                kernel = STRATEGIES[name](objective, state, block, own_buffers)
-                for points in _chunks(count, kernel.chunk_size(batch)):
-                    output.add(kernel, batch, points, first + points.start)
-                    if advance is not None:
-                        advance((points.stop - points.start) / data.num_batches)
-                first += count
+            whole = cast_batch(raw, wrapper.device, settings.dtype)
+            if index == 0:
+                objective.examine(state, whole)
+                choice.settle(whole, blocks, data.num_batches * settings.repeats)
+            share = whole.num_samples / data.num_samples
+            for part, batch in enumerate(choice.parts(whole)):
+                output.begin_batch(batch, _center_terms(objective, state, batch, is_first=index == 0 and part == 0))
+                first = 0
+                for number, block in enumerate(blocks):
+                    own_buffers = None if buffers is None else buffers[first : first + len(block.coefficients)]
+                    # Each block may move other tensors, and each batch may have another size.
+                    probe = index + part if index + part == 0 or number == (index + part) % len(blocks) else None
+                    kernel = choice.kernel(block, batch, own_buffers, probe=probe)
+                    for points in _chunks(len(block.coefficients), kernel.chunk_size(batch)):
+                        output.add(kernel, batch, points, first + points.start)
+                        if advance is not None:
+                            advance((points.stop - points.start) * share * batch.num_samples / whole.num_samples)
+                    first += len(block.coefficients)
     return Evaluation(
         sums=output.result(),
-        strategy=name,
-        reason=reason,
+        strategy=choice.strategy,
+        reason=choice.reason,
         num_batches=data.num_batches,
         num_samples=data.num_samples,
         seconds=time.perf_counter() - start,
@@ -127,8 +122,6 @@ def evaluate(
 
 
 def _center_terms(objective: Objective, state: NamedTensors, batch: Batch, *, is_first: bool) -> Terms:
-    if is_first:
-        objective.examine(state, batch)
     terms = objective.at_center(state, batch)
     # What is one number for a batch may be a mean over samples in the first batch and not in another, where
     # sequences have other lengths.
@@ -140,22 +133,3 @@ def _center_terms(objective: Objective, state: NamedTensors, batch: Batch, *, is
 def _chunks(count: int, size: int) -> Iterator[slice]:
     for low in range(0, count, size):
         yield slice(low, min(low + size, count))
-
-
-def _trial(
-    kind: type[Kernel], objective: Objective, state: NamedTensors, block: PointBlock, batch: Batch
-) -> str | None:
-    """Why the strategy can't be used for the batch: it raises, or its first points differ from the loop's."""
-    points = slice(0, min(2, len(block.coefficients)))
-    try:
-        ours = kind(objective, state, block).terms(batch, points)
-    except (SlicerError, RuntimeError, ValueError, TypeError, IndexError) as error:
-        text = str(error.__cause__ or error).strip()
-        return text.splitlines()[0][:200] if text else type(error).__name__
-    loops = LoopKernel(objective, state, block).terms(batch, points)
-    for name, (sums, _) in loops.items():
-        for mine, expected in zip(ours[name][0].sum(dim=1).tolist(), sums.sum(dim=1).tolist(), strict=True):
-            same = mine == expected or (mine != mine and expected != expected)
-            if not same and not abs(mine - expected) <= _RELATIVE * abs(expected) + _ABSOLUTE:
-                return f"its {name} at a point is {mine:.8g}, the loop's {expected:.8g}"
-    return None

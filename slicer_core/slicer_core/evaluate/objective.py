@@ -32,6 +32,7 @@ class Objective(nn.Module):
         # In a tuple, so that nn.Module does not look into it.
         self._wrapper = (wrapper,)
         self._dtype = dtype
+        self.has_convolutions = any(isinstance(module, nn.Conv2d) for module in wrapper.model.modules())
         self._places = _places(self)
         own = {id(tensor) for _, tensor in _named_tensors(wrapper.model)}
         self._criterion_state = {

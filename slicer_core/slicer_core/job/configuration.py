@@ -78,7 +78,12 @@ class Job:
     dtype: str | None = _option(
         None, "Precision of the evaluation (default: the model's own).", panel=HOW, choices=choices.DTYPE_NAMES
     )
-    strategy: str = _option("auto", "How points are run; auto is the loop.", panel=HOW, choices=choices.STRATEGY_NAMES)
+    strategy: str = _option(
+        "auto",
+        "How points are run; auto takes partial evaluation where it pays.",
+        panel=HOW,
+        choices=choices.STRATEGY_NAMES,
+    )
     logdir: str = _option("runs", "The TensorBoard log directory.", panel=WHERE)
     name: str | None = _option(None, "Tag of the slices (default: the method).", panel=WHERE)
     fresh: bool = _option(False, "Start over; earlier results are kept aside.", panel=WHERE)

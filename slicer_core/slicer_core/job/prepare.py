@@ -17,7 +17,7 @@ from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_check
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization, StrategyName
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.evaluate import EvaluationSettings
-from slicer_core.job.configuration import Job
+from slicer_core.job.configuration import Job, with_absolute_paths
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
 from slicer_core.methods import MethodRow, find_method
 from slicer_core.methods.method import Method, SliceOptions
@@ -125,7 +125,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         SlicerError: the first thing that can't be right.
     """
     row = find_method(job.method)
-    method = row.create(job.method_options)
+    method = row.create(with_absolute_paths(job.method_options, Path.cwd()))
     options = _slice_options(job, row)
     module = find_module(job.module, checkpoints=job.checkpoints)
     found = find_sources(job.checkpoints)
@@ -146,6 +146,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
             batch_size=job.batch_size,
             dtype=None if job.dtype is None else getattr(torch, job.dtype),
             strategy=cast("StrategyName", job.strategy),
+            repeats=sum(len(source.selected) for source in sources),
         ),
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),
@@ -170,8 +171,8 @@ def _check_some_left(sources: Sequence[PreparedSource]) -> None:
         return
     failures = [failure for source in sources for failure in source.failures]
     if not failures:
-        skipped = "; ".join(f"{source.name}: {reason}" for source in sources for reason in source.skipped)
-        raise UsageError(f"no checkpoint is left to slice ({skipped})")
+        skipped = ", ".join(f"{source.name}, {reason}" for source in sources for reason in source.skipped)
+        raise UsageError(f"no checkpoint is left to slice: {skipped}")
     more = f" ({len(failures)} checkpoints failed)" if len(failures) > 1 else ""
     raise CheckpointError(f"{failures[0].error}{more}")
 
@@ -252,7 +253,7 @@ def _prepare_source(
     for checkpoint in chosen:
         if checkpoint.step in skipped:
             reasons.append(f"{checkpoint.step_unit} {checkpoint.step} is skipped: {skipped[checkpoint.step]}")
-            reporter.note(f"{source.name}: {reasons[-1]}")
+            reporter.note(f"{source.name}, {reasons[-1]}")
             continue
         try:
             _check_fit(checkpoint, wrapper)
@@ -260,9 +261,11 @@ def _prepare_source(
             failures.append(FailedCheckpoint(path=checkpoint.path, error=error))
         else:
             selected.append(checkpoint)
+    # TensorBoard reads a run only where its name is UTF-8.
+    name = os.fsencode(source.name).decode("utf-8", "replace")
     return PreparedSource(
-        name=source.name,
-        run_dir=Path(job.logdir).expanduser() / source.name / LOG_FOLDER,
+        name=name,
+        run_dir=Path(job.logdir).expanduser() / name / LOG_FOLDER,
         all_checkpoints=source.checkpoints,
         selected=tuple(selected),
         failures=tuple(failures),

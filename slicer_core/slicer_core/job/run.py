@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import SlicerError, StoreError
-from slicer_core.evaluate import PointSums
+from slicer_core.evaluate import EvaluationSettings, PointSums
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
@@ -18,8 +18,8 @@ from slicer_core.methods.assemble import POINTS, Tile, assemble, evaluate_plan, 
 from slicer_core.methods.method import CenterPoint
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
-from slicer_core.subject import LOSS
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
+from slicer_core.subject import LOSS
 
 View = Callable[[], Iterator[FinishedSlice]]
 """All slices of a run directory, those of a tag by ascending step, read from the store when it is called."""
@@ -240,7 +240,7 @@ class _SourceRunner:
             plan,
             center,
             splits=prepared.splits,
-            settings=prepared.settings,
+            settings=self._settings(),
             batchnorm=prepared.batchnorm,
             advance=self._reporter.advance,
             done=self._stored_tiles(plan, fingerprint),
@@ -255,6 +255,14 @@ class _SourceRunner:
             metrics=prepared.metrics,
         )
 
+    def _settings(self) -> EvaluationSettings:
+        """Where a strategy was to be chosen and an earlier run chose one, that one, so that the numbers go on alike."""
+        settings = self._prepared.settings
+        chosen = self._store.strategy_of(self._job_hash) if self._store is not None else None
+        if settings.strategy == "auto" and chosen in ("partial", "loop"):
+            return replace(settings, strategy=chosen)
+        return settings
+
     def _stored_tiles(self, plan: SlicePlan, fingerprint: str) -> dict[tuple[str, str], Tile]:
         """What an interrupted run of the same job left of the checkpoint."""
         if self._store is None:
@@ -265,7 +273,7 @@ class _SourceRunner:
         for split in self._prepared.splits:
             for name in (POINTS, *(marker_tile(marker) for marker in plan.markers)):
                 stored = self._store.tile(self._key(fingerprint, name, split))
-                if stored is not None:
+                if stored is not None and set(quantities) <= set(stored.sums):
                     sums = {name: PointSums.from_bytes(stored.sums[name]) for name in quantities}
                     found[split, name] = Tile(sums=sums, how=stored.how)
         return found

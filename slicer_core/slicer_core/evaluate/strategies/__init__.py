@@ -1,12 +1,18 @@
 """Ways to run the points of a block; all give the same numbers up to rounding."""
 
-from slicer_core.evaluate.strategies.kernel import Kernel
+from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, Kernel
 from slicer_core.evaluate.strategies.loop import LoopKernel
+from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Traces, bytes_a_sample, split_batch
 from slicer_core.evaluate.strategies.vmap import VmapKernel
 
-STRATEGIES: dict[str, type[Kernel]] = {
-    "loop": LoopKernel,
-    "vmap": VmapKernel,
-}
-
-__all__ = ["STRATEGIES", "Kernel", "LoopKernel", "VmapKernel"]
+__all__ = [
+    "CannotEvaluateError",
+    "Kernel",
+    "LoopKernel",
+    "PartialKernel",
+    "Session",
+    "Traces",
+    "VmapKernel",
+    "bytes_a_sample",
+    "split_batch",
+]

@@ -17,7 +17,7 @@ ChunkTerms = dict[str, tuple[Tensor, Tensor]]
 """Quantity -> (sums, counts), each of shape (points of the chunk, entries of the batch)."""
 
 
-class CannotEvaluate(Exception):
+class CannotEvaluateError(Exception):
     """Why a strategy can't run a block on a batch; the loop can."""
 
 

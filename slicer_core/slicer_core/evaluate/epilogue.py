@@ -1,0 +1,277 @@
+"""The general part of a graph as straight-line code that is run once a point, writing into buffers made once.
+
+Everything that moves affinely lies in one flat buffer for each dtype, so that a point's frontier and parameters are one
+addition, and the part in all coefficients but the last is shared along a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from slicer_core.evaluate.partition import Partition
+from slicer_core.evaluate.prologue import Components, call
+from slicer_core.evaluate.trace import Trace
+
+Aten = torch.ops.aten
+
+# Pointwise operations that may write their result over their first argument.
+_IN_PLACE: dict[Any, Callable[..., Tensor]] = {
+    Aten.relu.default: torch.relu_,
+    Aten.add.Tensor: lambda left, right, alpha=1: left.add_(right, alpha=alpha),
+    Aten.sub.Tensor: lambda left, right, alpha=1: left.sub_(right, alpha=alpha),
+    Aten.mul.Tensor: lambda left, right: left.mul_(right),
+    Aten.tanh.default: torch.tanh_,
+    Aten.sigmoid.default: torch.sigmoid_,
+    Aten.silu.default: lambda x: Aten.silu.out(x, out=x),
+    Aten.gelu.default: lambda x, approximate="none": Aten.gelu.out(x, approximate=approximate, out=x),
+}
+
+
+# The group of what shares memory with a constant: never to be written.
+_FOREVER = -1
+
+
+class Combiner:
+    """The frontier at a point: c₀ + Σ αⱼ cⱼ for all its nodes at once, in flat buffers of which `views` are parts."""
+
+    def __init__(self, components: Mapping[fx.Node, Components], num_directions: int) -> None:
+        self.views: dict[fx.Node, Tensor] = {}
+        self._flat: list[list[Tensor]] = []
+        self._row: list[Tensor] = []
+        self._point: list[Tensor] = []
+        self._row_coefficients: tuple[float, ...] | None = None
+        by_dtype: dict[torch.dtype, list[fx.Node]] = {}
+        for node, parts in components.items():
+            by_dtype.setdefault(parts[0].dtype, []).append(node)
+        for nodes in by_dtype.values():
+            orders = {node: _memory_order(components[node][0]) for node in nodes}
+            flat = [
+                torch.cat([components[node][index].permute(orders[node]).reshape(-1) for node in nodes])
+                for index in range(num_directions + 1)
+            ]
+            buffer = torch.empty_like(flat[0])
+            offset = 0
+            for node in nodes:
+                like = components[node][0]
+                ordered = [like.shape[axis] for axis in orders[node]]
+                back = sorted(range(like.ndim), key=orders[node].__getitem__)
+                self.views[node] = buffer[offset : offset + like.numel()].view(ordered).permute(back)
+                offset += like.numel()
+            self._flat.append(flat)
+            self._row.append(torch.empty_like(flat[0]) if num_directions > 1 else flat[0])
+            self._point.append(buffer)
+
+    def move_to(self, coefficients: Sequence[float]) -> None:
+        """Writes the point's values into `views`."""
+        *shared, last = coefficients
+        if tuple(shared) != self._row_coefficients:
+            self._row_coefficients = tuple(shared)
+            for row, flat in zip(self._row, self._flat, strict=True):
+                for index, coefficient in enumerate(shared):
+                    torch.add(flat[0] if index == 0 else row, flat[index + 1], alpha=coefficient, out=row)
+        for row, flat, point in zip(self._row, self._flat, self._point, strict=True):
+            torch.add(row, flat[-1], alpha=last, out=point)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epilogue:
+    """`run()` gives the moving results, in the order of `results`, from what lies in the buffers at that moment."""
+
+    run: Callable[[], tuple[Tensor, ...]]
+    results: tuple[fx.Node, ...]
+    reused: int = field(default=0)
+
+
+def compile_epilogue(
+    trace: Trace, parts: Partition, views: Mapping[fx.Node, Tensor], constants: Mapping[fx.Node, Any]
+) -> Epilogue:
+    """Python code for the general nodes, in place or into kept buffers where nobody sees the difference.
+
+    What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
+    """
+    results = tuple(
+        dict.fromkeys(
+            node for pair in trace.outputs.values() for node in pair if node in parts.affine or node in parts.general
+        )
+    )
+    plan = _Plan(parts, views, constants, results)
+    source, names = plan.source()
+    scope: dict[str, Any] = dict(names)
+    # Only names that are made here stand in the source; the user's are never part of it.
+    exec(compile(source, "<epilogue>", "exec"), scope)
+    return Epilogue(run=scope["run"], results=results, reused=plan.num_reused)
+
+
+class _Plan:
+    """Decides, for each general node, whether its result may overwrite an argument or go to a buffer of its own."""
+
+    def __init__(
+        self,
+        parts: Partition,
+        views: Mapping[fx.Node, Tensor],
+        constants: Mapping[fx.Node, Any],
+        results: tuple[fx.Node, ...],
+    ) -> None:
+        self._parts = parts
+        self._views = views
+        self._constants = constants
+        self._results = results
+        self._last_read = self._find_last_reads()
+        self._group: dict[fx.Node, int] = {node: index for index, node in enumerate(views)}
+        self._meta: dict[fx.Node, tuple[Any, ...]] = {}
+        self._run_once()
+        self._dies = self._find_deaths()
+        self.num_reused = 0
+
+    def source(self) -> tuple[str, dict[str, Any]]:
+        """The code of `run`, and what the names in it stand for."""
+        names: dict[str, Any] = {}
+        symbols: dict[fx.Node, str] = {}
+        for index, (node, view) in enumerate(self._views.items()):
+            symbols[node] = f"b{index}"
+            names[symbols[node]] = view
+        lines = ["def run():"]
+        for index, node in enumerate(self._parts.general):
+            symbols[node] = f"t{index}"
+            function = self._function(node, index, symbols, names)
+            args = ", ".join(self._expression(value, symbols, names) for value in node.args)
+            if function is not None:
+                kwargs = {key: value for key, value in node.kwargs.items() if value is not None}
+                function_name = f"f{index}"
+                names[function_name] = function
+            else:
+                kwargs = dict(node.kwargs)
+                function_name = f"f{index}"
+                names[function_name] = node.target
+            keywords = "".join(f", {key}={self._expression(value, symbols, names)}" for key, value in kwargs.items())
+            lines.append(f"    {symbols[node]} = {function_name}({args}{keywords})")
+            dead = [symbols[entry] for entry in node.all_input_nodes if self._is_read_last(entry, index)]
+            if dead:
+                lines.append(f"    del {', '.join(dead)}")
+        returned = "".join(f"{symbols[node]}, " for node in self._results)
+        lines.append(f"    return ({returned})")
+        return "\n".join(lines), names
+
+    def _function(
+        self, node: fx.Node, index: int, symbols: Mapping[fx.Node, str], names: dict[str, Any]
+    ) -> Callable[..., Any] | None:
+        if node.target is Aten.linear.default:
+            return self._linear(node)
+        writer = _IN_PLACE.get(node.target)
+        first = node.args[0] if node.args else None
+        if writer is None or not isinstance(first, fx.Node) or first not in self._group:
+            return None
+        others = [entry for entry in node.all_input_nodes if entry is not first]
+        group = self._group[first]
+        if self._dies[group] > index or any(self._group.get(entry) == group for entry in others):
+            return None
+        if self._meta.get(first) != self._meta.get(node) or node.args.count(first) > 1:
+            return None
+        # The result lies where the argument lay, and lives on in its group.
+        self._dies[group] = max(self._dies[group], self._dies[self._group[node]])
+        old = self._group[node]
+        for entry, other in self._group.items():
+            if other == old:
+                self._group[entry] = group
+        self.num_reused += 1
+        return writer
+
+    def _linear(self, node: fx.Node) -> Callable[..., Tensor] | None:
+        """`addmm` into a kept buffer, where the input is a matrix and there is a bias."""
+        meta = self._meta.get(node)
+        if len(node.args) < 3 or node.args[2] is None or meta is None or len(meta[0]) != 2:
+            return None
+        if self._dies[self._group[node]] >= len(self._parts.general):
+            return None
+        buffer = torch.empty(meta[0], dtype=meta[1], device=meta[2])
+        self.num_reused += 1
+
+        def into_buffer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return torch.addmm(bias, x, weight.t(), out=buffer)
+
+        return into_buffer
+
+    def _expression(self, value: Any, symbols: Mapping[fx.Node, str], names: dict[str, Any]) -> str:
+        if isinstance(value, fx.Node):
+            if value in symbols:
+                return symbols[value]
+            name = f"c{len(names)}"
+            names[name] = self._constants[value]
+            return name
+        if isinstance(value, (list, tuple)):
+            inner = "".join(f"{self._expression(entry, symbols, names)}, " for entry in value)
+            return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+        name = f"c{len(names)}"
+        names[name] = value
+        return name
+
+    def _run_once(self) -> None:
+        """Runs the plain operations, and notes which results share memory with an argument."""
+        values: dict[fx.Node, Any] = dict(self._views)
+        for node, view in self._views.items():
+            self._meta[node] = _meta(view)
+        for index, node in enumerate(self._parts.general):
+            result = call(node, lambda entry: values[entry] if entry in values else self._constants[entry])
+            self._group[node] = self._group_of(node, result, values)
+            if isinstance(result, Tensor):
+                self._meta[node] = _meta(result)
+            values[node] = result
+            for entry in node.all_input_nodes:
+                if self._is_read_last(entry, index):
+                    values.pop(entry, None)
+
+    def _group_of(self, node: fx.Node, result: Any, values: Mapping[fx.Node, Any]) -> int:
+        shared = {
+            self._group[entry] if entry in values else _FOREVER
+            for entry in node.all_input_nodes
+            if _memory(result) & _memory(values[entry] if entry in values else self._constants[entry])
+        }
+        if not shared:
+            return len(self._group) + len(self._views)
+        # Several at once are parts of one buffer; which of them it is can't be seen, so they live and die together.
+        group = min(shared)
+        for entry, other in self._group.items():
+            if other in shared:
+                self._group[entry] = group
+        return group
+
+    def _find_last_reads(self) -> dict[fx.Node, int]:
+        last: dict[fx.Node, int] = {}
+        for index, node in enumerate(self._parts.general):
+            for entry in node.all_input_nodes:
+                last[entry] = index
+        for node in self._results:
+            last[node] = len(self._parts.general)
+        return last
+
+    def _find_deaths(self) -> dict[int, int]:
+        """Group -> the index of the node after whose reading nobody needs its memory."""
+        deaths: dict[int, int] = {_FOREVER: len(self._parts.general) + 1}
+        for node, group in self._group.items():
+            deaths[group] = max(deaths.get(group, -1), self._last_read.get(node, -1))
+        return deaths
+
+    def _is_read_last(self, entry: fx.Node, index: int) -> bool:
+        return entry in self._parts.general and self._last_read[entry] == index
+
+
+def _memory_order(tensor: Tensor) -> list[int]:
+    """The axes from the slowest to the fastest in memory, so that a view of a flat buffer has the tensor's layout."""
+    return sorted(range(tensor.ndim), key=lambda axis: (-tensor.stride(axis), axis))
+
+
+def _meta(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.stride()
+
+
+def _memory(value: Any) -> set[int]:
+    if isinstance(value, Tensor):
+        return {value.untyped_storage().data_ptr()} if value.numel() else set()
+    if isinstance(value, (list, tuple)):
+        return {pointer for entry in value for pointer in _memory(entry)}
+    return set()

@@ -1,0 +1,178 @@
+"""What is computed once a batch: the constant part of the graph, and the components of its affine part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from slicer_core.evaluate.partition import Partition
+from slicer_core.evaluate.trace import Trace, batch_tensors
+from slicer_core.parameters import NamedTensors
+from slicer_core.subject import Batch
+
+Values = dict[fx.Node, Any]
+Components = list[Any]
+"""[c₀, c₁, …]: the value at the center, and what each direction adds for a coefficient of one."""
+
+_CHECK_SEED = 20_240
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+
+
+class NotAffineError(Exception):
+    """A node that is claimed to be affine is not; it carries the node."""
+
+    def __init__(self, node: fx.Node) -> None:
+        super().__init__(str(node.target))
+        self.node = node
+
+
+def center_values(trace: Trace, state: NamedTensors, batch: Batch, wanted: Iterable[fx.Node]) -> Values:
+    """The values of the wanted nodes at the center; what only led to them is let go as soon as it was read."""
+    keep = set(wanted)
+    values: Values = dict(trace.constants)
+    values |= {node: state[name] for name, node in trace.states.items()}
+    values |= dict(zip(trace.leaves, batch_tensors(batch), strict=True))
+    needed = _ancestors(trace, keep)
+    remaining = _reads(needed)
+    for node in needed:
+        values[node] = call(node, values.__getitem__)
+        for entry in node.all_input_nodes:
+            remaining[entry] -= 1
+            if remaining[entry] == 0 and entry not in keep and entry.op != "placeholder":
+                del values[entry]
+    return {node: values[node] for node in keep}
+
+
+def affine_components(
+    trace: Trace,
+    parts: Partition,
+    constants: Mapping[fx.Node, Any],
+    state: NamedTensors,
+    directions: Sequence[NamedTensors],
+    *,
+    checked: bool,
+) -> dict[fx.Node, Components]:
+    """The components of the varied tensors and of the frontier's nodes.
+
+    cⱼ = f(vⱼ) - f(0) for the node's moving inputs v, the others at their constant values: exact for what is affine,
+    without a rule for each operation. `checked` holds each node against f at a random point.
+
+    Raises:
+        NotAffineError: a node fails the check.
+    """
+    found: dict[fx.Node, Components] = {}
+    for name, node in trace.states.items():
+        if node in parts.varied:
+            base = state[name]
+            found[node] = [base, *(direction.get(name, torch.zeros_like(base)) for direction in directions)]
+    keep = set(parts.frontier) | parts.varied
+    calls = [node for node in parts.affine if node not in parts.varied and _leads_to(node, set(parts.frontier), parts)]
+    remaining = _reads(calls)
+    generator = torch.Generator().manual_seed(_CHECK_SEED)
+    for node in calls:
+        components = _node_components(node, found, constants, len(directions))
+        if checked:
+            weights = torch.rand(len(directions), generator=generator).tolist()
+            _check(node, components, found, constants, weights)
+        found[node] = components
+        for entry in node.all_input_nodes:
+            remaining[entry] -= 1
+            if remaining[entry] == 0 and entry not in keep and entry in found:
+                del found[entry]
+    return {node: found[node] for node in (*parts.varied, *parts.frontier)}
+
+
+def call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:
+    """The node's operation on the values of its inputs."""
+    assert callable(node.target)
+    args = fx.map_arg(node.args, value)
+    kwargs = fx.map_arg(node.kwargs, value)
+    return node.target(*args, **kwargs)
+
+
+def _node_components(
+    node: fx.Node, found: Mapping[fx.Node, Components], constants: Mapping[fx.Node, Any], num_directions: int
+) -> Components:
+    def at(index: int | None) -> Any:
+        def value(entry: fx.Node) -> Any:
+            if entry not in found:
+                return constants[entry]
+            return _map(torch.zeros_like, found[entry][0]) if index is None else found[entry][index]
+
+        return call(node, value)
+
+    origin = at(None)
+    return [at(0), *(_map(torch.sub, at(index + 1), origin) for index in range(num_directions))]
+
+
+def _check(
+    node: fx.Node,
+    components: Components,
+    found: Mapping[fx.Node, Components],
+    constants: Mapping[fx.Node, Any],
+    weights: Sequence[float],
+) -> None:
+    direct = call(node, lambda entry: _combine(found[entry], weights) if entry in found else constants[entry])
+    pairs = zip(_tensors(direct), _tensors(_combine(components, weights)), strict=True)
+    for expected, ours in pairs:
+        if expected.numel() == 0:
+            continue
+        if not expected.is_floating_point():
+            raise NotAffineError(node)
+        tolerance = _TOLERANCE.get(expected.dtype, 1e-4)
+        scale = expected.abs().amax().item()
+        error = (expected - ours).abs().amax().item()
+        # Written so that a NaN fails.
+        if not error <= tolerance * scale + tolerance * 1e-2:
+            raise NotAffineError(node)
+
+
+def _combine(components: Components, weights: Sequence[float]) -> Any:
+    total = components[0]
+    for weight, component in zip(weights, components[1:], strict=True):
+        total = _map(lambda sum_, part, weight=weight: torch.add(sum_, part, alpha=weight), total, component)
+    return total
+
+
+def _map(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
+    """Elementwise over a tensor, or over a list of tensors."""
+    if isinstance(first, Tensor):
+        return function(first, *others) if first.is_floating_point() else first
+    return type(first)(_map(function, *entries) for entries in zip(first, *others, strict=True))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else [entry for entry in value if isinstance(entry, Tensor)]
+
+
+def _ancestors(trace: Trace, wanted: set[fx.Node]) -> list[fx.Node]:
+    needed = set(wanted)
+    for node in reversed(trace.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
+    return [node for node in trace.nodes if node in needed]
+
+
+def _leads_to(node: fx.Node, keep: set[fx.Node], parts: Partition) -> bool:
+    """Whether a frontier node is computed from it within the affine part."""
+    affine = set(parts.affine)
+    pending, seen = [node], set()
+    while pending:
+        current = pending.pop()
+        if current in keep:
+            return True
+        if current not in seen:
+            seen.add(current)
+            pending += [user for user in current.users if user in affine]
+    return False
+
+
+def _reads(nodes: Iterable[fx.Node]) -> dict[fx.Node, int]:
+    counts: dict[fx.Node, int] = {}
+    for node in nodes:
+        for entry in node.all_input_nodes:
+            counts[entry] = counts.get(entry, 0) + 1
+    return counts

@@ -1,0 +1,286 @@
+"""What the partial evaluator makes of graphs: which nodes stand still, which are combined, and the loop's numbers."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.partition import partition
+from slicer_core.evaluate.strategies import CannotEvaluateError, LoopKernel, PartialKernel
+from slicer_core.evaluate.trace import Tracer
+from slicer_core.plan import PointBlock
+from slicer_core.subject import Batch
+
+PARTIAL = EvaluationSettings(strategy="partial")
+SIZE = 6
+
+
+class Block(nn.Module):
+    """Two convolutions with BatchNorm around a connection that skips them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.first_norm = nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        self.second, self.second_norm = nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.second_norm(self.second(self.relu(self.first_norm(self.first(x)))))
+        out += x
+        return self.relu(out)
+
+
+class Attention(nn.Module):
+    """A layer of a small language model with tied embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(11, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True, dropout=0.1)
+        self.head = nn.Linear(8, 11, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(self.tokens(x))).transpose(1, 2)
+
+
+Example = tuple[nn.Module, Tensor, Tensor]
+
+
+def mlp() -> Example:
+    model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 4))
+    return model, torch.randn(SIZE, 5), torch.randint(0, 4, (SIZE,))
+
+
+def residual() -> Example:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        Block(4),
+        nn.Flatten(),
+        nn.Linear(64, 4),
+    )
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2.0)
+    return model, torch.randn(SIZE, 3, 6, 6), torch.randint(0, 4, (SIZE,))
+
+
+def language() -> Example:
+    return Attention(), torch.randint(0, 11, (SIZE, 5)), torch.randint(0, 11, (SIZE, 5))
+
+
+def kernels(
+    wrapper: ModelWrapper, batch: Batch, names: list[str], coefficients: list[tuple[float, ...]]
+) -> tuple[PartialKernel, LoopKernel]:
+    objective, state = Objective(wrapper), wrapper.state()
+    directions = tuple({name: torch.randn_like(state[name]) for name in names} for _ in coefficients[0])
+    block = PointBlock(directions=lambda: directions, coefficients=np.array(coefficients))
+    return PartialKernel(objective, state, block), LoopKernel(objective, state, block)
+
+
+def assert_same(wrapper: ModelWrapper, batch: Batch, names: list[str]) -> PartialKernel:
+    points = [(0.3, -0.2), (0.3, 0.9), (-0.7, 0.1), (0.0, 0.0)]
+    partial, loop = kernels(wrapper, batch, names, points)
+    with wrapper.evaluating():
+        ours, expected = partial.terms(batch, slice(0, 4)), loop.terms(batch, slice(0, 4))
+        again = partial.terms(batch, slice(0, 4))
+    for name, (sums, counts) in expected.items():
+        torch.testing.assert_close(ours[name][0], sums, rtol=1e-4, atol=1e-5)
+        assert torch.equal(ours[name][1].expand_as(counts), counts)
+        # A buffer that was overwritten too early would show the second time.
+        assert torch.equal(again[name][0], ours[name][0])
+    return partial
+
+
+def kinds(
+    make: Callable[[], tuple[nn.Module, Tensor, Tensor]], names: Callable[[str], bool]
+) -> dict[str, Counter[str]]:
+    model, inputs, target = make()
+    wrapper = ModelWrapper(model.eval(), nn.CrossEntropyLoss(), (inputs, target))
+    objective, state = Objective(wrapper), wrapper.state()
+    with wrapper.evaluating():
+        trace = Tracer().trace(objective, state, Batch(data=(inputs, target), num_samples=SIZE))
+    parts = partition(trace, {name for name in wrapper.varying_names() if names(name)})
+    found: dict[str, Counter[str]] = {"constant": Counter(), "affine": Counter(), "general": Counter()}
+    for node in trace.nodes:
+        if node.target is not operator.getitem:
+            found[parts.kind(node)][
+                str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
+            ] += 1
+    return found
+
+
+def test_the_first_layer_of_a_network_is_combined_and_not_run_again() -> None:
+    found = kinds(mlp, lambda name: True)
+    assert found["affine"] == {"linear": 1}
+    assert found["general"] == {"relu": 2, "linear": 2, "cross_entropy_loss": 1}
+
+
+def test_what_lies_before_the_varied_layer_stands_still() -> None:
+    found = kinds(mlp, lambda name: name.startswith("4."))
+    assert found["constant"]["linear"] == 2
+    assert found["affine"] == {"linear": 1}
+    assert found["general"] == {"cross_entropy_loss": 1}
+
+
+def test_batchnorm_is_folded_into_convolutions_that_stay_affine() -> None:
+    found = kinds(residual, lambda name: "norm" not in name and not name.startswith("1."))
+    assert sum(counts["_native_batch_norm_legit_no_training"] for counts in found.values()) == 0
+    # Of three convolutions the first reads the images alone; the weights of all are folded before the points.
+    assert found["affine"]["conv2d"] == 1
+    assert found["general"]["conv2d"] == 2
+    assert found["general"]["mul"] == 0
+
+
+def test_of_a_language_model_embeddings_are_combined_and_attention_is_run() -> None:
+    found = kinds(language, lambda name: True)
+    assert found["affine"]["embedding"] == 1
+    assert found["general"]["scaled_dot_product_attention"] == 1
+
+
+@pytest.mark.parametrize("make", [mlp, residual, language])
+def test_every_choice_of_varied_tensors_gives_the_loops_numbers(make: Callable[[], Any]) -> None:
+    model, inputs, target = make()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(label_smoothing=0.1), (inputs, target))
+    batch = Batch(data=(inputs, target), num_samples=SIZE)
+    names = wrapper.varying_names()
+    assert_same(wrapper, batch, names)
+    for name in names:
+        assert_same(wrapper, batch, [name])
+
+
+UNARY: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu_": lambda x: F.relu_(x * 1),
+    "gelu": F.gelu,
+    "tanh then in place": lambda x: torch.tanh(x).mul_(2).add_(1),
+    "softmax": lambda x: F.softmax(x, dim=-1),
+    "transposed": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+    "sliced and joined": lambda x: torch.cat([x[:, 2:], x[:, :2]], dim=1),
+    "sum over columns": lambda x: x - x.sum(dim=1, keepdim=True),
+    "self product": lambda x: x * x,
+    "plus its own rows reversed": lambda x: x + x.flip(1),
+    "scaled add": lambda x: torch.add(x, F.relu(x), alpha=-3),
+    "a constant beside it": lambda x: x + torch.arange(x.shape[1], dtype=x.dtype),
+    "a view that is written": lambda x: (x.view(-1).relu() + x.view(-1)).view_as(x),
+    "where": lambda x: torch.where(torch.arange(x.shape[1]) > 1, x, 2 * x),
+    "rounded": lambda x: x + torch.floor(x).detach(),
+    "divided": lambda x: x / (1 + x.abs()),
+    "clamped below zero": lambda x: x.clamp(min=-0.5),
+    "expanded": lambda x: x.mean(dim=0, keepdim=True).expand_as(x) + x,
+    "normalized": lambda x: F.layer_norm(x, (x.shape[1],)),
+}
+
+
+class Composed(nn.Module):
+    """A linear layer, some operations, and another one."""
+
+    def __init__(self, operations: list[str]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 5), nn.Linear(5, 3)
+        self.scale = nn.Parameter(torch.randn(5))
+        self.operations = operations
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x) * self.scale
+        for name in self.operations:
+            hidden = UNARY[name](hidden)
+        return self.last(hidden)
+
+
+@given(st.lists(st.sampled_from(sorted(UNARY)), min_size=1, max_size=4), st.sets(st.sampled_from(range(5)), min_size=1))
+@settings(max_examples=12, deadline=None)
+def test_compositions_of_operations_give_the_loops_numbers(operations: list[str], varied: set[int]) -> None:
+    torch.manual_seed(len(operations))
+    model = Composed(operations)
+    inputs, target = torch.randn(SIZE, 5), torch.randn(SIZE, 3)
+    wrapper = ModelWrapper(model, nn.MSELoss(), (inputs, target))
+    names = [wrapper.varying_names()[index] for index in varied]
+    assert_same(wrapper, Batch(data=(inputs, target), num_samples=SIZE), names)
+
+
+def test_a_graph_is_used_for_batches_of_any_size() -> None:
+    model, inputs, target = mlp()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    partial, loop = kernels(
+        wrapper, Batch(data=(inputs, target), num_samples=SIZE), wrapper.varying_names(), [(0.5, 1.0)]
+    )
+    with wrapper.evaluating():
+        for size in (SIZE, 4, 2):
+            batch = Batch(data=(inputs[:size], target[:size]), num_samples=size)
+            ours, expected = partial.terms(batch, slice(0, 1)), loop.terms(batch, slice(0, 1))
+            torch.testing.assert_close(ours["loss"][0], expected["loss"][0])
+
+
+class Branching(nn.Module):
+    """What it computes depends on a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x)
+        return out if self.layer.weight.sum().item() > 0 else -out
+
+
+def test_a_branch_on_a_value_takes_the_loop_and_says_why() -> None:
+    _, inputs, target = mlp()
+    wrapper = ModelWrapper(Branching(), nn.CrossEntropyLoss(), (inputs, target))
+    found = RandomDirectionSlicer(wrapper, settings=PARTIAL, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == "loop"
+    assert found.evaluation["reason"].startswith("partial: ")
+
+
+def test_random_numbers_in_the_model_are_not_captured() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) + torch.randn(x.shape[0], 4)
+
+    _, inputs, target = mlp()
+    wrapper = ModelWrapper(Noisy(), nn.CrossEntropyLoss(), (inputs, target))
+    batch = Batch(data=(inputs, target), num_samples=SIZE)
+    partial, _ = kernels(wrapper, batch, wrapper.varying_names(), [(0.5, 1.0)])
+    with wrapper.evaluating(), pytest.raises(CannotEvaluateError, match="random numbers"):
+        partial.terms(batch, slice(0, 1))
+
+
+def test_curves_of_all_layers_share_what_stands_still() -> None:
+    model, inputs, target = residual()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    chosen = list(range(0, total, total // 12))
+    ours = AxisParallelSlicer(wrapper, settings=PARTIAL, progress=False).slice(n_samples=4, params_to_slice=chosen)
+    plain = AxisParallelSlicer(wrapper, settings=EvaluationSettings(strategy="loop"), progress=False).slice(
+        n_samples=4, params_to_slice=chosen
+    )
+    np.testing.assert_allclose(ours.loss, plain.loss, rtol=2e-5, atol=1e-6)
+    assert ours.evaluation["strategy"] == "partial"
+
+
+def test_a_short_job_does_not_pay_for_a_capture() -> None:
+    model, inputs, target = mlp()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == "loop"
+    assert "too short" in found.evaluation["reason"]
