@@ -57,7 +57,8 @@ function Page() {
 function Toolbar({ mobile }: { mobile: boolean }) {
   const [open, setOpen] = useState(false);
   return (
-    <div className="flex flex-wrap items-center gap-x-4 gap-y-1.5 border-b bg-card px-3 py-1.5">
+    <header className="flex flex-wrap items-center gap-x-4 gap-y-1.5 border-b bg-card px-3 py-1.5">
+      <h1 className="sr-only">Loss Slicer</h1>
       <div className="flex w-full items-center gap-2 sm:w-auto">
         {mobile && (
           <Button onClick={() => setOpen(true)}>
@@ -71,7 +72,7 @@ function Toolbar({ mobile }: { mobile: boolean }) {
       <Dialog open={mobile && open} onOpenChange={setOpen} title="Controls" side="left">
         <Controls />
       </Dialog>
-    </div>
+    </header>
   );
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
+import { formatEnds, formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
 import { curveSummary, familySummary, gridSummary } from "@/maths/summary";
 import { axisTicks } from "@/maths/ticks";
 
@@ -31,6 +31,16 @@ describe("a number as text", () => {
 
   it("counts in the singular and the plural", () => {
     expect([plural(1, "point"), plural(2601, "point")]).toEqual(["1 point", "2,601 points"]);
+  });
+});
+
+describe("the ends of a range", () => {
+  it("are told apart, however close they are", () => {
+    expect(formatEnds(0.2, 6.58123)).toEqual(["0.2", "6.58"]);
+    expect(formatEnds(0.00113041, 0.00113052)).toEqual(["0.00113041", "0.00113052"]);
+    expect(formatEnds(-1, 1)).toEqual(["−1", "1"]);
+    expect(formatEnds(2, 2)).toEqual(["2", "2"]);
+    expect(formatEnds(0, 0)).toEqual(["0", "0"]);
   });
 });
 

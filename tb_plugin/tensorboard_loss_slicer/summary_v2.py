@@ -38,7 +38,7 @@ def log_slice(
         slice_data: a `Slice`, the dictionary of `Slice.to_dict()`, `{'samples': [(alpha, loss), ...], 'start_loss',
             'end_loss'}` or `{'slices': [{'parameter_index', 'parameter_name', 'layer_name', 'samples'}, ...]}`.
         step: the training step; None takes the next integer of this writer and tag, from 0.
-        description: Markdown shown with the tag; TensorBoard keeps that of the tag's first slice.
+        description: a text shown with the tag; TensorBoard keeps that of the tag's first slice.
         slice_type: the type, where it is not the one that the data's form implies.
         writer: a torch SummaryWriter (reopened where it is closed) or a TensorBoard EventFileWriter.
         logdir: instead of `writer`, a directory, which gets an event file of this process.

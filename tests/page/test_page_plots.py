@@ -66,7 +66,7 @@ def test_the_value_under_the_pointer_is_the_logs_on_a_small_multiple(
 ) -> None:
     tab = open_tab(board, runs=ADAM, method="axis_parallel", width=1600)
     tile = tab.frame.get_by_test_id("tile").nth(13)
-    assert "layer1.0.conv2" in (tile.get_attribute("aria-label") or "")
+    assert "layer1.0.conv2" in (tile.get_by_role("button").get_attribute("aria-label") or "")
     tab.hover(tile, 0.6, 0.6)
     found = re.fullmatch(r"(\S+): (\S+) ± \S+", tile.get_by_test_id("tile-readout").text_content() or "")
     assert found is not None
@@ -189,11 +189,11 @@ def test_a_picture_is_saved_with_title_axes_and_colors(open_tab: Callable[..., T
     assert height > 600
     dark_text = (image[:90].max(axis=2) < 80).sum()
     assert dark_text > 200, "no title"
-    colors = np.array([[68, 1, 84], [253, 231, 37]])
-    for color in colors:
-        assert (np.abs(image - color).max(axis=2) < 6).any(), "no heat map"
+    colored = image.max(axis=2) - image.min(axis=2) > 40
+    assert colored.mean() > 0.3, "no heat map"
+    yellow = np.array([253, 231, 37])
     bar = image[:, int(width * 0.86) :]
-    assert (np.abs(bar - colors[1]).max(axis=2) < 6).any(), "no color bar"
+    assert (np.abs(bar - yellow).max(axis=2) < 6).any(), "no color bar"
 
 
 def test_all_small_multiples_are_in_the_saved_picture(open_tab: Callable[..., Tab], board: Board) -> None:
@@ -215,7 +215,7 @@ def test_hundreds_of_curves_can_be_narrowed_and_enlarged(open_tab: Callable[...,
     assert tiles.count() == 240
     tab.frame.get_by_label("Filter parameters").fill(r"fc\.weight\[3,")
     assert tiles.count() == 1
-    tiles.first.click()
+    tiles.first.get_by_role("button").click()
     dialog = tab.frame.get_by_role("dialog")
     assert dialog.get_by_test_id("plot").is_visible()
     tab.page.keyboard.press("Escape")

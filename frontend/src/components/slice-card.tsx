@@ -11,6 +11,7 @@ import { sliceQuery, useSlice, useSteps } from "@/lib/queries";
 import type { SliceData } from "@/lib/slice";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
+import { ErrorBoundary } from "./error-boundary";
 import { savePng } from "./plots/save-png";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
@@ -45,7 +46,12 @@ export function SliceCard({ card }: { readonly card: Card }) {
   } else if (data && Dashboard) {
     body = (
       <div className={slice.isPlaceholderData ? "opacity-60 transition-opacity delay-150" : ""}>
-        <Dashboard sliceData={data} selectedStep={selectedStep ?? data.step} figure={figure} />
+        <ErrorBoundary
+          resetKey={`${data.header.id} ${data.step}`}
+          fallback={(error, retry) => <Failure error={error} onRetry={retry} />}
+        >
+          <Dashboard sliceData={data} selectedStep={selectedStep ?? data.step} figure={figure} />
+        </ErrorBoundary>
       </div>
     );
   } else {
@@ -61,7 +67,7 @@ export function SliceCard({ card }: { readonly card: Card }) {
     >
       <header className="flex items-start gap-2 border-b py-2 pr-2 pl-4">
         <div className="min-w-0 grow">
-          <h3 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">{card.tag}</h3>
+          <h2 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">{card.tag}</h2>
           <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">{card.run}</p>
         </div>
         <div className="flex shrink-0 flex-wrap items-center justify-end gap-1.5">

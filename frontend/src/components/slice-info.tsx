@@ -91,7 +91,7 @@ function FactGroup({ title, facts }: { title: string; facts: readonly Fact[] }) 
   if (facts.length === 0) return null;
   return (
     <section>
-      <h4 className="mb-1 font-medium text-muted-foreground [overflow-wrap:anywhere]">{title}</h4>
+      <h3 className="mb-1 font-medium text-muted-foreground [overflow-wrap:anywhere]">{title}</h3>
       <dl className="grid grid-cols-2 gap-x-3 gap-y-0.5">
         {facts.map(({ label, value }) => (
           <div key={label} className="contents">

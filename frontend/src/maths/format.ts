@@ -24,6 +24,13 @@ export function formatWithError(value: number, error: number | null | undefined,
     : `${text} \u00b1 ${formatNumber(error, 2)}`;
 }
 
+/** Both ends of a range, with as many digits as tell them apart: at least three, at most eight. */
+export function formatEnds(low: number, high: number): [string, string] {
+  const share = (high - low) / Math.max(Math.abs(low), Math.abs(high));
+  const digits = share > 0 ? Math.min(Math.max(Math.ceil(-Math.log10(share)) + 2, 3), 8) : 3;
+  return [formatNumber(low, digits), formatNumber(high, digits)];
+}
+
 /** Labels of ticks that belong together: as many decimals as their spacing needs, the same for all. */
 export function formatTicks(values: readonly number[]): string[] {
   const largest = Math.max(...values.map(Math.abs), 0);

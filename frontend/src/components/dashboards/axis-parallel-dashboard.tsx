@@ -21,7 +21,7 @@ const TILES_A_PAGE = 120;
 const TILE_WIDTH = 210;
 
 /** A family of curves, one small plot each: a parameter or a layer at a time. */
-export function AxisParallelDashboard({ sliceData, figure }: DashboardProps) {
+export function AxisParallelDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const container = useRef<HTMLDivElement>(null);
@@ -86,7 +86,12 @@ export function AxisParallelDashboard({ sliceData, figure }: DashboardProps) {
   const cut = view.shared ? 0 : chosen.filter((index) => domains[index]?.clipped).length;
 
   return (
-    <DashboardFrame figure={figure} sliceData={sliceData} facts={familyFacts(sliceData)}>
+    <DashboardFrame
+      figure={figure}
+      sliceData={sliceData}
+      selectedStep={selectedStep}
+      facts={familyFacts(sliceData)}
+    >
       <div ref={container} className="w-full min-w-0" data-testid="tiles">
         {width > 0 && (
           <div className="grid" style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>

@@ -1,7 +1,8 @@
-/** What all dashboards share: the table of them, their frame, and what they get. */
+/** What all dashboards share: what they get, and their frame. */
 import type { ReactNode, Ref } from "react";
 import { Disclosure, type Fact, SliceInfo } from "@/components/slice-info";
 import type { SliceData } from "@/lib/slice";
+import { formatCount } from "@/maths/format";
 
 export interface DashboardProps {
   readonly sliceData: SliceData;
@@ -14,17 +15,23 @@ export interface DashboardProps {
 interface DashboardFrameProps {
   readonly figure: Ref<HTMLDivElement>;
   readonly sliceData: SliceData;
+  readonly selectedStep: number;
   readonly facts: readonly Fact[];
   readonly children: ReactNode;
 }
 
 /** The plot, with the slice's numbers beside it where there is room, else folded away below. */
-export function DashboardFrame({ figure, sliceData, facts, children }: DashboardFrameProps) {
+export function DashboardFrame({ figure, sliceData, selectedStep, facts, children }: DashboardFrameProps) {
   return (
     <div className="@container">
       <div className="flex flex-col gap-3 @4xl:flex-row @4xl:gap-6">
-        <div ref={figure} className="min-w-0 grow">
-          {children}
+        <div className="min-w-0 grow">
+          <div ref={figure}>{children}</div>
+          {sliceData.step !== selectedStep && (
+            <p className="mt-1 text-muted-foreground text-xs">
+              This tag has no slice at step {formatCount(selectedStep)}; shown is the one before it.
+            </p>
+          )}
         </div>
         <aside className="hidden w-72 shrink-0 border-l pl-5 @4xl:block" aria-label="Details">
           <SliceInfo sliceData={sliceData} facts={facts} />

@@ -12,7 +12,7 @@ import { curveSummary } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
 
 /** One curve: the loss along a line, whatever made the line. */
-export function LinearInterpolationDashboard({ sliceData, figure }: DashboardProps) {
+export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const axis = sliceData.header.axes[0];
@@ -35,7 +35,12 @@ export function LinearInterpolationDashboard({ sliceData, figure }: DashboardPro
     .map((series) => curveSummary(seriesLabel(series), axis.label, axis.values, series.values))
     .join(" ");
   return (
-    <DashboardFrame figure={figure} sliceData={sliceData} facts={curveFacts(sliceData, main)}>
+    <DashboardFrame
+      figure={figure}
+      sliceData={sliceData}
+      selectedStep={selectedStep}
+      facts={curveFacts(sliceData, main)}
+    >
       <LinePlot
         label={`${sliceData.series.map(seriesLabel).join(" and ")} along ${axis.label}, step ${sliceData.step}`}
         summary={summary}

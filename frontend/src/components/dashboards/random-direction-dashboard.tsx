@@ -11,7 +11,7 @@ import { extremes, gridSummary } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
 
 /** A plane: the loss over two directions, whatever made the directions. */
-export function RandomDirectionDashboard({ sliceData, figure }: DashboardProps) {
+export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const { header, series } = sliceData;
@@ -25,7 +25,12 @@ export function RandomDirectionDashboard({ sliceData, figure }: DashboardProps) 
   if (!horizontal || !vertical) return null;
   const label = seriesLabel(main);
   return (
-    <DashboardFrame figure={figure} sliceData={sliceData} facts={gridFacts(sliceData)}>
+    <DashboardFrame
+      figure={figure}
+      sliceData={sliceData}
+      selectedStep={selectedStep}
+      facts={gridFacts(sliceData)}
+    >
       <HeatMap
         label={`${label} over ${horizontal.label} and ${vertical.label}, step ${sliceData.step}`}
         summary={gridSummary(

@@ -15,18 +15,25 @@ export interface PlacedTick extends Tick {
   readonly at: number;
 }
 
-const CHARACTER = 6.1;
 export const TICK_SIZE = 11;
 
-/** About how wide a text in tick size is. */
+/** Average width of a character as a share of its size, where there is nothing to measure with. */
+const AVERAGE = 0.6;
+let ruler: CanvasRenderingContext2D | null | undefined;
+
+/** The width of a text in the font of plots. */
 export function textWidth(text: string, size = TICK_SIZE): number {
-  return (text.length * CHARACTER * size) / TICK_SIZE;
+  if (ruler === undefined) ruler = document.createElement("canvas").getContext("2d");
+  if (!ruler) return text.length * AVERAGE * size;
+  ruler.font = `${size}px ${FONT}`;
+  return ruler.measureText(text).width;
 }
 
 /** Text cut in the middle so that it fits: both ends of a parameter's name tell something. */
 export function fitted(text: string, width: number, size = TICK_SIZE): string {
-  const most = Math.max(Math.floor(width / ((CHARACTER * size) / TICK_SIZE)), 4);
-  if (text.length <= most) return text;
+  const whole = textWidth(text, size);
+  if (whole <= width) return text;
+  const most = Math.max(Math.floor((width / whole) * text.length) - 1, 4);
   const tail = Math.floor((most - 1) / 2);
   return `${text.slice(0, most - 1 - tail)}…${text.slice(text.length - tail)}`;
 }

@@ -2,7 +2,7 @@ import { line } from "d3-shape";
 import { memo, type PointerEvent, useState } from "react";
 import type { ScaleName } from "@/maths/color";
 import type { CurveDomain } from "@/maths/family";
-import { formatNumber, formatWithError } from "@/maths/format";
+import { formatEnds, formatNumber, formatWithError } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import { scaleOf } from "@/maths/scale";
 import { fitted, round, textWidth } from "./axes";
@@ -41,12 +41,15 @@ const SMALL = 10;
 
 /** The label margin that fits all of these tiles. */
 export function tileMargin(domains: readonly CurveDomain[]): number {
-  const labels = domains.flatMap(({ low, high }) => [label(low), label(high)]);
-  return Math.ceil(Math.max(16, ...labels.map((text) => textWidth(text, SMALL)))) + 8;
+  const widest = domains.reduce(
+    (most, domain) => Math.max(most, ...endLabels(domain).map((text) => textWidth(text, SMALL))),
+    16,
+  );
+  return Math.ceil(widest) + 8;
 }
 
-function label(value: number): string {
-  return Number.isFinite(value) ? formatNumber(value, 3) : "";
+function endLabels({ low, high }: CurveDomain): [string, string] {
+  return Number.isFinite(low) ? formatEnds(low, high) : ["", ""];
 }
 
 /** One small curve with its name; the value under the pointer is read out in place of the layer and the center. */
@@ -61,29 +64,14 @@ export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
   const centerText = center === null ? "" : formatNumber(center, 4);
   const spoken = ["Enlarge", name, layer && `layer ${layer}`, centerText && `center ${centerText}`];
 
-  const onPointer = (event: PointerEvent<SVGSVGElement>) => {
+  const onPointer = (event: PointerEvent<HTMLButtonElement>) => {
     const box = event.currentTarget.getBoundingClientRect();
     setCursor(nearestIndex(x, xScale.invert(event.clientX - box.left - left)));
   };
 
   return (
-    <button
-      type="button"
-      onClick={() => onOpen(index)}
-      aria-label={spoken.filter(Boolean).join(", ")}
-      className="block cursor-pointer rounded-sm text-left hover:bg-muted/60"
-      data-testid="tile"
-    >
-      <svg
-        data-figure
-        width={width}
-        height={TILE_HEIGHT}
-        className="block touch-pan-y"
-        aria-hidden="true"
-        onPointerMove={onPointer}
-        onPointerLeave={() => setCursor(null)}
-      >
-        <title>{name}</title>
+    <div className="relative rounded-sm hover:bg-muted/60" data-testid="tile">
+      <svg data-figure width={width} height={TILE_HEIGHT} className="block" aria-hidden="true">
         <g fontFamily={FONT}>
           <text x={left} y={14} fontSize={12} fontWeight={500} fill={theme.foreground}>
             {fitted(name, inner, 12.5)}
@@ -127,7 +115,16 @@ export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
           </g>
         </g>
       </svg>
-    </button>
+      <button
+        type="button"
+        aria-label={spoken.filter(Boolean).join(", ")}
+        title={name}
+        className="absolute inset-0 cursor-pointer touch-pan-y"
+        onClick={() => onOpen(index)}
+        onPointerMove={onPointer}
+        onPointerLeave={() => setCursor(null)}
+      />
+    </div>
   );
 });
 
@@ -172,15 +169,16 @@ interface TileLabelsProps {
 /** The ends of both axes: the least and greatest drawn value, the first and last coordinate. */
 function TileLabels({ domain, xDomain, inner, height, theme }: TileLabelsProps) {
   const flat = !(domain.high > domain.low);
+  const [low, high] = endLabels(domain);
   return (
     <g fontSize={SMALL} fill={theme.muted}>
       {!flat && (
         <text x={-5} y={9} textAnchor="end">
-          {label(domain.high)}
+          {high}
         </text>
       )}
       <text x={-5} y={flat ? height / 2 + 4 : height - 1} textAnchor="end">
-        {label(domain.low)}
+        {low}
       </text>
       <text y={height + 13}>{formatNumber(xDomain[0], 3)}</text>
       {xDomain[1] > xDomain[0] && (

@@ -1,0 +1,75 @@
+"""Makes page-*.png: the tab in a real TensorBoard and a real Chromium, on slices of the digits, light and dark."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Frame, Page, sync_playwright
+
+HERE = Path(__file__).parent
+DIGITS = HERE.parent.parent / "checkpoints_examples" / "digits_mlp"
+VIEWS = {
+    "random": "method=random_direction_2d&p.loss_slicer.scale=log",
+    "linear": "method=linear_interpolation",
+    "axis": "method=axis_parallel",
+}
+SWITCHES = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def main() -> None:
+    """Slices all checkpoints of the three runs, starts TensorBoard, and saves a picture of each view."""
+    with tempfile.TemporaryDirectory() as folder:
+        for method in (["random2d"], ["linear"], ["axis", "--params-to-slice", "largest:12"]):
+            _slice(folder, method)
+        board = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", "0"]
+        with subprocess.Popen(board, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            found = next(match for line in process.stderr if (match := re.search(r" at http://\S+?:(\d+)", line)))
+            time.sleep(8)
+            _photograph(f"http://localhost:{found[1]}")
+            process.terminate()
+
+
+def _slice(folder: str, method: list[str]) -> None:
+    command = [sys.executable, "-m", "loss_slicer", "run", "--quiet", "--logdir", folder, "--method", *method]
+    command += ["--module", str(DIGITS / "subject.py")]
+    for run in ("adam", "adamw", "sgd"):
+        command += ["--checkpoints", str(DIGITS / run / "checkpoints")]
+    subprocess.run(command, check=True)
+
+
+def _photograph(address: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SWITCHES)
+        for name, view in VIEWS.items():
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(f"{address}/#loss_slicer&p.loss_slicer.{view}")
+            frame = _plugin_frame(page)
+            frame.wait_for_selector("[data-testid=plot], [data-testid=tile]")
+            page.wait_for_timeout(1500)
+            page.screenshot(path=HERE / f"page-{name}-light.png")
+            page.locator("app-header-dark-mode-toggle button").click()
+            page.get_by_role("menuitem", name="Dark").click()
+            frame.wait_for_function("document.documentElement.classList.contains('dark')")
+            page.wait_for_timeout(800)
+            page.screenshot(path=HERE / f"page-{name}-dark.png")
+            page.close()
+        browser.close()
+
+
+def _plugin_frame(page: Page) -> Frame:
+    for _ in range(100):
+        for frame in page.frames:
+            if "plugin_entry" in frame.url:
+                return frame
+        page.wait_for_timeout(200)
+    sys.exit("the tab did not open")
+
+
+if __name__ == "__main__":
+    main()
