@@ -33,6 +33,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Each test draws the same data at each run, whichever tests run before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Data that a test draws is the same at each run."""
     torch.manual_seed(0)
@@ -72,7 +78,7 @@ def raw_direction(state: Mapping[str, Tensor], *, seed: int, axis: int) -> dict[
 
 
 def filter_normalized(direction: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Li et al.: every slice along dimension 0 gets the norm of that slice of the weights; biases stay where they are."""
+    """Li et al.: every slice along dimension 0 gets the norm of that slice of the weights; biases stay."""
     scaled = {}
     for name, tensor in direction.items():
         if tensor.dim() <= 1:
@@ -245,6 +251,8 @@ def network() -> Callable[[str], Network]:
             model, inputs = make(), features()
             for module in model.modules():
                 if isinstance(module, nn.BatchNorm2d):
+                    assert module.running_mean is not None
+                    assert module.running_var is not None
                     nn.init.normal_(module.running_mean, std=0.3)
                     nn.init.uniform_(module.running_var, 0.5, 2.0)
                     nn.init.normal_(module.weight, mean=1.0, std=0.2)

@@ -10,7 +10,7 @@ import typer
 
 from loss_slicer.options import parse_settings
 from loss_slicer.plain_text import printable
-from loss_slicer.statuses import reported, say, write_json
+from loss_slicer.statuses import reported, say, stdout_kept_for_json, write_json
 
 SCHEMA = 1
 
@@ -32,7 +32,8 @@ def inspect(
     The match is shown where --module names a file; no other code runs.
     """
     with reported(verbose=verbose):
-        document = _document(checkpoints, module, settings or [])
+        with stdout_kept_for_json(as_json):
+            document = _document(checkpoints, module, settings or [])
         if as_json:
             write_json(document)
         else:

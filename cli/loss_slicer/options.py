@@ -86,7 +86,7 @@ def _toml_value(text: str) -> Any:
 
 def _job_parameter(entry: dataclasses.Field[Any]) -> inspect.Parameter:
     default = entry.default
-    silent = default is dataclasses.MISSING or default in (None, (), False)
+    silent = default is dataclasses.MISSING or default is None or default is False or default == ()
     choices = entry.metadata["choices"]
     option = typer.Option(
         flag(entry.name),

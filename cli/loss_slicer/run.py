@@ -10,7 +10,7 @@ import typer
 
 from loss_slicer.allocator import keep_freed_memory
 from loss_slicer.options import given_values, with_config, with_job_options
-from loss_slicer.statuses import Status, reported, write_json
+from loss_slicer.statuses import Status, reported, stdout_kept_for_json, write_json
 from slicer_core.job import Job
 
 _OUTPUT = "What it says"
@@ -66,7 +66,7 @@ def _print_config(job: Job) -> None:
 def _run(job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     from loss_slicer.signals import stopping_on_signals
 
-    with stopping_on_signals() as stop:
+    with stopping_on_signals() as stop, stdout_kept_for_json(as_json):
         keep_freed_memory()
         # torch takes a second to import, so only here.
         from loss_slicer.progress import choose_reporter
@@ -95,7 +95,7 @@ def _dry_run(job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     from loss_slicer.summary import show_estimate
     from slicer_core.job import estimate
 
-    with choose_reporter(job, Stop(), quiet=quiet, verbose=verbose) as reporter:
+    with stdout_kept_for_json(as_json), choose_reporter(job, Stop(), quiet=quiet, verbose=verbose) as reporter:
         cost = estimate(job, reporter)
     if as_json:
         write_json({"schema": JSON_SCHEMA, "dry_run": cost.to_dict()})

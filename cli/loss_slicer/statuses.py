@@ -80,6 +80,13 @@ def say(text: str) -> None:
             print(printable(line, limit=4000), file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def stdout_kept_for_json(wanted: bool) -> Iterator[None]:
+    """What the user's module prints goes to stderr, so that the document is all that is on stdout."""
+    with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+        yield
+
+
 def write_json(document: Mapping[str, Any]) -> None:
     """The document on stdout, in ASCII, so that any terminal and any file name will do."""
     json.dump(document, sys.stdout, indent=2, allow_nan=False)

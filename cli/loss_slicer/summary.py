@@ -20,9 +20,17 @@ SCHEMA = 1
 _MAX_PICTURES = 4
 
 
+class _Console(Console):
+    """Leaves it to the command what a reader that has gone means; rich would end the process with status 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich while the error is handled."""
+        raise BrokenPipeError
+
+
 def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
     """The table, the pictures and the way to the log, on stdout."""
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     color = console.is_terminal and console.color_system is not None and not console.no_color
     if result.num_new == 0 and not result.failures:
         console.print(Text("All of it was there already; nothing was computed. --fresh starts over."))
@@ -50,10 +58,10 @@ def show_estimate(cost: Estimate) -> None:
         f"parameters       {cost.parameters:,}",
         f"to read          {_size(cost.bytes_read)}",
         f"to write         {_size(cost.bytes_written)} before compression",
-        f"time             about {_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
+        f"time             {_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
     ]
-    Console(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
+    _Console(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
 
 
 def result_document(job: Job, result: JobResult) -> dict[str, Any]:
@@ -151,7 +159,7 @@ def _duration(seconds: float) -> str:
     if seconds < 1:
         return "less than a second"
     if seconds < 100:
-        return f"{seconds:.0f} s"
+        return f"about {seconds:.0f} s"
     if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,7 +52,8 @@ def read_log(logdir: Path) -> Log:
     for run, tags in found.items():
         for tag, sequence in tags.items():
             for datum in sequence:
-                blobs = [provider.read_blob(context, blob_key=reference.blob_key) for reference in datum.values]
+                keys = [reference.blob_key for reference in datum.values]
+                blobs: list[Any] = [provider.read_blob(context, blob_key=key) for key in keys]
                 log.setdefault(run, {}).setdefault(tag, {})[datum.step] = decode_slice(blobs)
     return log
 
@@ -63,9 +64,9 @@ def event_files(logdir: Path) -> list[Path]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without what changes colors, and with `more`."""
+    """This process's, without what changes colors, and with `more`. One thread, since tests share the cores."""
     plain = {name: value for name, value in os.environ.items() if name not in _COLOR_VARIABLES}
-    return plain | {"COLUMNS": "120"} | more
+    return plain | {"COLUMNS": "120", "OMP_NUM_THREADS": "1"} | more
 
 
 def run_process(*arguments: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +99,7 @@ def tools() -> SimpleNamespace:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current directory with `sgd/checkpoints`, three of the example's."""
     copy_checkpoints("sgd", tmp_path / "sgd")
     monkeypatch.chdir(tmp_path)

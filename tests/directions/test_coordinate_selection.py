@@ -112,7 +112,7 @@ def test_a_number_that_is_no_index_of_the_model_is_refused(index) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    assert [coordinate.flat for coordinate in coordinates_at(PARAMETERS, np.array([8, 0]))] == [8, 0]
+    assert [coordinate.flat for coordinate in coordinates_at(PARAMETERS, list(np.array([8, 0])))] == [8, 0]
 
 
 def test_no_number_is_refused() -> None:

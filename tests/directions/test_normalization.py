@@ -17,7 +17,9 @@ def normalized(model: nn.Module, **options) -> tuple[dict[str, torch.Tensor], di
     return raw, normalize_direction(raw, parameters(model), layouts=filter_layouts(model), **options)
 
 
-@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 2), nn.Conv1d(4, 6, 3, groups=2), nn.Linear(5, 3), nn.Embedding(6, 4)])
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(3, 4, 2), nn.Conv1d(4, 6, 3, groups=2), nn.Linear(5, 3), nn.Embedding(6, 4)]
+)
 def test_each_filter_along_dimension_0_gets_the_norm_of_the_weights(layer) -> None:
     raw, scaled = normalized(layer)
     weights = layer.weight.detach().double()

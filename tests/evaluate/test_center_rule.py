@@ -13,14 +13,22 @@ from torch.nn import functional as F
 
 from slicer_core import EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import DataError
+from slicer_core.slices import Slice
 
+# The two halves differ much, so that what couples them shows.
+SORTED = torch.arange(110.0).reshape(22, 5) / 50
 SIZES = [1, 4, 7, 22, 100]
 
 
+def center_loss(found: Slice, split: str = "train") -> float:
+    assert found.center is not None
+    return found.center.loss[split]
+
+
 def center(wrapper: ModelWrapper, batch_size: int | None = None, **settings: Any) -> float:
-    settings = EvaluationSettings(batch_size=batch_size, **settings)
-    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
-    value = found.center.loss["train"]
+    chosen = EvaluationSettings(batch_size=batch_size, **settings)
+    found = RandomDirectionSlicer(wrapper, settings=chosen, progress=False).slice_1d(n_samples=3)
+    value = center_loss(found)
     # The middle of the range is the center, evaluated as a point like the others.
     assert found.loss[1] == pytest.approx(value, rel=1e-6)
     return value
@@ -94,15 +102,15 @@ def test_coupled_samples_are_accepted_when_it_is_said_so(network) -> None:
 @pytest.mark.parametrize(
     ("model", "target"),
     [
-        (nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3, track_running_stats=False)), torch.randn(22, 3)),
-        (nn.Linear(5, 1), torch.randn(22)),
+        (nn.Sequential(nn.Linear(5, 3), nn.BatchNorm1d(3, track_running_stats=False)), SORTED[:, :3]),
+        (nn.Linear(5, 1), SORTED[:, 0]),
     ],
     ids=["BatchNorm without running statistics", "a target that is broadcast"],
 )
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_a_model_or_a_shape_that_couples_samples_is_refused_with_any_loss(model, target) -> None:
     with pytest.raises(DataError, match=r"couples the samples .*batch_coupled=True"):
-        center(ModelWrapper(model, nn.MSELoss(), (torch.randn(22, 5), target)))
+        center(ModelWrapper(model, nn.MSELoss(), (SORTED, target)))
 
 
 def test_a_loss_that_draws_random_numbers_is_refused(network) -> None:
@@ -211,7 +219,7 @@ def test_a_split_of_which_nothing_counts_has_torchs_value(network) -> None:
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), data)
     found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
     assert np.isnan(found.loss).all()
-    assert np.isnan(found.center.loss["train"])
+    assert np.isnan(center_loss(found))
 
 
 def test_metrics_are_means_over_samples_at_each_point(network) -> None:
@@ -227,6 +235,7 @@ def test_metrics_are_means_over_samples_at_each_point(network) -> None:
     with torch.no_grad():
         output = copy.deepcopy(net.model).eval()(net.inputs)
     assert found.array("accuracy")[1] == pytest.approx((output.argmax(dim=1) == net.classes).double().mean().item())
+    assert found.center is not None
     assert found.center.metrics["largest"]["train"] == pytest.approx(output.max(dim=1).values.mean().item(), rel=1e-6)
 
 

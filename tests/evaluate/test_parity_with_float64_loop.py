@@ -22,10 +22,7 @@ from slicer_core import (
 
 NETWORKS = ["mlp", "convolution", "attention", "encoder", "weight_norm", "shared", "lstm"]
 # Seven does not divide the 22 samples.
-SETTINGS = {
-    name: EvaluationSettings(batch_size=7, strategy=name)  # type: ignore[arg-type] - both are strategies
-    for name in ("loop", "vmap", "partial")
-}
+SETTINGS = {name: EvaluationSettings(batch_size=7, strategy=name) for name in ("loop", "vmap", "partial")}
 
 
 def wrapped(network: Any, loss_fn: Any = None, data: Any = None) -> ModelWrapper:
@@ -164,7 +161,7 @@ def test_float64_agrees_to_its_own_rounding(name, strategy, network, reference, 
     loss_fn, target = LOSSES[name]
     net = network("mlp")
     data = (net.inputs, target(net))
-    settings = EvaluationSettings(batch_size=5, dtype=torch.float64, strategy=strategy)  # type: ignore[arg-type]
+    settings = EvaluationSettings(batch_size=5, dtype=torch.float64, strategy=strategy)
     found = RandomDirectionSlicer(wrapped(net, loss_fn, data), settings=settings, progress=False).slice_1d(
         n_samples=4, range=(0.0, 0.9), normalize="none", ignore="none"
     )
@@ -236,3 +233,22 @@ def test_a_loss_that_holds_the_model_sees_the_point(network, reference, plain_di
         for alpha in (-1.0, 0.0, 1.0)
     ]
     close_to_float64(found.loss, points + 0.1 * np.array(squares))
+
+
+@pytest.mark.parametrize("strategy", SETTINGS)
+def test_a_penalty_on_what_is_trained_sees_which_parameters_are(strategy, network, plain_direction) -> None:
+    net = network("mlp")
+    net.model[0].requires_grad_(False)
+
+    def batch_loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        assert len(trained) == 2
+        assert isinstance(model.get_parameter("2.weight"), nn.Parameter)
+        return F.cross_entropy(model(batch[0]), batch[1], reduction="none") * 0 + sum((p**2).sum() for p in trained)
+
+    wrapper = ModelWrapper(net.model, train_data=net.data, batch_loss=batch_loss)
+    found = RandomDirectionSlicer(wrapper, settings=SETTINGS[strategy], progress=False).slice_1d(n_samples=3)
+    direction = plain_direction({"2.weight": net.model[2].weight.detach()}, seed=0, axis=0)["2.weight"]
+    weight, bias = net.model[2].weight.detach().double(), net.model[2].bias.detach().double()
+    expected = [float(((weight + a * direction) ** 2).sum() + (bias**2).sum()) for a in (-1, 0, 1)]
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-6)

@@ -84,7 +84,9 @@ def test_points_that_can_not_hold_the_anchors_are_refused_with_the_number_that_c
 
 
 def test_the_last_axis_is_the_fastest() -> None:
-    axes = [Axis(name=name, label="", values=np.array(values)) for name, values in (("a", [0.0, 1.0]), ("b", [5, 6, 7]))]
+    axes = [
+        Axis(name=name, label="", values=np.array(values)) for name, values in (("a", [0.0, 1.0]), ("b", [5, 6, 7]))
+    ]
     assert grid_coefficients(axes).tolist() == [[0, 5], [0, 6], [0, 7], [1, 5], [1, 6], [1, 7]]
 
 
@@ -97,7 +99,18 @@ def test_grid_texts(text, axes, expected) -> None:
 
 @pytest.mark.parametrize(
     ("text", "axes"),
-    [("", 1), ("0", 1), ("1", 1), ("51x1", 2), ("51x31", 1), ("5x5x5", 2), ("x5", 2), ("-5", 1), ("5.0", 1), ("5*5", 2)],
+    [
+        ("", 1),
+        ("0", 1),
+        ("1", 1),
+        ("51x1", 2),
+        ("51x31", 1),
+        ("5x5x5", 2),
+        ("x5", 2),
+        ("-5", 1),
+        ("5.0", 1),
+        ("5*5", 2),
+    ],
 )
 def test_grid_texts_that_are_refused(text, axes) -> None:
     with pytest.raises(UsageError, match="--grid"):

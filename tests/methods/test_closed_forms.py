@@ -17,12 +17,20 @@ from slicer_core import (
     RandomDirectionSlicer,
 )
 from slicer_core.directions import random_direction
+from slicer_core.slices import Slice
 
 FLOAT64 = EvaluationSettings(dtype=torch.float64)
 
 
+def center_loss(found: Slice, split: str = "train") -> float:
+    assert found.center is not None
+    return found.center.loss[split]
+
+
 class Bowl(nn.Module):
     """½ (θ - b)ᵀ A (θ - b) with the loss of sample b; no input is needed."""
+
+    curvature: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,9 +78,7 @@ def test_a_quadratic_curve() -> None:
     model, wrapper, offsets = bowl()
     found = RandomDirectionSlicer(wrapper, settings=FLOAT64, progress=False).slice_1d(n_samples=4, normalize="none")
     direction = theta_direction(model, 0)
-    expected = [
-        quadratic(model, offsets, model.theta.detach().double() + a * direction) for a in found.axes[0].values
-    ]
+    expected = [quadratic(model, offsets, model.theta.detach().double() + a * direction) for a in found.axes[0].values]
     np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
 
 
@@ -81,9 +87,7 @@ def test_a_quadratic_line() -> None:
     end = wrapper.get_random_parameters(1.0, seed=4)
     found = LinearInterpolationSlicer(wrapper, settings=FLOAT64, progress=False).slice(end_point=end, n_samples=9)
     start = model.theta.detach().double()
-    expected = [
-        quadratic(model, offsets, (1 - a) * start + a * end["theta"].double()) for a in found.axes[0].values
-    ]
+    expected = [quadratic(model, offsets, (1 - a) * start + a * end["theta"].double()) for a in found.axes[0].values]
     np.testing.assert_allclose(found.loss, expected, rtol=1e-6)
 
 
@@ -111,8 +115,10 @@ def test_second_differences_along_a_parameter_are_the_diagonal_of_the_hessian(ne
 
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters.values()])
     hessian = torch.autograd.functional.hessian(loss, flat)
+    assert isinstance(hessian, Tensor)
     np.testing.assert_allclose(second, hessian.diag()[chosen].numpy(), atol=1e-6)
     gradient = torch.autograd.functional.jacobian(loss, flat)
+    assert isinstance(gradient, Tensor)
     np.testing.assert_allclose(slope, gradient[chosen].numpy(), atol=1e-6)
 
 
@@ -131,25 +137,25 @@ def test_center_and_ends_of_a_line_are_on_it_and_exact(network) -> None:
     assert at[1.0] == pytest.approx(losses[1], rel=1e-6)
     start, end_marker = found.markers
     assert (start.name, start.coordinates, end_marker.name, end_marker.coordinates) == ("start", (0.0,), "end", (1.0,))
-    assert start.loss["train"] == at[0.0] == found.center.loss["train"]
+    assert start.loss["train"] == at[0.0] == center_loss(found)
     assert end_marker.loss["train"] == pytest.approx(losses[1], rel=1e-6)
 
 
-def relu_network(scales: Tensor) -> tuple[ModelWrapper, nn.Sequential]:
+def relu_network(scales: Tensor) -> ModelWrapper:
     """The same function for all positive scales of the hidden units."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+        first, last = nn.Linear(4, 5), nn.Linear(5, 3)
         data = torch.randn(12, 4), torch.randint(0, 3, (12,))
     with torch.no_grad():
-        model[0].weight *= scales[:, None]
-        model[0].bias *= scales
-        model[2].weight /= scales
-    return ModelWrapper(model, nn.CrossEntropyLoss(), data), model
+        first.weight *= scales[:, None]
+        first.bias.mul_(scales)
+        last.weight /= scales
+    return ModelWrapper(nn.Sequential(first, nn.ReLU(), last), nn.CrossEntropyLoss(), data)
 
 
 def plane(scales: Tensor, **options) -> np.ndarray:
-    wrapper, _ = relu_network(scales)
+    wrapper = relu_network(scales)
     return RandomDirectionSlicer(wrapper, settings=FLOAT64, progress=False).slice_2d(grid_size=5, **options).loss
 
 
@@ -171,8 +177,11 @@ def test_scaling_single_units_or_not_normalizing_changes_it() -> None:
 def test_values_belong_to_their_axes() -> None:
     """A loss that is steep in one direction and flat in the other, on a grid that is not square."""
     model = nn.Linear(1, 1, bias=False)
-    wrapper = ModelWrapper(model, batch_loss=lambda model, batch: model.weight.exp().mean() + 0 * batch[0].mean(),
-                           train_data=(torch.ones(4, 1), torch.ones(4)))  # fmt: skip
+
+    def batch_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return model.get_parameter("weight").exp().mean() + 0 * batch[0].mean()
+
+    wrapper = ModelWrapper(model, train_data=(torch.ones(4, 1), torch.ones(4)), batch_loss=batch_loss)
     found = RandomDirectionSlicer(wrapper, settings=FLOAT64, progress=False).slice_2d(
         grid_size=(2, 5), range=((0.0, 1.0), (0.0, 3.0)), normalize="none"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
@@ -78,14 +79,32 @@ def _refusal(path: Path, error: Exception) -> str:
 
 
 def _refused_globals(path: Path, error: Exception) -> list[str]:
-    """The names that the file would have imported; of an old file, which has no list of them, the first."""
+    """The names that the file would have imported; of an old file, the first that was refused, or what it lists."""
     import torch
 
     try:
         named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # noqa: BLE001 - the file is hostile or broken; any failure here only means no names to show
         named = []
-    return [name[:100] for name in named] or _GLOBAL.findall(str(error))[:1]
+    return [name[:100] for name in named] or _GLOBAL.findall(str(error))[:1] or _pickled_globals(path)
+
+
+def _pickled_globals(path: Path) -> list[str]:
+    """What a plain pickle names, read without running it: torch's reader knows old protocols only."""
+    named: set[str] = set()
+    texts = [""]
+    try:
+        with path.open("rb") as file:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL":
+                    named.add(str(argument).replace(" ", "."))
+                elif opcode.name == "STACK_GLOBAL":
+                    named.add(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts = [texts[-1], argument]
+    except Exception:  # noqa: BLE001 - as above; what was named so far is shown
+        pass
+    return sorted(name[:100] for name in named if not name.startswith(("torch.", "collections.")))
 
 
 def _reason(error: Exception) -> str:
@@ -102,7 +121,8 @@ def _check_zip(path: Path) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:
+        # A damaged directory of the archive may end in any exception of its reader.
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if broken is not None:
         raise CheckpointError(f"{path} is damaged: the checksum of {broken} does not fit")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor  # torch has no public way to ask
 from torch.func import functional_call
 
 from slicer_core.parameters import NamedTensors
@@ -42,6 +43,8 @@ class Objective(nn.Module):
             for place in self._places[id(tensor)]
         }
         self._names = {name: self._places[id(tensor)] for name, tensor in _named_tensors(wrapper.model)}
+        # In a tuple, as above: the model's parameters are its own.
+        self._own_parameters = (dict(wrapper.model.named_parameters()),)
         self.written: frozenset[str] = frozenset()
         self._writes_batch = False
 
@@ -58,7 +61,9 @@ class Objective(nn.Module):
         """The result of `function()` while the model holds `state`, which has all of its parameters and buffers."""
         swapped = dict(self._criterion_state)
         for name, tensor in state.items():
-            swapped |= dict.fromkeys(self._names[name], tensor)
+            own = self._own_parameters[0].get(name)
+            given = tensor if own is None else _like_parameter(tensor, requires_grad=own.requires_grad)
+            swapped |= dict.fromkeys(self._names[name], given)
         # Every place of a tied tensor is given, so torch need not look for them at each call.
         return functional_call(self, swapped, (function,), tie_weights=False)
 
@@ -95,7 +100,25 @@ class Objective(nn.Module):
         if self._writes_batch:
             batch = Batch(data=copied(batch.data), num_samples=batch.num_samples)
         with user_code("evaluating the loss"):
-            return self._wrapper[0].sample_terms(batch)
+            found = self._wrapper[0].sample_terms(batch)
+        return {name: _without_graph(terms) for name, terms in found.items()}
+
+
+def _like_parameter(tensor: Tensor, *, requires_grad: bool) -> Tensor:
+    """As the model's code expects it where it asks for parameters, or for those that are trained, as a penalty does.
+
+    The same memory. Tensors of a transform or a trace stay what they are.
+    """
+    if type(tensor) is not Tensor or torch.compiler.is_compiling() or is_batchedtensor(tensor):
+        return tensor
+    return nn.Parameter(tensor, requires_grad=requires_grad)
+
+
+def _without_graph(terms: SampleTerms) -> SampleTerms:
+    """A loss that takes gradients itself would keep every activation alive."""
+    if not (terms.sums.requires_grad or terms.counts.requires_grad):
+        return terms
+    return SampleTerms(sums=terms.sums.detach(), counts=terms.counts.detach())
 
 
 def _named_tensors(module: nn.Module | None) -> list[tuple[str, Tensor]]:

@@ -17,7 +17,7 @@ from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_check
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization, StrategyName
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.evaluate import EvaluationSettings
-from slicer_core.job.configuration import Job, with_absolute_paths
+from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
 from slicer_core.methods import MethodRow, find_method
 from slicer_core.methods.method import Method, SliceOptions
@@ -91,11 +91,13 @@ class PreparedJob:
     def job_hash(self, source: PreparedSource) -> str:
         """A hash of all that the numbers depend on, but for the checkpoint itself."""
         job = self.job
+        # A point is what its tensors are, by whatever name.
+        references = {name: self.fingerprint(self.other(source, name)) for name in self.method.references()}
+        own = {option.name: getattr(self.method, option.name) for option in self.row.options}
         text = json.dumps(
             {
                 "numbers": NUMBERS_VERSION,
-                "method": [job.method, repr(self.method)],
-                "references": [self.fingerprint(self.other(source, name)) for name in self.method.references()],
+                "method": [job.method, {name: references.get(value, value) for name, value in own.items()}],
                 "slice": repr(self.options),
                 "scale_from": None
                 if job.scale_from == "each"
@@ -125,7 +127,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         SlicerError: the first thing that can't be right.
     """
     row = find_method(job.method)
-    method = row.create(with_absolute_paths(job.method_options, Path.cwd()))
+    method = row.create(job.method_options)
     options = _slice_options(job, row)
     module = find_module(job.module, checkpoints=job.checkpoints)
     found = find_sources(job.checkpoints)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from slicer_core.errors import UsageError
-from slicer_core.slices.types import Geometry
 
 if TYPE_CHECKING:
     from slicer_core.methods.method import Method
+    from slicer_core.slices.types import Geometry
 
 
 @dataclass(frozen=True, kw_only=True)

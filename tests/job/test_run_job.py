@@ -1,0 +1,168 @@
+"""`run_job` as a library call: what it tells, what it keeps, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slicer_core.errors import CheckpointError, StopRequested, UsageError
+from slicer_core.job import FailedCheckpoint, FinishedSlice, Job, Reporter, View, estimate, run_job
+from tensorboard_loss_slicer.event_files import read_events
+from tensorboard_loss_slicer.job_log import JobLog
+
+MakeJob = Callable[..., Job]
+RUN_DIR = Path("runs/sgd/loss_slicer")
+
+
+class Diary(Reporter):
+    """Writes down what it is told; stops the run where `stop_at` is begun."""
+
+    def __init__(self, stop_at: str | None = None) -> None:
+        self.entries: list[tuple[str, object]] = []
+        self.points: list[float] = []
+        self._stop_at = stop_at
+
+    def note(self, text: str) -> None:
+        self.entries.append(("note", text))
+
+    def begin(self, label: str, num_points: int) -> None:
+        if label == self._stop_at:
+            raise StopRequested(75)
+        self.entries.append(("begin", (label, num_points)))
+        self.points.append(0.0)
+
+    def advance(self, num_points: float) -> None:
+        self.points[-1] += num_points
+
+    def finished(self, result: FinishedSlice) -> None:
+        self.entries.append(("finished", result.step))
+
+    def failed(self, failure: FailedCheckpoint) -> None:
+        self.entries.append(("failed", failure.path.name))
+
+
+def logged(run_dir: Path = RUN_DIR) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for event in read_events(run_dir):
+        found.setdefault(event.tag, []).append(event.step)
+    return found
+
+
+def test_without_a_log_the_results_are_in_the_store_and_the_answer(make_job: MakeJob) -> None:
+    result = run_job(make_job())
+    assert [finished.step for finished in result.slices] == [0, 200, 2000]
+    assert (result.num_new, result.failures) == (3, ())
+    assert sorted(path.name for path in RUN_DIR.iterdir()) == ["slices.sqlite"]
+    again = run_job(make_job())
+    assert again.num_new == 0
+    for first, second in zip(result.slices, again.slices, strict=True):
+        assert np.array_equal(first.data.loss, second.data.loss)
+        assert first.wall_time == second.wall_time
+
+
+def test_the_reporter_is_told_each_step_and_every_point(make_job: MakeJob) -> None:
+    diary = Diary()
+    run_job(make_job(split="both", batch_size=500, grid="5"), reporter=diary)
+    kinds = [kind for kind, _ in diary.entries]
+    assert kinds == ["note", *["begin", "finished"] * 3]
+    # Points of both splits, whatever the number of batches.
+    assert diary.entries[1] == ("begin", ("sgd, step 0", 10))
+    assert diary.points == pytest.approx([10.0] * 3)
+
+
+def test_a_failed_checkpoint_is_told_once_there_is_a_slice(make_job: MakeJob, workplace: Path) -> None:
+    (workplace / "sgd/checkpoints/step-000000.safetensors").write_bytes(b"")
+    diary = Diary()
+    result = run_job(make_job(), reporter=diary)
+    assert [entry for entry in diary.entries if entry[0] in ("failed", "finished")] == [
+        ("failed", "step-000000.safetensors"), ("finished", 200), ("finished", 2000),
+    ]  # fmt: skip
+    assert [failure.path.name for failure in result.failures] == ["step-000000.safetensors"]
+    assert isinstance(result.failures[0].error, CheckpointError)
+
+
+def test_an_error_of_the_job_is_raised_and_not_told_for_each_checkpoint(make_job: MakeJob) -> None:
+    diary = Diary()
+    with pytest.raises(UsageError, match="matches no parameter"):
+        run_job(make_job(params="nothing*"), reporter=diary)
+    assert [kind for kind, _ in diary.entries] == ["note"]
+    assert not Path("runs").exists()
+
+
+def test_a_stop_passes_through_and_what_was_finished_is_kept(make_job: MakeJob) -> None:
+    with JobLog() as log, pytest.raises(StopRequested):
+        run_job(make_job(), log, Diary(stop_at="sgd, step 2000"))
+    assert logged() == {"random1d": [0, 200]}
+    diary = Diary()
+    with JobLog() as log:
+        assert run_job(make_job(), log, diary).num_new == 1
+    assert [entry for entry in diary.entries if entry[0] == "begin"] == [("begin", ("sgd, step 2000", 3))]
+    assert logged() == {"random1d": [0, 200, 2000]}
+
+
+def test_a_log_that_lags_behind_is_whole_at_the_end_and_after_the_next_run_where_it_was_stopped(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tensorboard_loss_slicer.job_log._PUBLISHING_SHARE", 1e-9)
+    with JobLog() as log:
+        run_job(make_job(steps="last"), log)
+    with pytest.raises(StopRequested), JobLog() as log:
+        # The first slice makes the log anew; the second is due, when the run is stopped.
+        run_job(make_job(name="other"), log, Diary(stop_at="sgd, step 2000"))
+    assert logged() == {"random1d": [2000], "other": [0, 200]}
+    with JobLog() as log:
+        run_job(make_job(), log)
+    assert logged() == {"random1d": [0, 200, 2000], "other": [0, 200]}
+
+
+def test_the_view_holds_all_tags_in_the_order_in_which_they_were_made(make_job: MakeJob) -> None:
+    run_job(make_job(name="z", steps="first,200"))
+    run_job(make_job(name="a"))
+    run_job(make_job(name="z"))
+    shown: list[tuple[str, int]] = []
+
+    def look(result: FinishedSlice, view: View) -> None:
+        shown[:] = [(entry.tag, entry.step) for entry in view()]
+
+    run_job(make_job(name="z"), look)
+    assert shown == [("z", 0), ("z", 200), ("a", 0), ("a", 200), ("a", 2000), ("z", 2000)]
+
+
+def test_a_view_can_be_read_after_the_run(make_job: MakeJob) -> None:
+    kept: list[Callable[[], Iterator[FinishedSlice]]] = []
+    run_job(make_job(), lambda result, view: kept.append(view))
+    assert [entry.step for entry in kept[0]()] == [0, 200, 2000]
+    # And lets go of the store.
+    assert run_job(make_job()).num_new == 0
+
+
+def test_an_estimate_writes_nothing_and_counts_what_the_run_does(make_job: MakeJob, workplace: Path) -> None:
+    job = make_job(method="random2d", grid="5x3", split="both", batch_size=500)
+    before = sorted(path for path in workplace.rglob("*") if "__pycache__" not in path.parts)
+    cost = estimate(job)
+    assert sorted(path for path in workplace.rglob("*") if "__pycache__" not in path.parts) == before
+    result = run_job(job)
+    assert cost.points == sum(finished.data.loss.size for finished in result.slices)
+    assert cost.bytes_written == sum(
+        array.values.nbytes for finished in result.slices for array in finished.data.arrays
+    )
+    batches = result.slices[0].data.evaluation["batches"]
+    assert cost.forward_passes == cost.points * sum(batches.values())
+    assert cost.run_dirs == ("runs/sgd/loss_slicer",)
+
+
+def test_resuming_from_stored_points_keeps_the_loss_first_of_all_arrays(make_job: MakeJob) -> None:
+    """The metric's name comes before the loss's in the alphabet, and so in the store."""
+    first = run_job(make_job(split="both"))
+    run_job(make_job(split="both", seed=1))
+    again = run_job(make_job(split="both"))
+    assert again.num_new == 3
+    for before, after in zip(first.slices, again.slices, strict=True):
+        names = [(array.name, array.split, array.role) for array in after.data.arrays]
+        assert names == [(array.name, array.split, array.role) for array in before.data.arrays]
+        assert names[0] == ("loss", "train", "value")
+        for mine, other in zip(after.data.arrays, before.data.arrays, strict=True):
+            assert mine.values.tobytes() == other.values.tobytes()
