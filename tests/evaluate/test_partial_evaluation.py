@@ -278,6 +278,27 @@ def test_curves_of_all_layers_share_what_stands_still() -> None:
     assert ours.evaluation["strategy"] == "partial"
 
 
+def test_images_of_a_convolutional_network_may_have_any_layout() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(6, 8, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 4),
+    )
+    inputs, target = torch.randn(20, 1, 8, 8), torch.randint(0, 4, (20,))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    plain = EvaluationSettings(strategy="loop", batch_size=7)
+    expected = RandomDirectionSlicer(wrapper, settings=plain, progress=False).slice_1d(n_samples=3)
+    for batch_size in (20, 7):
+        chosen = EvaluationSettings(strategy="partial", batch_size=batch_size)
+        found = RandomDirectionSlicer(wrapper, settings=chosen, progress=False).slice_1d(n_samples=3)
+        assert found.evaluation["strategy"] == "partial"
+        np.testing.assert_allclose(found.loss, expected.loss, rtol=2e-5)
+
+
 def test_a_short_job_does_not_pay_for_a_capture() -> None:
     model, inputs, target = mlp()
     wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))

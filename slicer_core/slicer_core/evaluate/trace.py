@@ -137,7 +137,15 @@ def _capture(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dy
         program = export(whole, (state, tensors), dynamic_shapes=shapes, strict=False)
         program = program.run_decompositions({})
         fold_batchnorm(program.graph)
+        _allow_any_layout(program.graph)
     return _as_trace(program, list(state), list(quantities))
+
+
+def _allow_any_layout(graph: fx.Graph) -> None:
+    """A view that was possible for the captured strides may need a copy for those of a batch of another size."""
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target is torch.ops.aten.view.default:
+            node.target = torch.ops.aten.reshape.default
 
 
 def _as_trace(program: ExportedProgram, state_names: Sequence[str], quantities: Sequence[str]) -> Trace:

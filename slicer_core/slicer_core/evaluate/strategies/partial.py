@@ -155,6 +155,7 @@ def bytes_a_sample(traces: Traces, objective: Objective, center: NamedTensors, b
         CannotEvaluateError: the loss has no graph.
     """
     few = next(iter(split_batch(batch, 2)))
+    center = {name: _weights_last(tensor, objective) for name, tensor in center.items()}
     try:
         trace = traces.tracer.trace(objective, center, _channels_last(few, objective))
     except NotTraceableError as reason:
