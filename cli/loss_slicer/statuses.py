@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -49,7 +49,8 @@ def reported(*, verbose: bool = False) -> Iterator[None]:
     except BrokenPipeError:
         # Whoever read the output has gone, as after `| head`. It comes last, so the work is done; nothing is left to
         # write at the process's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere(sys.stdout)
+        _write_nowhere(sys.stderr)
         raise typer.Exit(Status.DONE) from None
     except Exception as error:
         if verbose:
@@ -74,10 +75,12 @@ def say(text: str) -> None:
     """A line on stderr, never with control codes of someone else's making."""
     from loss_slicer.plain_text import printable
 
-    # A run goes on where nobody reads what it says any more.
-    with contextlib.suppress(BrokenPipeError):
+    try:
         for line in text.splitlines() or [""]:
             print(printable(line, limit=4000), file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        # A run goes on where nobody reads what it says any more.
+        _write_nowhere(sys.stderr)
 
 
 @contextlib.contextmanager
@@ -92,6 +95,12 @@ def write_json(document: Mapping[str, Any]) -> None:
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def _write_nowhere(stream: TextIO) -> None:
+    """What is left in the stream's buffer would fail the process when Python flushes it at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _explain(error: SlicerError, *, verbose: bool) -> None:
