@@ -7,7 +7,7 @@ addition, and the part in all coefficients but the last is shared along a row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -84,7 +84,6 @@ class Epilogue:
 
     run: Callable[[], tuple[Tensor, ...]]
     results: tuple[fx.Node, ...]
-    reused: int = field(default=0)
 
 
 def compile_epilogue(
@@ -104,7 +103,7 @@ def compile_epilogue(
     scope: dict[str, Any] = dict(names)
     # Only names that are made here stand in the source; the user's are never part of it.
     exec(compile(source, "<epilogue>", "exec"), scope)
-    return Epilogue(run=scope["run"], results=results, reused=plan.num_reused)
+    return Epilogue(run=scope["run"], results=results)
 
 
 class _Plan:
@@ -126,7 +125,6 @@ class _Plan:
         self._meta: dict[fx.Node, tuple[Any, ...]] = {}
         self._run_once()
         self._dies = self._find_deaths()
-        self.num_reused = 0
 
     def source(self) -> tuple[str, dict[str, Any]]:
         """The code of `run`, and what the names in it stand for."""
@@ -138,18 +136,13 @@ class _Plan:
         lines = ["def run():"]
         for index, node in enumerate(self._parts.general):
             symbols[node] = f"t{index}"
-            function = self._function(node, index, symbols, names)
+            function = self._function(node, index)
+            # The functions that write in place take what the operation leaves out as not given.
+            kwargs = {key: value for key, value in node.kwargs.items() if function is None or value is not None}
+            names[f"f{index}"] = function or node.target
             args = ", ".join(self._expression(value, symbols, names) for value in node.args)
-            if function is not None:
-                kwargs = {key: value for key, value in node.kwargs.items() if value is not None}
-                function_name = f"f{index}"
-                names[function_name] = function
-            else:
-                kwargs = dict(node.kwargs)
-                function_name = f"f{index}"
-                names[function_name] = node.target
             keywords = "".join(f", {key}={self._expression(value, symbols, names)}" for key, value in kwargs.items())
-            lines.append(f"    {symbols[node]} = {function_name}({args}{keywords})")
+            lines.append(f"    {symbols[node]} = f{index}({args}{keywords})")
             dead = [symbols[entry] for entry in node.all_input_nodes if self._is_read_last(entry, index)]
             if dead:
                 lines.append(f"    del {', '.join(dead)}")
@@ -157,9 +150,7 @@ class _Plan:
         lines.append(f"    return ({returned})")
         return "\n".join(lines), names
 
-    def _function(
-        self, node: fx.Node, index: int, symbols: Mapping[fx.Node, str], names: dict[str, Any]
-    ) -> Callable[..., Any] | None:
+    def _function(self, node: fx.Node, index: int) -> Callable[..., Any] | None:
         if node.target is Aten.linear.default:
             return self._linear(node)
         writer = _IN_PLACE.get(node.target)
@@ -178,7 +169,6 @@ class _Plan:
         for entry, other in self._group.items():
             if other == old:
                 self._group[entry] = group
-        self.num_reused += 1
         return writer
 
     def _linear(self, node: fx.Node) -> Callable[..., Tensor] | None:
@@ -189,7 +179,6 @@ class _Plan:
         if self._dies[self._group[node]] >= len(self._parts.general):
             return None
         buffer = torch.empty(meta[0], dtype=meta[1], device=meta[2])
-        self.num_reused += 1
 
         def into_buffer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             return torch.addmm(bias, x, weight.t(), out=buffer)

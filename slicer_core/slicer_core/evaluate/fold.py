@@ -46,7 +46,7 @@ def _fold(graph: fx.Graph, convolution: fx.Node, norm: fx.Node, reads: list[fx.N
     with graph.inserting_before(reads[0]):
 
         def call(target: object, *args: object) -> fx.Node:
-            return graph.call_function(target, args)  # type: ignore[arg-type]
+            return graph.call_function(target, args)  # type: ignore[arg-type] - nodes and lists of sizes, as fx takes them
 
         shifted = call(Aten.add.Scalar, variance, norm.args[_EPSILON_POSITION])
         scale = call(Aten.rsqrt.default, shifted)
