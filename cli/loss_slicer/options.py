@@ -134,6 +134,7 @@ def _python_type(name: str, text: str) -> Any:
 def _metavar(name: str, text: str) -> str | None:
     special = {"checkpoints": "PATH", "set": "KEY=VALUE", "module": "FILE[:NAME]", "logdir": "DIR", "grid": "N|NxM"}
     special |= {"range": "LO:HI", "params": "GLOB", "exclude": "GLOB", "name": "TAG", "metrics": "a,b"}
+    special |= {"memory_budget": "SIZE"}
     if name in special:
         return special[name]
     return None if text.startswith("bool") else {"int": "N"}.get(text.removesuffix(" | None"), "TEXT")

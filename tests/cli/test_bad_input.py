@@ -70,6 +70,8 @@ def message(refused: Result) -> str:
         (["--split", "validation"], "--split 'validation' is not one of train, test, both"),
         (["--dtype", "int8"], "--dtype 'int8' is not one of float32, float64"),
         (["--strategy", "fast"], "--strategy 'fast' is not one of auto, "),
+        (["--memory-budget", "plenty"], "--memory-budget 'plenty' is not a size: give a number with B, KB, MB,"),
+        (["--memory-budget", "0"], "--memory-budget '0' leaves no memory at all"),
         (["--batchnorm", "fold"], "--batchnorm 'fold' is not one of frozen"),
         (["--center", "7"], "--center '7' is neither first, last, one of the steps 0, 200, 2000"),
         (["--center", "last", "--steps", "first"], "--center last takes one slice around one point"),

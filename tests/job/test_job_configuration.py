@@ -39,6 +39,7 @@ OTHER_VALUES: dict[str, Any] = {
     "device": "cpu",
     "dtype": "float64",
     "strategy": "loop",
+    "memory_budget": "4GiB",
     "logdir": "log",
     "name": "a tag",
     "fresh": True,

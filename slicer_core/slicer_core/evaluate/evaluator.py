@@ -29,12 +29,14 @@ class EvaluationSettings:
 
     `dtype` None means the model's own. `strategy` "auto" means partial evaluation where it pays, else the loop.
     `repeats`: how many evaluations like this one the caller is about to make, for what pays only in the long run.
+    `memory_budget`: bytes that it may take beyond what is held already, None for what is free.
     """
 
     batch_size: int | None = None
     dtype: torch.dtype | None = None
     strategy: StrategyName = "auto"
     repeats: int = 1
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,9 @@ class Job:
         panel=HOW,
         choices=choices.STRATEGY_NAMES,
     )
+    memory_budget: str | None = _option(
+        None, "Memory that the evaluation may take, as in 4GiB or 500MB (default: what is free).", panel=HOW
+    )
     logdir: str = _option("runs", "The TensorBoard log directory.", panel=WHERE)
     name: str | None = _option(None, "Tag of the slices (default: the method).", panel=WHERE)
     fresh: bool = _option(False, "Start over; earlier results are kept aside.", panel=WHERE)

@@ -17,6 +17,7 @@ from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_check
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization, StrategyName
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.evaluate import EvaluationSettings
+from slicer_core.evaluate.memory import parse_bytes
 from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
 from slicer_core.methods import MethodRow, find_method
@@ -129,6 +130,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     row = find_method(job.method)
     method = row.create(job.method_options)
     options = _slice_options(job, row)
+    memory_budget = None if job.memory_budget is None else parse_bytes(job.memory_budget)
     module = find_module(job.module, checkpoints=job.checkpoints)
     found = find_sources(job.checkpoints)
     reporter.note(f"module: {_from_here(module.path)} ({module.chosen_by})")
@@ -149,6 +151,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
             dtype=None if job.dtype is None else getattr(torch, job.dtype),
             strategy=cast("StrategyName", job.strategy),
             repeats=sum(len(source.selected) for source in sources),
+            memory_budget=memory_budget,
         ),
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),
