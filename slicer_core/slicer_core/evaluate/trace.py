@@ -19,6 +19,7 @@ from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
+from slicer_core.evaluate.crossentropy import split_cross_entropy
 from slicer_core.evaluate.fold import fold_batchnorm
 from slicer_core.evaluate.objective import Objective
 from slicer_core.parameters import NamedTensors
@@ -137,6 +138,7 @@ def _capture(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dy
         program = export(whole, (state, tensors), dynamic_shapes=shapes, strict=False)
         program = program.run_decompositions({})
         fold_batchnorm(program.graph)
+        split_cross_entropy(program.graph)
         _allow_any_layout(program.graph)
     return _as_trace(program, list(state), list(quantities))
 
