@@ -7,13 +7,16 @@ from typing import Literal, get_args
 Normalization = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 Ignore = Literal["biasbn", "none", "li"]
 BatchNormPolicy = Literal["frozen", "interpolate", "recompute"]
-StrategyName = Literal["auto", "partial", "loop", "vmap"]
+StrategyName = Literal["auto", "partial", "partial-vmap", "partial-compiled", "loop", "vmap"]
+CompileChoice = Literal["auto", "on", "off"]
+Layout = Literal["rows", "columns"]
 SplitName = Literal["train", "test", "both"]
-DtypeName = Literal["float32", "float64"]
+DtypeName = Literal["float32", "float64", "bfloat16", "float16"]
 
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 IGNORES: tuple[str, ...] = get_args(Ignore)
 BATCHNORM_POLICIES: tuple[str, ...] = get_args(BatchNormPolicy)
+COMPILE_CHOICES: tuple[str, ...] = get_args(CompileChoice)
 STRATEGY_NAMES: tuple[str, ...] = get_args(StrategyName)
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
 DTYPE_NAMES: tuple[str, ...] = get_args(DtypeName)

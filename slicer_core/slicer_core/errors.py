@@ -30,6 +30,10 @@ class DataError(SlicerError):
     """The user's data or loss can't give a value that is the same at each reading and for each batch size."""
 
 
+class ResourceError(SlicerError):
+    """The machine has less memory than the smallest piece of the work needs."""
+
+
 class FormatError(SlicerError):
     """Bytes or a dictionary are not a slice in a format that this version reads."""
 

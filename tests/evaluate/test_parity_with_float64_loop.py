@@ -22,7 +22,9 @@ from slicer_core import (
 
 NETWORKS = ["mlp", "convolution", "attention", "encoder", "weight_norm", "shared", "lstm"]
 # Seven does not divide the 22 samples.
-SETTINGS = {name: EvaluationSettings(batch_size=7, strategy=name) for name in ("loop", "vmap", "partial")}
+SETTINGS = {
+    name: EvaluationSettings(batch_size=7, strategy=name) for name in ("loop", "vmap", "partial", "partial-vmap")
+}
 
 
 def wrapped(network: Any, loss_fn: Any = None, data: Any = None) -> ModelWrapper:

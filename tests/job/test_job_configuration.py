@@ -40,6 +40,8 @@ OTHER_VALUES: dict[str, Any] = {
     "dtype": "float64",
     "strategy": "loop",
     "memory_budget": "4GiB",
+    "compile": "off",
+    "workers": 1,
     "logdir": "log",
     "name": "a tag",
     "fresh": True,

@@ -6,41 +6,46 @@ Each batch is held against the loop, which runs the user's own forward, at one p
 from __future__ import annotations
 
 import sys
-import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
+from slicer_core.choices import CompileChoice
 from slicer_core.errors import SlicerError
+from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
+    CannotEvaluateError,
     Kernel,
     LoopKernel,
+    PartialCompiledKernel,
     PartialKernel,
+    PartialVmapKernel,
     Session,
     Traces,
     VmapKernel,
-    bytes_a_sample,
-    split_batch,
 )
-from slicer_core.evaluate.strategies.kernel import CannotEvaluateError
-from slicer_core.evaluate.trace import batch_tensors
+from slicer_core.evaluate.trials import Candidate, Trials, part_sizes
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, Batch, ModelWrapper
 
-# The rounding of a strategy against the loop's, by the precision of the sums of a batch.
-_RELATIVE = {torch.float64: 1e-9}
+# The rounding of a strategy against the loop's, by the precision of the sums of a batch or of the evaluation.
+_RELATIVE = {torch.float64: 1e-9, torch.bfloat16: 3e-2, torch.float16: 3e-3}
 _DEFAULT_RELATIVE = 1e-4
 _ABSOLUTE = 1e-6
-# A capture pays where the loop alone would take several times as long: seconds of both, measured on two cores.
-_FIRST_CAPTURE_SECONDS = 1.5
-_CAPTURE_SECONDS = 0.5
-_WORTH = 2.0
-# Parts of a batch keep the largest activation near this, on a CPU; smaller ones cost more calls than they save misses.
-_CACHE_BYTES = 4 * 2**20
-_MIN_PART = 16
+
+_PARTIAL: Mapping[str, type[PartialKernel]] = {
+    "partial": PartialKernel,
+    "partial-vmap": PartialVmapKernel,
+    "partial-compiled": PartialCompiledKernel,
+}
+
+# Strategies whose points processes may share; compiled code has threads of its own, which a fork does not take along.
+_SHARED = ("loop", "vmap", "partial", "partial-vmap")
 
 _TRACES: weakref.WeakKeyDictionary[ModelWrapper, dict[torch.dtype | None, Traces]] = weakref.WeakKeyDictionary()
 
@@ -49,90 +54,152 @@ class StrategyChoice:
     """Gives kernels for blocks and batches, and remembers what was used and why something was given up."""
 
     def __init__(
-        self, name: str, wrapper: ModelWrapper, objective: Objective, state: NamedTensors, dtype: torch.dtype | None
+        self,
+        name: str,
+        wrapper: ModelWrapper,
+        objective: Objective,
+        state: NamedTensors,
+        dtype: torch.dtype | None,
+        *,
+        workers: int = 1,
+        compiling: CompileChoice = "off",
+        memory_budget: int = sys.maxsize,
     ) -> None:
-        self._name = name
+        self._candidate = Candidate(strategy=name, workers=workers if name in _SHARED else 1)
         self._wrapper = wrapper
-        self._part_size = sys.maxsize
         self._objective = objective
         self._state = state
+        self._dtype = dtype
+        self._max_workers = workers
+        self._compiling: CompileChoice = compiling
+        self._memory_budget = memory_budget
+        self._recomputing = False
+        self._max_part = sys.maxsize
         traces = _TRACES.setdefault(wrapper, {}).setdefault(dtype, Traces())
         self._session = Session(traces)
         self._used: dict[str, int] = {}
         self._reasons: dict[str, None] = {}
         self._given_up: set[frozenset[str]] = set()
+        self.timings: dict[str, float] = {}
 
     @property
-    def strategy(self) -> str:
-        """The strategies that ran, the most used first."""
-        return "+".join(sorted(self._used, key=lambda name: -self._used[name])) or "loop"
+    def used(self) -> dict[str, int]:
+        """How many kernels there were of each strategy."""
+        return self._used
 
     @property
-    def reason(self) -> str | None:
-        """Why a strategy was given up, or None."""
-        return "; ".join(self._reasons) or None
+    def reasons(self) -> list[str]:
+        """Why strategies were given up."""
+        return list(self._reasons)
+
+    @property
+    def workers(self) -> int:
+        """How many processes share the points."""
+        return self._candidate.workers
 
     def settle(self, batch: Batch, blocks: Sequence[PointBlock], repeats: float) -> None:
-        """Resolves `auto` once: the loop where all of the evaluation is shorter than a capture would take.
+        """Resolves `auto` once, by trials of the candidates on the batch; see `Trials`.
 
         `repeats`: how many times as much of the same is to come, other batches and other slices together.
         """
-        if self._name == "auto":
-            self._name = "partial" if self._pays(batch, blocks, repeats) else "loop"
-        if self._name == "partial" and blocks and _is_splittable(self._wrapper, batch):
+        if not blocks:
+            self._candidate = Candidate(strategy="loop")
+            return
+        trials = Trials(self._wrapper, self._objective, self._state, self._session, self._create)
+        if self._candidate.strategy == "auto":
+            self._candidate = trials.fastest(
+                batch, blocks, repeats, max_workers=self._max_workers, compiling=self._compiling
+            )
+            self.timings = trials.timings
+            self._reasons |= dict.fromkeys(trials.reasons)
+            return
+        if self._candidate.strategy == "partial" and self._compiling == "on":
+            self._candidate = Candidate(strategy="partial-compiled")
+        if self._candidate.strategy.startswith("partial") and is_splittable(self._wrapper, batch):
             try:
-                size = bytes_a_sample(self._session.traces, self._objective, self._state, batch)
+                sizes = part_sizes(self._session.traces, self._objective, self._state, batch)
             except CannotEvaluateError:
                 return
-            self._part_size = max(_MIN_PART, _CACHE_BYTES // max(1, size))
+            self._candidate = replace(self._candidate, part_size=sizes[0])
+
+    def fork(self) -> StrategyChoice:
+        """The same choice for the blocks of another process or thread, which remembers for itself."""
+        other = StrategyChoice("loop", self._wrapper, self._objective, self._state, self._dtype)
+        other._candidate = self._candidate
+        other._memory_budget = self._memory_budget // self.workers
+        other._max_part = self._max_part
+        return other
 
     def parts(self, batch: Batch) -> list[Batch]:
         """The batch in parts whose activations fit a core's cache, where the loss is a sum over its samples."""
-        if self._part_size >= batch.num_samples or not _is_splittable(self._wrapper, batch):
+        size = min(self._candidate.part_size, self._max_part)
+        if size >= batch.num_samples or not is_splittable(self._wrapper, batch):
             return [batch]
-        return split_batch(batch, self._part_size)
+        return split_batch(batch, size)
 
-    def _pays(self, batch: Batch, blocks: Sequence[PointBlock], repeats: float) -> bool:
-        if not blocks or self._session.traces.tracer.knows(batch):
-            return True
-        kernel = LoopKernel(self._objective, self._state, blocks[0])
-        kernel.terms(batch, slice(0, 1))
-        start = time.perf_counter()
-        kernel.terms(batch, slice(0, 1))
-        loop = (time.perf_counter() - start) * sum(len(block.coefficients) for block in blocks) * repeats
-        capture = _CAPTURE_SECONDS if "torch._dynamo" in sys.modules else _FIRST_CAPTURE_SECONDS
-        if loop > _WORTH * capture:
-            return True
-        self._reasons["the job is too short to pay for a capture"] = None
-        return False
+    def limit_parts(self, size: int) -> None:
+        """No part of a batch has more samples from now on."""
+        self._max_part = min(size, self._max_part)
+
+    def smaller_parts(self, batch: Batch, size: int) -> list[Batch]:
+        """The batch, which does not fit the memory, in parts of `size`; batches to come have no larger ones.
+
+        Empty where it can't be cut so.
+        """
+        if size < 1 or not is_splittable(self._wrapper, batch):
+            return []
+        self.limit_parts(size)
+        return split_batch(batch, size)
+
+    def keep_less(self) -> bool:
+        """From now on keeps less between points, where a batch that can't be cut does not fit the memory.
+
+        Affine parts are run again at each point, and then the loop does it all. False where nothing is kept already.
+        """
+        name = self._candidate.strategy
+        if not name.startswith("partial"):
+            return False
+        self._reasons[f"{name}: what would be combined does not fit the memory"] = None
+        if self._recomputing:
+            self._candidate = replace(self._candidate, strategy="loop")
+        self._recomputing = True
+        return True
 
     def kernel(
         self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, *, probe: int | None
     ) -> Kernel:
         """The kernel for a block on a batch; `probe` is the seed of the point that is checked, None for no check."""
         kernel = None
+        name = self._candidate.strategy
         varied = frozenset(name for direction in block.directions() for name in direction)
-        if self._name != "loop" and varied not in self._given_up:
+        if name != "loop" and varied not in self._given_up:
             try:
-                kernel = self._create(block, buffers)
+                kernel = self._create(name, block, buffers)
                 if probe is not None:
                     self._check(kernel, block, batch, probe)
             except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
-                text = str(error.__cause__ or error).strip()
-                shown = text.splitlines()[0][:200] if text else type(error).__name__
-                self._reasons[f"{self._name}: {shown}"] = None
+                if is_shortage(error):
+                    raise MemoryShortageError from error
+                self._reasons[f"{name}: {first_line(error)}"] = None
                 self._given_up.add(varied)
                 kernel = None
-        name = self._name if kernel is not None else "loop"
-        self._used[name] = self._used.get(name, 0) + 1
+        used = name if kernel is not None else "loop"
+        self._used[used] = self._used.get(used, 0) + 1
         return kernel or LoopKernel(self._objective, self._state, block, buffers)
 
-    def _create(self, block: PointBlock, buffers: Sequence[NamedTensors] | None) -> Kernel:
+    def _create(self, name: str, block: PointBlock, buffers: Sequence[NamedTensors] | None) -> Kernel:
         if buffers is not None:
             raise CannotEvaluateError("BatchNorm statistics differ from point to point")
-        if self._name == "vmap":
+        if name == "vmap":
             return VmapKernel(self._objective, self._state, block)
-        return PartialKernel(self._objective, self._state, block, session=self._session)
+        return _PARTIAL[name](
+            self._objective,
+            self._state,
+            block,
+            session=self._session,
+            memory_budget=self._memory_budget,
+            recomputing=self._recomputing,
+        )
 
     def _check(self, kernel: Kernel, block: PointBlock, batch: Batch, seed: int) -> None:
         """Raises CannotEvaluateError where the kernel's terms at a point are not the loop's."""
@@ -145,20 +212,17 @@ class StrategyChoice:
                 raise CannotEvaluateError(f"its counts of {name} differ from the loop's")
             left, right = mine.double().sum().item(), sums.double().sum().item()
             same = left == right or (left != left and right != right)
-            relative = _RELATIVE.get(sums.dtype, _DEFAULT_RELATIVE)
+            relative = _RELATIVE.get(self._dtype or sums.dtype, _RELATIVE.get(sums.dtype, _DEFAULT_RELATIVE))
             # A metric may jump where rounding decides between equals, one sample at a time.
-            steps = 0.0 if name == LOSS else 2.0
+            steps = 0.0 if name == LOSS else max(2.0, relative * batch.num_samples if self._objective.is_reduced else 0)
             if not same and not abs(left - right) <= relative * abs(right) + _ABSOLUTE + steps:
                 raise CannotEvaluateError(f"its {name} of a batch at a point is {left:.8g}, the loop's {right:.8g}")
 
 
-def _is_splittable(wrapper: ModelWrapper, batch: Batch) -> bool:
-    """Where the loss is known to be a sum over samples, any partition gives the same sums."""
-    return (
-        wrapper.form.terms is not None
-        and wrapper.device.type == "cpu"
-        and all(tensor.ndim > 0 and tensor.shape[0] == batch.num_samples for tensor in batch_tensors(batch))
-    )
+def first_line(error: BaseException) -> str:
+    """What an error says, short."""
+    text = str(error.__cause__ or error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def _point_off_center(block: PointBlock, seed: int) -> int:

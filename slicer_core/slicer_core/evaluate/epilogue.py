@@ -1,12 +1,8 @@
-"""The general part of a graph as straight-line code that is run once a point, writing into buffers made once.
-
-Everything that moves affinely lies in one flat buffer for each dtype, so that a point's frontier and parameters are one
-addition, and the part in all coefficients but the last is shared along a row.
-"""
+"""The general part of a graph as straight-line code that is run once a point, writing into buffers made once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from slicer_core.evaluate.partition import Partition
-from slicer_core.evaluate.prologue import Components, call
+from slicer_core.evaluate.prologue import call
 from slicer_core.evaluate.trace import Trace
 
 Aten = torch.ops.aten
@@ -36,54 +32,18 @@ _IN_PLACE: dict[Any, Callable[..., Tensor]] = {
 _FOREVER = -1
 
 
-class Combiner:
-    """The frontier at a point: c₀ + Σ αⱼ cⱼ for all its nodes at once, in flat buffers of which `views` are parts."""
-
-    def __init__(self, components: Mapping[fx.Node, Components], num_directions: int) -> None:
-        self.views: dict[fx.Node, Tensor] = {}
-        self._flat: list[list[Tensor]] = []
-        self._row: list[Tensor] = []
-        self._point: list[Tensor] = []
-        self._row_coefficients: tuple[float, ...] | None = None
-        by_dtype: dict[torch.dtype, list[fx.Node]] = {}
-        for node, parts in components.items():
-            by_dtype.setdefault(parts[0].dtype, []).append(node)
-        for nodes in by_dtype.values():
-            orders = {node: _memory_order(components[node][0]) for node in nodes}
-            flat = [
-                torch.cat([components[node][index].permute(orders[node]).reshape(-1) for node in nodes])
-                for index in range(num_directions + 1)
-            ]
-            buffer = torch.empty_like(flat[0])
-            offset = 0
-            for node in nodes:
-                like = components[node][0]
-                ordered = [like.shape[axis] for axis in orders[node]]
-                back = sorted(range(like.ndim), key=orders[node].__getitem__)
-                self.views[node] = buffer[offset : offset + like.numel()].view(ordered).permute(back)
-                offset += like.numel()
-            self._flat.append(flat)
-            self._row.append(torch.empty_like(flat[0]) if num_directions > 1 else flat[0])
-            self._point.append(buffer)
-
-    def move_to(self, coefficients: Sequence[float]) -> None:
-        """Writes the point's values into `views`."""
-        *shared, last = coefficients
-        if tuple(shared) != self._row_coefficients:
-            self._row_coefficients = tuple(shared)
-            for row, flat in zip(self._row, self._flat, strict=True):
-                for index, coefficient in enumerate(shared):
-                    torch.add(flat[0] if index == 0 else row, flat[index + 1], alpha=coefficient, out=row)
-        for row, flat, point in zip(self._row, self._flat, self._point, strict=True):
-            torch.add(row, flat[-1], alpha=last, out=point)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Epilogue:
     """`run()` gives the moving results, in the order of `results`, from what lies in the buffers at that moment."""
 
     run: Callable[[], tuple[Tensor, ...]]
     results: tuple[fx.Node, ...]
+
+
+def moving_results(trace: Trace, parts: Partition) -> tuple[fx.Node, ...]:
+    """The outputs that move with the point, each once."""
+    moving = {*parts.affine, *parts.general}
+    return tuple(dict.fromkeys(node for pair in trace.outputs.values() for node in pair if node in moving))
 
 
 def compile_epilogue(
@@ -93,11 +53,7 @@ def compile_epilogue(
 
     What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
     """
-    results = tuple(
-        dict.fromkeys(
-            node for pair in trace.outputs.values() for node in pair if node in parts.affine or node in parts.general
-        )
-    )
+    results = moving_results(trace, parts)
     plan = _Plan(parts, views, constants, results)
     source, names = plan.source()
     scope: dict[str, Any] = dict(names)
@@ -153,6 +109,8 @@ class _Plan:
     def _function(self, node: fx.Node, index: int) -> Callable[..., Any] | None:
         if node.target is Aten.linear.default:
             return self._linear(node)
+        if node.target is Aten.where.ScalarOther:
+            return self._where(node)
         writer = _IN_PLACE.get(node.target)
         first = node.args[0] if node.args else None
         if writer is None or not isinstance(first, fx.Node) or first not in self._group:
@@ -163,27 +121,40 @@ class _Plan:
             return None
         if self._meta.get(first) != self._meta.get(node) or node.args.count(first) > 1:
             return None
-        # The result lies where the argument lay, and lives on in its group.
-        self._dies[group] = max(self._dies[group], self._dies[self._group[node]])
+        self._lies_in(node, group)
+        return writer
+
+    def _lies_in(self, node: fx.Node, group: int) -> None:
+        """The node's result lies where an argument lay, and lives on in its group."""
         old = self._group[node]
+        self._dies[group] = max(self._dies[group], self._dies[old])
         for entry, other in self._group.items():
             if other == old:
                 self._group[entry] = group
-        return writer
 
     def _linear(self, node: fx.Node) -> Callable[..., Tensor] | None:
-        """`addmm` into a kept buffer, where the input is a matrix and there is a bias."""
+        """A matrix product into a kept buffer, where the input is a matrix."""
         meta = self._meta.get(node)
-        if len(node.args) < 3 or node.args[2] is None or meta is None or len(meta[0]) != 2:
+        if meta is None or len(meta[0]) != 2 or self._dies[self._group[node]] >= len(self._parts.general):
             return None
-        if self._dies[self._group[node]] >= len(self._parts.general):
-            return None
-        buffer = torch.empty(meta[0], dtype=meta[1], device=meta[2])
+        buffer = torch.empty_strided(meta[0], meta[3], dtype=meta[1], device=meta[2])
 
-        def into_buffer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        def into_buffer(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+            if bias is None:
+                return torch.mm(x, weight.t(), out=buffer)
             return torch.addmm(bias, x, weight.t(), out=buffer)
 
         return into_buffer
+
+    def _where(self, node: fx.Node) -> Callable[..., Tensor] | None:
+        """Nothing at all where a constant condition holds everywhere, as it does where no target is ignored."""
+        condition, chosen, _ = node.args
+        if not isinstance(condition, fx.Node) or not isinstance(chosen, fx.Node) or condition not in self._constants:
+            return None
+        if not self._constants[condition].all() or self._meta.get(chosen) != self._meta.get(node):
+            return None
+        self._lies_in(node, self._group[chosen])
+        return lambda condition, chosen, other: chosen
 
     def _expression(self, value: Any, symbols: Mapping[fx.Node, str], names: dict[str, Any]) -> str:
         if isinstance(value, fx.Node):
@@ -206,6 +177,8 @@ class _Plan:
             self._meta[node] = _meta(view)
         for index, node in enumerate(self._parts.general):
             result = call(node, lambda entry: values[entry] if entry in values else self._constants[entry])
+            if node.target is Aten.linear.default:
+                result = _laid_out_like(values.get(node.all_input_nodes[0]), result)
             self._group[node] = self._group_of(node, result, values)
             if isinstance(result, Tensor):
                 self._meta[node] = _meta(result)
@@ -249,9 +222,11 @@ class _Plan:
         return entry in self._parts.general and self._last_read[entry] == index
 
 
-def _memory_order(tensor: Tensor) -> list[int]:
-    """The axes from the slowest to the fastest in memory, so that a view of a flat buffer has the tensor's layout."""
-    return sorted(range(tensor.ndim), key=lambda axis: (-tensor.stride(axis), axis))
+def _laid_out_like(inputs: Any, result: Tensor) -> Tensor:
+    """A matrix with the samples of each feature side by side, if the matrix that it is computed from is so."""
+    if isinstance(inputs, Tensor) and inputs.ndim == 2 and inputs.stride(0) == 1 and inputs.shape[1] > 1:
+        return result.t().contiguous().t()
+    return result
 
 
 def _meta(tensor: Tensor) -> tuple[Any, ...]:

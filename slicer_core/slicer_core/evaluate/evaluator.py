@@ -1,35 +1,43 @@
-"""`evaluate`: a split's loss and metrics at the points of a plan, by one of the strategies.
-
-Batches are the outer loop, so that each is read and moved once for all points.
-"""
+"""`evaluate`: a split's loss and metrics at the points of a plan, by one of the strategies."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
-from slicer_core.choices import STRATEGY_NAMES, StrategyName
-from slicer_core.errors import UsageError
+from slicer_core.choices import STRATEGY_NAMES, CompileChoice, StrategyName
+from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
 from slicer_core.evaluate.choice import StrategyChoice
-from slicer_core.evaluate.objective import Objective, Terms
+from slicer_core.evaluate.layout import is_splittable, split_batch
+from slicer_core.evaluate.memory import memory_budget_bytes
+from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.outputs import SumsOutput
+from slicer_core.evaluate.parallel import can_fork, shared_out
+from slicer_core.evaluate.points import Advance, PointsRun
+from slicer_core.evaluate.precision import PrecisionReport, held_against_float32
+from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import LOSS, Batch, ModelWrapper, SplitData, cast_batch
+from slicer_core.subject import Batch, ModelWrapper, SplitData, cast_batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """How points are evaluated.
 
-    `dtype` None means the model's own. `strategy` "auto" means partial evaluation where it pays, else the loop.
-    `repeats`: how many evaluations like this one the caller is about to make, for what pays only in the long run.
-    `memory_budget`: bytes that it may take beyond what is held already, None for what is free.
+    `dtype` None means the model's own; in float16 and bfloat16 weights are combined and losses taken in float32.
+    `strategy` "auto" takes what is fastest in trials. `repeats`: how many evaluations like this one the caller is about
+    to make, for what pays only in the long run. `workers`: how many processes, forked from this one, may share the
+    points on a CPU where the data lies in memory. `compile` says whether `torch.compile` may be tried: "auto" where the
+    job is long enough to pay for it. `memory_budget`: bytes that it may take beyond what is held already, None for what
+    is free.
     """
 
     batch_size: int | None = None
@@ -37,11 +45,17 @@ class EvaluationSettings:
     strategy: StrategyName = "auto"
     repeats: int = 1
     memory_budget: int | None = None
+    workers: int = 1
+    compile: CompileChoice = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The sums of one split by quantity, and how they were come by. `reason` says why a strategy was given up."""
+    """The sums of one split by quantity, and how they were come by.
+
+    `reason` says why a strategy was given up; `timings` are the seconds a point that candidates took in trials.
+    `precision` is there where the dtype was a reduced one.
+    """
 
     sums: dict[str, PointSums]
     strategy: str
@@ -49,6 +63,18 @@ class Evaluation:
     num_batches: int
     num_samples: int
     seconds: float
+    workers: int = 1
+    timings: Mapping[str, float] = field(default_factory=dict)
+    precision: PrecisionReport | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """What one process gives: its points' sums, the strategies that ran with how often, and why some did not."""
+
+    sums: dict[str, PointSums]
+    used: dict[str, int]
+    reasons: list[str]
 
 
 def evaluate(
@@ -74,6 +100,7 @@ def evaluate(
 
     Raises:
         DataError: the loss is not what it has to be, see `ModelWrapper.check_batch`.
+        ResourceError: one point on one sample does not fit the memory.
         UserCodeError: the model or the loss raised.
         UsageError: an unknown strategy.
     """
@@ -81,57 +108,157 @@ def evaluate(
     if settings.strategy not in STRATEGY_NAMES:
         raise UsageError(f"--strategy {settings.strategy!r} is not one of {', '.join(STRATEGY_NAMES)}")
     objective = Objective(wrapper, settings.dtype)
-    state = {key: objective.cast(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
-    num_points = sum(len(block.coefficients) for block in blocks)
-    output = SumsOutput(num_points, wrapper.device, is_total=wrapper.form.is_total)
+    state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
+
+    def cast(source: SplitData) -> Iterator[Batch]:
+        return (cast_batch(batch, wrapper.device, settings.dtype) for batch in source.batches())
+
     with wrapper.evaluating():
         buffers = None
         if recompute is not None:
+            objective.examine(state, next(cast(recompute)))
+            buffers = recomputed_statistics(objective, state, blocks, lambda: cast(recompute))
+        batches = cast(data)
+        first = next(batches)
+        fitting = _examined(objective, state, first, wrapper)
+        strategy = settings.strategy if buffers is None or settings.strategy != "auto" else "loop"
+        may_fork = data.in_memory and buffers is None and wrapper.device.type == "cpu" and can_fork()
+        workers = settings.workers if may_fork else 1
+        choice = StrategyChoice(
+            strategy,
+            wrapper,
+            objective,
+            state,
+            settings.dtype,
+            workers=workers,
+            compiling=settings.compile,
+            memory_budget=memory_budget_bytes(settings.memory_budget, wrapper.device),
+        )
+        choice.limit_parts(fitting.num_samples)
+        choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
 
-            def again(source: SplitData = recompute) -> Iterator[Batch]:
-                return (cast_batch(batch, wrapper.device, settings.dtype) for batch in source.batches())
+        def run(
+            some: Sequence[PointBlock], over: Iterable[Batch], own: StrategyChoice, report: Advance | None
+        ) -> _Share:
+            num_points = sum(len(block.coefficients) for block in some)
+            output = SumsOutput(num_points, wrapper.device, is_total=wrapper.form.is_total)
+            points = PointsRun(own, objective, state, output, buffers=buffers, advance=report)
+            points.over(over, data.num_samples, some)
+            return _Share(sums=output.result(), used=own.used, reasons=own.reasons)
 
-            objective.examine(state, next(again()))
-            buffers = recomputed_statistics(objective, state, blocks, again)
-        choice = StrategyChoice(settings.strategy, wrapper, objective, state, settings.dtype)
-        for index, raw in enumerate(data.batches()):
-            whole = cast_batch(raw, wrapper.device, settings.dtype)
-            if index == 0:
-                objective.examine(state, whole)
-                choice.settle(whole, blocks, data.num_batches * settings.repeats)
-            share = whole.num_samples / data.num_samples
-            for part, batch in enumerate(choice.parts(whole)):
-                output.begin_batch(batch, _center_terms(objective, state, batch, is_first=index == 0 and part == 0))
-                first = 0
-                for number, block in enumerate(blocks):
-                    own_buffers = None if buffers is None else buffers[first : first + len(block.coefficients)]
-                    # Each block may move other tensors, and each batch may have another size.
-                    probe = index + part if index + part == 0 or number == (index + part) % len(blocks) else None
-                    kernel = choice.kernel(block, batch, own_buffers, probe=probe)
-                    for points in _chunks(len(block.coefficients), kernel.chunk_size(batch)):
-                        output.add(kernel, batch, points, first + points.start)
-                        if advance is not None:
-                            advance((points.stop - points.start) * share * batch.num_samples / whole.num_samples)
-                    first += len(block.coefficients)
+        num_workers = min(choice.workers, sum(len(block.coefficients) for block in blocks))
+        if num_workers > 1:
+            whole = _in_workers(
+                blocks, num_workers, lambda some, report: run(some, cast(data), choice.fork(), report), advance
+            )
+        else:
+            whole = run(blocks, itertools.chain([first], batches), choice, advance)
+    sums, precision = whole.sums, None
+    if objective.is_reduced and blocks:
+
+        def again(some: Sequence[PointBlock]) -> dict[str, PointSums]:
+            exact = replace(settings, dtype=torch.float32)
+            return evaluate(wrapper, data, some, center, settings=exact, recompute=recompute).sums
+
+        sums, precision = held_against_float32(sums, blocks, again)
+    reasons = dict.fromkeys([*choice.reasons, *whole.reasons])
     return Evaluation(
-        sums=output.result(),
-        strategy=choice.strategy,
-        reason=choice.reason,
+        sums=sums,
+        strategy="+".join(sorted(whole.used, key=lambda name: -whole.used[name])) or "loop",
+        reason="; ".join(reasons) or None,
         num_batches=data.num_batches,
         num_samples=data.num_samples,
         seconds=time.perf_counter() - start,
+        workers=max(num_workers, 1),
+        timings=choice.timings,
+        precision=precision,
     )
 
 
-def _center_terms(objective: Objective, state: NamedTensors, batch: Batch, *, is_first: bool) -> Terms:
-    terms = objective.at_center(state, batch)
-    # What is one number for a batch may be a mean over samples in the first batch and not in another, where
-    # sequences have other lengths.
-    if not is_first and terms[LOSS].sums.numel() == 1:
-        objective.check_halves(state, batch)
-    return terms
+def _examined(objective: Objective, state: NamedTensors, first: Batch, wrapper: ModelWrapper) -> Batch:
+    """The first batch, or as large a part of it as the model can be run on in the memory that there is; see `examine`.
+
+    Raises:
+        ResourceError: that is less than a sample, or the batch can't be cut.
+    """
+    size, batch = first.num_samples, first
+    while not _fits(lambda batch=batch: objective.examine(state, batch)):
+        size //= 2
+        if size < 1 or not is_splittable(wrapper, first):
+            raise ResourceError(shortage_message(batch.num_samples))
+        batch = split_batch(first, size)[0]
+    return batch
 
 
-def _chunks(count: int, size: int) -> Iterator[slice]:
-    for low in range(0, count, size):
-        yield slice(low, min(low + size, count))
+def _fits(run: Callable[[], None]) -> bool:
+    try:
+        run()
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        return False
+    return True
+
+
+def _in_workers(
+    blocks: Sequence[PointBlock],
+    workers: int,
+    run: Callable[[Sequence[PointBlock], Advance | None], _Share],
+    advance: Advance | None,
+) -> _Share:
+    """The points shared out to processes; this one reports for all of them."""
+    num_points = sum(len(block.coefficients) for block in blocks)
+    shares = _shares(blocks, workers)
+
+    def report(points: float, scale: float = num_points / len(shares[0][1])) -> None:
+        if advance is not None:
+            advance(points * scale)
+
+    def task(index: int) -> Callable[[], _Share]:
+        return lambda: run(shares[index][0], report if index == 0 else None)
+
+    results, reasons = shared_out([task(index) for index in range(len(shares))])
+    used: dict[str, int] = {}
+    for result in results:
+        for name, count in result.used.items():
+            used[name] = used.get(name, 0) + count
+    return _Share(
+        sums={
+            name: PointSums.joined(
+                [(result.sums[name], where) for result, (_, where) in zip(results, shares, strict=True)]
+            )
+            for name in results[0].sums
+        },
+        used=used,
+        reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
+    )
+
+
+def _shares(blocks: Sequence[PointBlock], workers: int) -> list[tuple[list[PointBlock], np.ndarray]]:
+    """Blocks for each worker, with the indices of their points: whole blocks in turn where there are many, else parts.
+
+    In turn, since the blocks of early layers cost more than those of late ones.
+    """
+    edges = np.cumsum([0, *(len(block.coefficients) for block in blocks)])
+    if len(blocks) >= 2 * workers:
+        return [
+            (
+                list(blocks[worker::workers]),
+                np.concatenate(
+                    [np.arange(edges[index], edges[index + 1]) for index in range(worker, len(blocks), workers)]
+                ),
+            )
+            for worker in range(workers)
+        ]
+    shares = []
+    for worker in range(workers):
+        own, where = [], []
+        for index, block in enumerate(blocks):
+            count = len(block.coefficients)
+            low, high = count * worker // workers, count * (worker + 1) // workers
+            if high > low:
+                own.append(replace(block, coefficients=block.coefficients[low:high]))
+                where.append(np.arange(edges[index] + low, edges[index] + high))
+        if own:
+            shares.append((own, np.concatenate(where)))
+    return shares

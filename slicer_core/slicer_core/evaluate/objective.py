@@ -16,6 +16,9 @@ from slicer_core.subject import Batch, ModelWrapper, SampleTerms, copied, user_c
 Result = TypeVar("Result")
 Terms = dict[str, SampleTerms]
 
+REDUCED = (torch.float16, torch.bfloat16)
+"""Precisions in which a model may be run, while its weights are combined and its loss is taken in float32."""
+
 
 class Objective(nn.Module):
     """Runs a function while the model, and the loss if it is a module, hold given tensors.
@@ -33,6 +36,7 @@ class Objective(nn.Module):
         # In a tuple, so that nn.Module does not look into it.
         self._wrapper = (wrapper,)
         self._dtype = dtype
+        self.is_reduced = dtype in REDUCED
         self.has_convolutions = any(isinstance(module, nn.Conv2d) for module in wrapper.model.modules())
         self._places = _places(self)
         own = {id(tensor) for _, tensor in _named_tensors(wrapper.model)}
@@ -48,10 +52,21 @@ class Objective(nn.Module):
         self.written: frozenset[str] = frozenset()
         self._writes_batch = False
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is evaluated."""
+        return self._wrapper[0].device
+
     def cast(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, and in the evaluation's dtype if it is floating."""
         dtype = self._dtype if tensor.is_floating_point() else None
-        return tensor.to(self._wrapper[0].device, dtype)
+        return tensor.to(self.device, dtype)
+
+    def cast_for_combining(self, tensor: Tensor) -> Tensor:
+        """As `cast`, but in float32 where the evaluation's dtype has too few digits for a sum of weights."""
+        if self.is_reduced and tensor.is_floating_point():
+            return tensor.to(self.device, torch.float32)
+        return self.cast(tensor)
 
     def forward(self, function: Callable[[], Any]) -> Any:
         """Only for `functional_call`."""
@@ -69,15 +84,14 @@ class Objective(nn.Module):
 
     def at_center(self, state: NamedTensors, batch: Batch) -> Terms:
         """The terms of each sample of the batch with `state`, into which nothing is written."""
-        held = {name: tensor.clone() if name in self.written else tensor for name, tensor in state.items()}
-        return self.holding(held, lambda: self.terms(batch))
+        return self.holding(self._unharmed(state), lambda: self.terms(batch))
 
     def examine(self, state: NamedTensors, batch: Batch) -> None:
         """Finds out what a forward pass writes in place, and checks the loss: see `ModelWrapper.check_batch`.
 
         Tensors of `state` that are written are from then on in `written`: who evaluates gives each call a copy.
         """
-        held = {name: tensor.clone() for name, tensor in state.items()}
+        held = {name: self.cast(tensor).clone() for name, tensor in state.items()}
         trial = Batch(data=copied(batch.data), num_samples=batch.num_samples)
         versions = {name: tensor._version for name, tensor in held.items()}
         batch_versions = written_versions(trial.data)
@@ -91,16 +105,20 @@ class Objective(nn.Module):
 
     def check_halves(self, state: NamedTensors, batch: Batch) -> None:
         """See `ModelWrapper.check_halves`."""
-        held = {name: tensor.clone() if name in self.written else tensor for name, tensor in state.items()}
         with user_code("evaluating the loss"):
-            self.holding(held, lambda: self._wrapper[0].check_halves(batch))
+            self.holding(self._unharmed(state), lambda: self._wrapper[0].check_halves(batch))
+
+    def _unharmed(self, state: NamedTensors) -> dict[str, Tensor]:
+        """What the model may be given of `state`: copies of what it writes."""
+        held = {name: self.cast(tensor) for name, tensor in state.items()}
+        return {name: tensor.clone() if name in self.written else tensor for name, tensor in held.items()}
 
     def terms(self, batch: Batch) -> Terms:
         """The terms of each sample with the tensors that the model holds now."""
         if self._writes_batch:
             batch = Batch(data=copied(batch.data), num_samples=batch.num_samples)
         with user_code("evaluating the loss"):
-            found = self._wrapper[0].sample_terms(batch)
+            found = self._wrapper[0].sample_terms(batch, widened=self.is_reduced)
         return {name: _without_graph(terms) for name, terms in found.items()}
 
 

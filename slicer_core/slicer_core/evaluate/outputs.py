@@ -11,21 +11,21 @@ from torch import Tensor
 
 from slicer_core.errors import DataError
 from slicer_core.evaluate.objective import Terms
-from slicer_core.evaluate.strategies.kernel import Kernel
+from slicer_core.evaluate.strategies.kernel import ChunkTerms
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.subject import LOSS, Batch
 
 
 class Output(ABC):
-    """Collects over batches and chunks of points; `Kernel` gives what it needs of them."""
+    """Collects over batches and chunks of points."""
 
     @abstractmethod
     def begin_batch(self, batch: Batch, center: Terms) -> None:
         """Called once for each batch, with the terms at the center."""
 
     @abstractmethod
-    def add(self, kernel: Kernel, batch: Batch, points: slice, first: int) -> None:
-        """Called for each chunk: `points` of the kernel's block, the first of which is point `first` of the plan."""
+    def add(self, terms: ChunkTerms, points: slice) -> None:
+        """Called for each chunk with its terms; `points` of the plan."""
 
     @abstractmethod
     def result(self) -> Any:
@@ -66,10 +66,9 @@ class SumsOutput(Output):
             self._counts[name] += torch.stack([counts.sum(), counts @ counts])
             self._entries[name] += counts.numel()
 
-    def add(self, kernel: Kernel, batch: Batch, points: slice, first: int) -> None:
+    def add(self, terms: ChunkTerms, points: slice) -> None:
         """Adds the chunk's sums; a NaN or an infinity stays what it is."""
-        where = slice(first, first + points.stop - points.start)
-        for name, (sums, counts) in kernel.terms(batch, points).items():
+        for name, (sums, counts) in terms.items():
             center_sums, center_counts = self._batch[name]
             if counts.shape[1:] != center_counts.shape or not torch.equal(
                 self._double(counts), center_counts.expand(counts.shape)
@@ -79,7 +78,7 @@ class SumsOutput(Output):
                     "the data alone"
                 )
             values = self._double(sums)
-            self._points[name][:, where] += torch.stack(
+            self._points[name][:, points] += torch.stack(
                 [values.sum(dim=1), (values * values).sum(dim=1), values @ center_counts, values @ center_sums]
             )
 

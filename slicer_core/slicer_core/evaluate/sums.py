@@ -8,7 +8,8 @@ paired residuals r_i(p) - r_i(0), r_i = s_i - L·c_i, whose squares need Σs·s�
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,6 +75,16 @@ class PointSums:
                 + mean * center_mean * self.count_squares
             )
             return self._standard_error(squared + center_squared - 2 * crossed)
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[PointSums, np.ndarray]]) -> PointSums:
+        """The sums of all points from those of some each, on the same data; the arrays hold the points' indices."""
+        num_points = sum(len(where) for _, where in parts)
+        arrays = {name: np.empty(num_points) for name in _FIELDS}
+        for sums, where in parts:
+            for name, array in arrays.items():
+                array[where] = getattr(sums, name)
+        return replace(parts[0][0], **arrays)
 
     def to_bytes(self) -> bytes:
         """A line of JSON, then the arrays; `from_bytes` reads it."""

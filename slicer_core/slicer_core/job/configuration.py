@@ -84,6 +84,17 @@ class Job:
         panel=HOW,
         choices=choices.STRATEGY_NAMES,
     )
+    compile: str = _option(
+        "auto",
+        "Whether torch.compile may be used; auto where the job is long enough to pay for it.",
+        panel=HOW,
+        choices=choices.COMPILE_CHOICES,
+    )
+    workers: int | None = _option(
+        None,
+        "Processes of one thread each that may share the points on a CPU (default: as many as threads).",
+        panel=HOW,
+    )
     memory_budget: str | None = _option(
         None, "Memory that the evaluation may take, as in 4GiB or 500MB (default: what is free).", panel=HOW
     )
@@ -102,6 +113,8 @@ class Job:
             raise UsageError("no checkpoints: give --checkpoints with a folder, a file or a glob")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size} is not a number of samples: give 1 or more")
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers} is not a number of processes: give 1 or more")
         if self.name is not None and not self.name.strip():
             raise UsageError("--name is empty: give a tag, or leave it out to use the method's name")
         if not self.logdir.strip():

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 
 from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_checkpoint, select_steps
-from slicer_core.choices import BatchNormPolicy, Ignore, Normalization, StrategyName
+from slicer_core.choices import BatchNormPolicy, CompileChoice, Ignore, Normalization, StrategyName
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.evaluate import EvaluationSettings
 from slicer_core.evaluate.memory import parse_bytes
@@ -27,7 +27,7 @@ from slicer_core.parameters import NamedTensors
 from slicer_core.plan import axis_values
 from slicer_core.subject import ModelWrapper, ModuleFile, compare_names, find_module, load_subject, match_state
 
-NUMBERS_VERSION = 1
+NUMBERS_VERSION = 2
 """Part of every job's hash; it grows when the same job would give other numbers."""
 
 LOG_FOLDER = "loss_slicer"
@@ -152,6 +152,8 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
             strategy=cast("StrategyName", job.strategy),
             repeats=sum(len(source.selected) for source in sources),
             memory_budget=memory_budget,
+            workers=job.workers or torch.get_num_threads(),
+            compile=cast("CompileChoice", job.compile),
         ),
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),

@@ -190,6 +190,12 @@ def _how(
     }
     if evaluation.reason is not None:
         how["reason"] = evaluation.reason
+    if evaluation.workers > 1:
+        how["workers"] = evaluation.workers
+    if evaluation.timings:
+        how["trials"] = {label: float(f"{seconds:.3g}") for label, seconds in evaluation.timings.items()}
+    if evaluation.precision is not None:
+        how["precision"] = evaluation.precision.to_dict()
     if has_statistics:
         how["batchnorm"] = batchnorm
     if recomputed:
@@ -199,8 +205,9 @@ def _how(
 
 def _evaluation(points: Mapping[str, Tile]) -> dict[str, Any]:
     """What the splits share at the top, their own numbers by split."""
-    per_split = ("samples", "batches", "entries")
+    per_split = ("samples", "batches", "entries", "precision")
     first = next(iter(points.values())).how
     shared = {key: value for key, value in first.items() if key not in per_split}
     shared["seconds"] = round(sum(tile.how["seconds"] for tile in points.values()), 3)
-    return {key: {split: tile.how[key] for split, tile in points.items()} for key in per_split} | shared
+    own = {key: {split: tile.how[key] for split, tile in points.items() if key in tile.how} for key in per_split}
+    return {key: values for key, values in own.items() if values} | shared

@@ -33,13 +33,17 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitData:
-    """One split, surveyed: every reading of `batches()` gives the same values in the same order."""
+    """One split, surveyed: every reading of `batches()` gives the same values in the same order.
+
+    `in_memory`: the batches are kept, so that reading them runs no code of the user's.
+    """
 
     name: str
     num_samples: int
     num_batches: int
     fingerprint: str
     batches: Callable[[], Iterable[Batch]] = field(repr=False)
+    in_memory: bool = False
 
 
 def survey(
@@ -94,6 +98,7 @@ def survey(
         num_batches=num_batches,
         fingerprint=digest.hexdigest(),
         batches=(lambda: kept) if fits else reread,
+        in_memory=fits,
     )
 
 
@@ -106,6 +111,16 @@ def move(data: Any, device: torch.device | str, dtype: torch.dtype | None = None
         if dtype is not None and leaf.is_floating_point():
             return leaf.to(device, dtype)
         return leaf.to(device)
+
+    return pytree.tree_map(convert, data)
+
+
+def in_float32(data: Any) -> Any:
+    """The same nesting with its tensors of half precision in float32."""
+
+    def convert(leaf: Any) -> Any:
+        halved = isinstance(leaf, Tensor) and leaf.dtype in (torch.float16, torch.bfloat16)
+        return leaf.float() if halved else leaf
 
     return pytree.tree_map(convert, data)
 

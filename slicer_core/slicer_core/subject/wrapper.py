@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from slicer_core.errors import DataError, ModuleError, SlicerError, UsageError, UserCodeError
 from slicer_core.philox import standard_normal
-from slicer_core.subject.data import Batch, SplitData, copied, move, split_halves, survey
+from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
 
 LOSS = "loss"
@@ -171,12 +171,17 @@ class ModelWrapper:
                     vars(module).clear()
                     vars(module).update(attributes)
 
-    def sample_terms(self, batch: Batch) -> dict[str, SampleTerms]:
-        """Loss and metrics of each sample of the batch, with the tensors that the model holds now."""
+    def sample_terms(self, batch: Batch, *, widened: bool = False) -> dict[str, SampleTerms]:
+        """Loss and metrics of each sample of the batch, with the tensors that the model holds now.
+
+        `widened`: a model that runs in half precision gives its output to the loss in float32.
+        """
         if self.batch_loss is not None:
             return {LOSS: terms_of_value(self.batch_loss(self.model, batch.data), batch.num_samples)}
         inputs, target = _inputs_and_target(batch.data)
         output = self.model(*inputs)
+        if widened:
+            output = in_float32(output)
         if self.form.terms is not None:
             terms = {LOSS: self.form.terms(output, target)}
         else:

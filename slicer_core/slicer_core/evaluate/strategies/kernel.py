@@ -22,9 +22,10 @@ class CannotEvaluateError(Exception):
 
 
 class Kernel(ABC):
-    """One block of points around a center, in the evaluation's dtype on its device.
+    """One block of points around a center.
 
-    `buffers`, where it is given, holds tensors for each point that take the place of the center's.
+    `center` is in the precision in which weights are combined; what the model is run with is `held`, in the
+    evaluation's dtype. `buffers`, where it is given, holds tensors for each point that take the place of the center's.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class Kernel(ABC):
     ) -> None:
         self.objective = objective
         self.center = dict(center)
+        self.held = {name: objective.cast(tensor) for name, tensor in center.items()}
         self.directions = [
-            {name: objective.cast(tensor) for name, tensor in direction.items()} for direction in block.directions()
+            {name: objective.cast_for_combining(tensor) for name, tensor in direction.items()}
+            for direction in block.directions()
         ]
         self.coefficients: np.ndarray = block.coefficients
         self.buffers = buffers

@@ -32,7 +32,11 @@ class LoopKernel(Kernel):
         super().__init__(objective, center, block, buffers)
         self._restored = [name for name in self.center if name in objective.written and name not in self.varying]
         replaced = {*self.varying, *self._restored, *(buffers[0] if buffers else ())}
-        self._held = {name: tensor.clone() if name in replaced else tensor for name, tensor in self.center.items()}
+        self._held = {name: tensor.clone() if name in replaced else tensor for name, tensor in self.held.items()}
+        # Where weights are combined in another precision than the model's, they need a place of their own.
+        self._sums = (
+            {name: torch.empty_like(self.center[name]) for name in self.varying} if objective.is_reduced else {}
+        )
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """See `Kernel`."""
@@ -77,7 +81,9 @@ class LoopKernel(Kernel):
             for name, tensor in self.buffers[point].items():
                 self._held[name].copy_(tensor)
         for name in self.varying:
-            held = self._held[name].copy_(self.center[name])
+            total = self._sums.get(name, self._held[name]).copy_(self.center[name])
             for direction, coefficient in zip(self.directions, self.coefficients[point].tolist(), strict=True):
                 if coefficient and name in direction:
-                    held.add_(direction[name], alpha=coefficient)
+                    total.add_(direction[name], alpha=coefficient)
+            if self._sums:
+                self._held[name].copy_(total)

@@ -5,18 +5,22 @@ See `trace`, `partition`, `prologue`, `cut` and `epilogue`. `CannotEvaluateError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
+from slicer_core.choices import Layout
+from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
-from slicer_core.evaluate.epilogue import Combiner, compile_epilogue
+from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
+from slicer_core.evaluate.layout import batch_laid_out, split_batch, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, partition
 from slicer_core.evaluate.prologue import Components, NotAffineError, Values, affine_components, center_values
+from slicer_core.evaluate.shortage import MemoryShortageError
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms, Kernel
 from slicer_core.evaluate.trace import NotTraceableError, Trace, Tracer
 from slicer_core.parameters import NamedTensors
@@ -25,14 +29,17 @@ from slicer_core.subject import Batch
 
 _CHUNK_BYTES = 32 * 2**20
 _CHUNK_POINTS = 256
+_LAYOUT_RUNS = 3
 
 
 class Traces:
-    """What slices of one model share: its traces, and the partitions that were settled on."""
+    """What slices of one model share: its traces, and the partitions and layouts that were settled on."""
 
     def __init__(self) -> None:
         self.tracer = Tracer()
         self.partitions: dict[tuple[Trace, frozenset[str]], Partition] = {}
+        self.layouts: dict[tuple[Trace, frozenset[str]], Layout] = {}
+        self.compiled: dict[tuple[Trace, frozenset[str]], Any] = {}
 
 
 class Session:
@@ -47,7 +54,7 @@ class Session:
     def laid_out(self, batch: Batch, objective: Objective) -> Batch:
         """The batch in the layout that the model runs fastest on; a new one lets go of the last one's values."""
         if batch is not self._given or self._laid_out is None:
-            self._given, self._laid_out, self._values = batch, _channels_last(batch, objective), {}
+            self._given, self._laid_out, self._values = batch, batch_laid_out(batch, objective), {}
         return self._laid_out
 
     def constants(self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition) -> Values:
@@ -59,7 +66,7 @@ class Session:
 
 
 class PartialKernel(Kernel):
-    """A block on one batch; prologue and code are made when its terms are first asked for."""
+    """A block on one batch, point after point; prologue and code are made when its terms are first asked for."""
 
     def __init__(
         self,
@@ -68,12 +75,17 @@ class PartialKernel(Kernel):
         block: PointBlock,
         buffers: Sequence[NamedTensors] | None = None,
         session: Session | None = None,
+        memory_budget: int = sys.maxsize,
+        recomputing: bool = False,
     ) -> None:
         super().__init__(objective, center, block, buffers)
+        self._memory_budget = memory_budget
+        self._recomputing = recomputing
         if buffers is not None:
             raise CannotEvaluateError("BatchNorm statistics differ from point to point")
         self._session = session or Session(Traces())
-        self.center = {name: _weights_last(tensor, objective) for name, tensor in self.center.items()}
+        self.center = {name: weight_laid_out(tensor, objective) for name, tensor in self.center.items()}
+        self.held = {name: weight_laid_out(tensor, objective) for name, tensor in self.held.items()}
         self._batch: Batch | None = None
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
@@ -82,9 +94,7 @@ class PartialKernel(Kernel):
         Raises:
             CannotEvaluateError: the loss has no graph.
         """
-        if batch is not self._batch:
-            self._prepare(batch)
-            self._batch = batch
+        self.prepare(batch)
         count = points.stop - points.start
         rows: dict[fx.Node, Tensor] = {}
         for row, coefficients in enumerate(self.coefficients[points].tolist()):
@@ -93,45 +103,88 @@ class PartialKernel(Kernel):
                 if node not in rows:
                     rows[node] = value.new_empty((count, *value.shape))
                 rows[node][row].copy_(value)
+        return self.collected(rows, count)
 
-        def collected(node: fx.Node) -> Tensor:
-            return rows[node] if node in rows else self._constants[node].expand(count, -1)
+    def prepare(self, batch: Batch) -> None:
+        """Runs the prologue on the batch, unless it is the one that is prepared.
 
-        return {name: (collected(sums), collected(counts)) for name, (sums, counts) in self._trace.outputs.items()}
+        Raises:
+            CannotEvaluateError: the loss has no graph.
+        """
+        if batch is self._batch:
+            return
+        session, varied = self._session, frozenset(self.varying)
+        laid_out = session.laid_out(batch, self.objective)
+        try:
+            trace = session.traces.tracer.trace(self.objective, self.held, laid_out)
+        except NotTraceableError as reason:
+            raise CannotEvaluateError(str(reason)) from reason
+        known = session.traces.partitions.get((trace, varied))
+        if known is None or self._recomputing:
+            parts, constants, components = self._settle(trace, laid_out, varied)
+        else:
+            parts, constants = known, session.constants(trace, self.held, laid_out, known)
+            components = self._components(trace, parts, constants, checked=False)
+        self.trace, self.parts, self.constants = trace, parts, constants
+        self.key = (trace, varied)
+        frontier = {node: components[node] for node in parts.frontier}
+        # Beside the components there are a row's part and the point itself.
+        needed = sum(tensors[0].nbytes * (len(tensors) + 2) for tensors in frontier.values())
+        if needed > self._memory_budget:
+            raise MemoryShortageError(f"what is combined takes {needed} bytes")
+        self.make_epilogue(frontier)
+        self._batch = batch
+
+    def make_epilogue(self, frontier: Mapping[fx.Node, Components]) -> None:
+        """Makes what runs the general part from the frontier's components."""
+        layouts = self._session.traces.layouts
+        if self.key not in layouts:
+            layouts[self.key] = "rows"
+            if any(node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()):
+                timed = {layout: self._seconds(frontier, layout) for layout in ("rows", "columns")}
+                layouts[self.key] = "columns" if timed["columns"] < timed["rows"] else "rows"
+        self._combiner, self._epilogue = self._compiled(frontier, layouts[self.key])
+
+    def collected(self, rows: Mapping[fx.Node, Tensor], count: int) -> ChunkTerms:
+        """The chunk's terms of the results that move, each of shape (points, entries), and of those that don't."""
+
+        def whole(node: fx.Node) -> Tensor:
+            return rows[node] if node in rows else self.constants[node].expand(count, -1)
+
+        return {name: (whole(sums), whole(counts)) for name, (sums, counts) in self.trace.outputs.items()}
 
     def chunk_size(self, batch: Batch) -> int:
         """Bounded by the bytes of the collected terms."""
         return max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // (24 * max(1, batch.num_samples))))
 
-    def _prepare(self, batch: Batch) -> None:
-        session, varied = self._session, frozenset(self.varying)
-        batch = session.laid_out(batch, self.objective)
-        try:
-            trace = session.traces.tracer.trace(self.objective, self.center, batch)
-        except NotTraceableError as reason:
-            raise CannotEvaluateError(str(reason)) from reason
-        parts = session.traces.partitions.get((trace, varied))
-        if parts is None:
-            parts, constants, components = self._settle(trace, batch, varied)
-        else:
-            constants = session.constants(trace, self.center, batch, parts)
-            components = self._components(trace, parts, constants, checked=False)
-        self._trace, self._constants = trace, constants
-        self.parts = parts
-        frontier = {node: components[node] for node in parts.frontier}
-        self._combiner = Combiner(frontier, len(self.directions))
-        self._combiner.move_to([0.0] * len(self.directions))
-        self._epilogue = compile_epilogue(trace, parts, self._combiner.views, constants)
+    def _compiled(self, frontier: Mapping[fx.Node, Components], layout: Layout) -> tuple[Combiner, Epilogue]:
+        num_directions = len(self.directions)
+        dtypes = {node: self.held[name].dtype for name, node in self.trace.states.items() if node in frontier}
+        combiner = Combiner(frontier, num_directions, layout=layout, dtypes=dtypes)
+        combiner.move_to([0.0] * num_directions)
+        return combiner, compile_epilogue(self.trace, self.parts, combiner.views, self.constants)
+
+    def _seconds(self, frontier: Mapping[fx.Node, Components], layout: Layout) -> float:
+        combiner, epilogue = self._compiled(frontier, layout)
+        best = float("inf")
+        for run in range(_LAYOUT_RUNS):
+            start = time.perf_counter()
+            combiner.move_to([0.0] * (len(self.directions) - 1) + [float(run)])
+            epilogue.run()
+            best = min(best, time.perf_counter() - start)
+        return best
 
     def _settle(
         self, trace: Trace, batch: Batch, varied: frozenset[str]
     ) -> tuple[Partition, Values, dict[fx.Node, Components]]:
         """Finds the partition: claims that fail their check, and cones that are dear to combine, become general."""
-        denied: set[fx.Node] = set()
-        dear_known = False
+        # Components of the half precisions would cancel; weights alone are combined, in float32.
+        whole = self.objective.is_reduced or self._recomputing
+        denied: set[fx.Node] = set(trace.nodes) if whole else set()
+        dear_known = whole
         while True:
             parts = partition(trace, varied, denied)
-            constants = self._session.constants(trace, self.center, batch, parts)
+            constants = self._session.constants(trace, self.held, batch, parts)
             try:
                 components = self._components(trace, parts, constants, checked=True)
             except NotAffineError as failure:
@@ -140,7 +193,8 @@ class PartialKernel(Kernel):
             dear = set() if dear_known else dear_nodes(parts, components, constants)
             dear_known = True
             if not dear:
-                self._session.traces.partitions[trace, varied] = parts
+                if not self._recomputing:
+                    self._session.traces.partitions[trace, varied] = parts
                 return parts, constants, components
             denied |= dear
 
@@ -155,39 +209,10 @@ def bytes_a_sample(traces: Traces, objective: Objective, center: NamedTensors, b
         CannotEvaluateError: the loss has no graph.
     """
     few = next(iter(split_batch(batch, 2)))
-    center = {name: _weights_last(tensor, objective) for name, tensor in center.items()}
+    state = {name: weight_laid_out(objective.cast(tensor), objective) for name, tensor in center.items()}
     try:
-        trace = traces.tracer.trace(objective, center, _channels_last(few, objective))
+        trace = traces.tracer.trace(objective, state, batch_laid_out(few, objective))
     except NotTraceableError as reason:
         raise CannotEvaluateError(str(reason)) from reason
-    values = center_values(trace, center, few, trace.nodes)
+    values = center_values(trace, state, few, trace.nodes)
     return max((value.nbytes for value in values.values() if isinstance(value, Tensor)), default=0) // few.num_samples
-
-
-def split_batch(batch: Batch, size: int) -> list[Batch]:
-    """The batch in parts of at most `size` samples along the first dimension of all its tensors."""
-    leaves, structure = pytree.tree_flatten(batch.data)
-    parts = []
-    for start in range(0, batch.num_samples, size):
-        stop = min(start + size, batch.num_samples)
-        cut = [leaf[start:stop] if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        parts.append(Batch(data=pytree.tree_unflatten(cut, structure), num_samples=stop - start))
-    return parts
-
-
-def _channels_last(batch: Batch, objective: Objective) -> Batch:
-    """Images of a convolutional network with their channels last in memory, which its convolutions run faster on."""
-    if not objective.has_convolutions:
-        return batch
-    data = pytree.tree_map(lambda leaf: _last(leaf) if isinstance(leaf, Tensor) else leaf, batch.data)
-    return Batch(data=data, num_samples=batch.num_samples)
-
-
-def _weights_last(tensor: Tensor, objective: Objective) -> Tensor:
-    return _last(tensor) if objective.has_convolutions else tensor
-
-
-def _last(tensor: Tensor) -> Tensor:
-    if tensor.ndim == 4 and tensor.is_floating_point():
-        return tensor.contiguous(memory_format=torch.channels_last)
-    return tensor

@@ -20,8 +20,8 @@ class VmapKernel(Kernel):
         """See `Kernel`."""
 
         def at(varied: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-            copies = {name: self.center[name].clone() for name in self.objective.written}
-            found = self.objective.holding(self.center | copies | varied, lambda: self.objective.terms(batch))
+            copies = {name: self.held[name].clone() for name in self.objective.written}
+            found = self.objective.holding(self.held | copies | varied, lambda: self.objective.terms(batch))
             return {name: (terms.sums, terms.counts) for name, terms in found.items()}
 
         return vmap(at)(self._stacked(points))
@@ -40,5 +40,5 @@ class VmapKernel(Kernel):
                 if name in direction:
                     weights = torch.from_numpy(self.coefficients[points, index]).to(base.device, base.dtype)
                     values.addcmul_(weights.reshape(-1, *([1] * base.ndim)), direction[name])
-            stacked[name] = values
+            stacked[name] = self.objective.cast(values)
         return stacked

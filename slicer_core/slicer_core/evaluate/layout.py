@@ -1,0 +1,53 @@
+"""The batch as the engine runs it: in parts, and in the memory layout that the model's operations run fastest on."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
+
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.trace import batch_tensors
+from slicer_core.subject import Batch, ModelWrapper
+
+
+def is_splittable(wrapper: ModelWrapper, batch: Batch) -> bool:
+    """Where the loss is known to be a sum over samples, any partition gives the same sums."""
+    return wrapper.form.terms is not None and all(
+        tensor.ndim > 0 and tensor.shape[0] == batch.num_samples for tensor in batch_tensors(batch)
+    )
+
+
+def split_batch(batch: Batch, size: int) -> list[Batch]:
+    """The batch in parts of at most `size` samples along the first dimension of all its tensors, all nearly alike."""
+    count = -(-batch.num_samples // size)
+    if count == 1:
+        return [batch]
+    leaves, structure = pytree.tree_flatten(batch.data)
+    edges = [batch.num_samples * index // count for index in range(count + 1)]
+    parts = []
+    for start, stop in itertools.pairwise(edges):
+        cut = [leaf[start:stop] if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        parts.append(Batch(data=pytree.tree_unflatten(cut, structure), num_samples=stop - start))
+    return parts
+
+
+def batch_laid_out(batch: Batch, objective: Objective) -> Batch:
+    """Images of a convolutional network with their channels last in memory, which its convolutions run faster on."""
+    if not objective.has_convolutions:
+        return batch
+    data = pytree.tree_map(lambda leaf: _channels_last(leaf) if isinstance(leaf, Tensor) else leaf, batch.data)
+    return Batch(data=data, num_samples=batch.num_samples)
+
+
+def weight_laid_out(tensor: Tensor, objective: Objective) -> Tensor:
+    """A convolution's weight in the layout of its images."""
+    return _channels_last(tensor) if objective.has_convolutions else tensor
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    if tensor.ndim == 4 and tensor.is_floating_point():
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor

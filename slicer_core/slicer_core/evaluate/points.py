@@ -1,0 +1,112 @@
+"""All points of some blocks on all batches, in this process: batches outside, so that each is read and moved once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+
+from slicer_core.errors import ResourceError
+from slicer_core.evaluate.choice import StrategyChoice
+from slicer_core.evaluate.objective import Objective, Terms
+from slicer_core.evaluate.outputs import SumsOutput
+from slicer_core.evaluate.shortage import MemoryShortageError, shortage_message
+from slicer_core.evaluate.strategies import Kernel, PartsKernel, terms_if_they_fit
+from slicer_core.parameters import NamedTensors
+from slicer_core.plan import PointBlock
+from slicer_core.subject import LOSS, Batch
+
+Advance = Callable[[float], None]
+
+
+class PointsRun:
+    """Adds the terms of every point to an output; what does not fit the memory is run in smaller pieces."""
+
+    def __init__(
+        self,
+        choice: StrategyChoice,
+        objective: Objective,
+        state: NamedTensors,
+        output: SumsOutput,
+        *,
+        buffers: Sequence[NamedTensors] | None = None,
+        advance: Advance | None = None,
+    ) -> None:
+        self._choice = choice
+        self._objective = objective
+        self._state = state
+        self._output = output
+        self._buffers = buffers
+        self._advance = advance
+        # The most points a chunk may have, once memory has run out.
+        self._max_chunk: int | None = None
+
+    def over(self, batches: Iterable[Batch], num_samples: int, blocks: Sequence[PointBlock]) -> None:
+        """Evaluates the points of `blocks` on every batch; `num_samples` is that of all batches.
+
+        Raises:
+            ResourceError: one point on one sample does not fit the memory.
+        """
+        for index, whole in enumerate(batches):
+            for part, batch in enumerate(self._choice.parts(whole)):
+                self._output.begin_batch(batch, self._center_terms(batch, is_first=index == 0 and part == 0))
+                first = 0
+                for number, block in enumerate(blocks):
+                    # Each block may move other tensors, and each batch may have another size.
+                    probe = index + part if index + part == 0 or number == (index + part) % len(blocks) else None
+                    self._run_block(block, batch, first, probe, share=batch.num_samples / num_samples)
+                    first += len(block.coefficients)
+
+    def _run_block(self, block: PointBlock, batch: Batch, first: int, probe: int | None, *, share: float) -> None:
+        count = len(block.coefficients)
+        buffers = None if self._buffers is None else self._buffers[first : first + count]
+        kernel = self._kernel(block, batch, buffers, probe)
+        size, low, part_size = self._chunk_size(kernel, batch), 0, batch.num_samples
+        while low < count:
+            points = slice(low, min(low + size, count))
+            terms = terms_if_they_fit(kernel, batch, points)
+            if terms is None:
+                gc.collect()
+                if torch.cuda.is_initialized():
+                    torch.cuda.empty_cache()
+                if size > 1:
+                    self._max_chunk = size = size // 2
+                    continue
+                del kernel
+                part_size //= 2
+                kernel = self._in_parts(block, batch, buffers, part_size)
+                continue
+            self._output.add(terms, slice(first + points.start, first + points.stop))
+            if self._advance is not None:
+                self._advance((points.stop - points.start) * share)
+            low = points.stop
+
+    def _kernel(
+        self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, probe: int | None
+    ) -> Kernel:
+        try:
+            return self._choice.kernel(block, batch, buffers, probe=probe)
+        except MemoryShortageError:
+            pass
+        return self._in_parts(block, batch, buffers, batch.num_samples // 2)
+
+    def _in_parts(self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, size: int) -> Kernel:
+        parts = self._choice.smaller_parts(batch, size)
+        if not parts and self._choice.keep_less():
+            return self._kernel(block, batch, buffers, None)
+        if not parts:
+            raise ResourceError(shortage_message(max(1, size)))
+        return PartsKernel([self._kernel(block, part, buffers, None) for part in parts], parts)
+
+    def _chunk_size(self, kernel: Kernel, batch: Batch) -> int:
+        size = kernel.chunk_size(batch)
+        return size if self._max_chunk is None else min(size, self._max_chunk)
+
+    def _center_terms(self, batch: Batch, *, is_first: bool) -> Terms:
+        terms = self._objective.at_center(self._state, batch)
+        # What is one number for a batch may be a mean over samples in the first batch and not in another, where
+        # sequences have other lengths.
+        if not is_first and terms[LOSS].sums.numel() == 1:
+            self._objective.check_halves(self._state, batch)
+        return terms

@@ -1,0 +1,204 @@
+"""Trials of strategies on the real thing: the first batch, a block of the plan, a few points each.
+
+They take at most a share of what the loop alone would take for the whole job, and leave their timings behind.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from slicer_core.choices import CompileChoice
+from slicer_core.errors import SlicerError
+from slicer_core.evaluate.layout import is_splittable, split_batch
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.strategies import CannotEvaluateError, Kernel, LoopKernel, Session, Traces, bytes_a_sample
+from slicer_core.parameters import NamedTensors
+from slicer_core.plan import PointBlock
+from slicer_core.subject import Batch, ModelWrapper
+
+# A capture pays where the loop alone would take several times as long: seconds of both, measured on two cores.
+_FIRST_CAPTURE_SECONDS = 1.5
+_CAPTURE_SECONDS = 0.3
+_WORTH = 2.0
+# What the trials may take of the time that the loop would take, and how long they may take at least.
+_SHARE = 0.05
+_MIN_SECONDS = 0.02
+_MAX_SECONDS = 5.0
+# Points a trial runs, once to warm up and then until one of these is reached.
+_TRIAL_POINTS = 8
+_TRIAL_SHARE = 0.05
+# Parts of a batch keep the largest activation near these, on a CPU: the first a core's share of the last level of
+# cache, the second its own; smaller parts cost more calls than they save misses.
+_PART_BYTES = (4 * 2**20, 2**20)
+_MIN_PART = 16
+# Two processes of one thread each want memory and cache of one another.
+_WORKER_EFFICIENCY = 0.85
+# What starting processes costs, a fork and the prologue in each.
+_FORK_SECONDS = 0.05
+# Compiling takes up to a minute, and is tried where the loop would take much longer.
+_LONG_SECONDS = 1800.0
+# Below this a point is mostly Python and the starting of operations, which running many at once spares.
+_SMALL_SECONDS = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A strategy with the samples a part of a batch has, and the processes that share the points."""
+
+    strategy: str
+    part_size: int = sys.maxsize
+    workers: int = 1
+
+    @property
+    def label(self) -> str:
+        """As it stands in a result."""
+        part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
+        return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
+
+
+class Trials:
+    """Times candidates; `timings` holds the seconds a point of a batch by label, `reasons` why some could not run."""
+
+    def __init__(
+        self,
+        wrapper: ModelWrapper,
+        objective: Objective,
+        state: NamedTensors,
+        session: Session,
+        create: Callable[[str, PointBlock, None], Kernel],
+    ) -> None:
+        self._wrapper = wrapper
+        self._objective = objective
+        self._state = state
+        self._session = session
+        self._create = create
+        self.timings: dict[str, float] = {}
+        self.reasons: list[str] = []
+
+    def fastest(
+        self,
+        batch: Batch,
+        blocks: Sequence[PointBlock],
+        repeats: float,
+        *,
+        max_workers: int,
+        compiling: CompileChoice,
+    ) -> Candidate:
+        """The candidate with the shortest time for all points of all blocks, `repeats` batches of them.
+
+        The loop where all of it is shorter than a capture would take.
+        """
+        block = blocks[len(blocks) // 2]
+        num_points = sum(len(block.coefficients) for block in blocks) * repeats
+        loop = LoopKernel(self._objective, self._state, block)
+        self._time(Candidate(strategy="loop"), loop, batch, batch.num_samples, limit=0.0)
+        in_loop = self.timings["loop"] * num_points
+        capture = _CAPTURE_SECONDS if "torch._dynamo" in sys.modules else _FIRST_CAPTURE_SECONDS
+        if not self._session.traces.tracer.knows(batch) and in_loop < _WORTH * capture:
+            self.reasons.append("the job is too short to pay for a capture")
+            return Candidate(strategy="loop")
+        self._limit = min(max(_SHARE * in_loop, _MIN_SECONDS), _MAX_SECONDS)
+        self._begun: float | None = None
+        best, seconds = Candidate(strategy="loop"), in_loop
+        self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
+        for candidate in self._candidates(batch, max_workers, in_loop):
+            found = self._try(candidate, batch, block)
+            if found is None:
+                continue
+            point, prologue = found
+            total = point * num_points + prologue * repeats * len(blocks)
+            if candidate.workers > 1:
+                total += _FORK_SECONDS * repeats
+            if total < seconds:
+                best, seconds = candidate, total
+        return best
+
+    def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
+        """In the order of promise; the trials end when their time is up."""
+        sizes = [sys.maxsize]
+        try:
+            if is_splittable(self._wrapper, batch) and self._objective.device.type == "cpu":
+                sizes = part_sizes(self._session.traces, self._objective, self._state, batch)
+            yield Candidate(strategy="partial", part_size=sizes[0])
+        except CannotEvaluateError as error:
+            self.reasons.append(f"partial: {error}")
+        partials = [label for label in self.timings if label.startswith("partial")]
+        if not partials:
+            yield Candidate(strategy="vmap")
+            if max_workers > 1:
+                yield Candidate(strategy="loop", workers=max_workers)
+            return
+        if self.timings[partials[0]] < _SMALL_SECONDS:
+            yield Candidate(strategy="partial-vmap", part_size=sizes[0])
+        for size in sizes:
+            if max_workers > 1 and in_loop > 10 * _FORK_SECONDS:
+                yield Candidate(strategy="partial", part_size=size, workers=max_workers)
+            if size != sizes[0]:
+                yield Candidate(strategy="partial", part_size=size)
+        if self._compiles:
+            # Its threads are its own, so it is not shared among processes.
+            yield Candidate(strategy="partial-compiled", part_size=sizes[0])
+
+    def _try(self, candidate: Candidate, batch: Batch, block: PointBlock) -> tuple[float, float] | None:
+        """Seconds a point of the whole batch, and of its prologue; None where it can't run or the time is up."""
+        is_over = self._begun is not None and time.perf_counter() - self._begun > self._limit
+        if is_over and candidate.strategy != "partial-compiled":
+            return None
+        part = batch if candidate.part_size >= batch.num_samples else split_batch(batch, candidate.part_size)[0]
+        threads = torch.get_num_threads()
+        try:
+            if candidate.workers > 1:
+                torch.set_num_threads(1)
+            kernel = (
+                LoopKernel(self._objective, self._state, block)
+                if candidate.strategy == "loop"
+                else self._create(candidate.strategy, block, None)
+            )
+            return self._time(candidate, kernel, part, batch.num_samples, limit=_TRIAL_SHARE * self._limit)
+        except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            text = str(error.__cause__ or error).strip()
+            self.reasons.append(f"{candidate.strategy}: {text.splitlines()[0][:200] if text else type(error).__name__}")
+            return None
+        finally:
+            torch.set_num_threads(threads)
+            if self._begun is None:
+                # The first candidate's capture is work that has to be done, not a trial.
+                self._begun = time.perf_counter()
+
+    def _time(
+        self, candidate: Candidate, kernel: Kernel, part: Batch, num_samples: int, *, limit: float
+    ) -> tuple[float, float]:
+        scale = num_samples / part.num_samples / candidate.workers
+        if candidate.workers > 1:
+            scale /= _WORKER_EFFICIENCY
+        start = time.perf_counter()
+        kernel.terms(part, slice(0, 1))
+        first = time.perf_counter() - start
+        count = min(_TRIAL_POINTS if limit else 1, kernel.chunk_size(part), len(kernel.coefficients))
+        if candidate.strategy == "partial-vmap":
+            count = min(kernel.chunk_size(part), len(kernel.coefficients))
+        best, begun = float("inf"), time.perf_counter()
+        while True:
+            start = time.perf_counter()
+            kernel.terms(part, slice(0, count))
+            now = time.perf_counter()
+            best = min(best, (now - start) / count)
+            if now - begun >= limit:
+                break
+        self.timings[candidate.label] = best * scale
+        return best * scale, max(0.0, first - best) * scale
+
+
+def part_sizes(traces: Traces, objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
+    """Numbers of samples a part of the batch may well have, from the largest activation of the captured model.
+
+    Raises:
+        CannotEvaluateError: the loss has no graph.
+    """
+    size = max(1, bytes_a_sample(traces, objective, state, batch))
+    return list(dict.fromkeys(max(_MIN_PART, limit // size) for limit in _PART_BYTES))

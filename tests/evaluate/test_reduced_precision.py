@@ -1,0 +1,82 @@
+"""float16 and bfloat16: weights combined and losses taken in float32, and held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+
+# Of a loss, by the digits of the precision: half a unit in the last place, through a few layers.
+TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial"])
+@pytest.mark.parametrize("name", ["mlp", "convolution", "attention"])
+def test_a_reduced_precision_is_close_to_float64(
+    name: str, strategy: Any, dtype: torch.dtype, network: Any, reference: Any, plain_direction: Any
+) -> None:
+    net = network(name)
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    settings = EvaluationSettings(strategy=strategy, dtype=dtype, batch_size=9)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_2d(grid_size=(3, 2), seed=4)
+    state = {key: parameter.detach() for key, parameter in net.model.named_parameters()}
+    directions = [plain_direction(state, seed=4, axis=axis) for axis in (0, 1)]
+    points = [(a, b) for a in np.linspace(-1, 1, 3) for b in np.linspace(-1, 1, 2)]
+    expected = reference(net.model, nn.CrossEntropyLoss(), net.data).along(directions, points).reshape(3, 2)
+    np.testing.assert_allclose(found.loss, expected, rtol=TOLERANCE[dtype])
+    assert found.evaluation["strategy"] == strategy
+    told = found.evaluation["precision"]["train"]
+    assert told["compared_points"] == 6
+    # What is stated is the difference itself, and it is not nothing.
+    scale = np.maximum(np.abs(expected), told["center_loss_float32"])
+    largest = np.max(np.abs(found.loss - expected) / scale)
+    assert told["largest_relative_difference"] == pytest.approx(largest, rel=0.05, abs=1e-5)
+    assert told["largest_relative_difference"] > 0
+
+
+def test_small_steps_of_weights_are_not_lost_to_rounding(network: Callable[[str], Any]) -> None:
+    """In bfloat16 1 + 0.001 is 1: steps that small add up only if weights are combined in more digits."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    wrapper = ModelWrapper(model, nn.MSELoss(), (torch.ones(4, 1), torch.zeros(4, 1)))
+    settings = EvaluationSettings(strategy="loop", dtype=torch.bfloat16)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(
+        n_samples=65, range=(0.0, 0.25), normalize="filter"
+    )
+    # Each point is the nearest bfloat16 of its own weight, so no value is off by more than that.
+    sign = 1.0 if found.loss[-1] > found.loss[0] else -1.0
+    weights = 1 + sign * np.linspace(0, 0.25, 65)
+    np.testing.assert_allclose(np.sqrt(found.loss), weights, rtol=2**-8)
+
+
+class Steep(nn.Module):
+    """Leaves the range of float16 where its weight grows, not that of float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.layer(x) * 100.0) ** 2 / 1e4
+
+
+@pytest.mark.parametrize("strategy", ["loop", "partial"])
+def test_points_that_overflow_are_evaluated_again_in_float32(strategy: Any) -> None:
+    wrapper = ModelWrapper(Steep(), nn.MSELoss(), (torch.randn(6, 4), torch.randn(6, 4)))
+    found, exact = (
+        RandomDirectionSlicer(
+            wrapper, settings=EvaluationSettings(strategy=strategy, dtype=dtype), progress=False
+        ).slice_1d(n_samples=9, range=(0.0, 3.0))
+        for dtype in (torch.float16, None)
+    )
+    again = found.evaluation["precision"]["train"]["points_again_in_float32"]
+    assert 0 < again < 9
+    assert np.isfinite(found.loss).all()
+    assert (found.loss == exact.loss).sum() == again

@@ -1,0 +1,114 @@
+"""How `auto` chooses: by trials on the real thing, which the result tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+
+
+class Slow(nn.Module):
+    """A network whose second layer, and with it each point, costs what a job of many points does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 400), nn.Linear(400, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x)))
+
+
+class Branching(Slow):
+    """What it computes depends on a value, and it takes its time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(0.01)
+        out = super().forward(x)
+        return out if self.first.weight.sum().item() < 1e9 else -out
+
+
+def data() -> tuple[Tensor, Tensor]:
+    return torch.randn(2000, 5), torch.randint(0, 3, (2000,))
+
+
+def curve(model: nn.Module, points: int, **options: Any) -> Any:
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data())
+    settings = EvaluationSettings(batch_size=2000, **options)
+    return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=points)
+
+
+def test_a_long_job_times_its_candidates_and_tells_the_times() -> None:
+    found = curve(Slow(), 3000)
+    trials = found.evaluation["trials"]
+    labels = {label.partition(",")[0] for label in trials}
+    assert {"loop", "partial"} <= labels
+    assert all(seconds > 0 for seconds in trials.values())
+    assert found.evaluation["strategy"] in labels
+
+
+def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop() -> None:
+    found = curve(Branching(), 200, workers=2)
+    assert found.evaluation["strategy"] == "loop"
+    assert found.evaluation["workers"] == 2
+    assert "partial: " in found.evaluation["reason"]
+
+
+def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == "loop"
+    assert list(found.evaluation["trials"]) == ["loop"]
+
+
+def test_compiled_code_gives_the_loops_numbers(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    found, plain = (
+        RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=4)
+        for settings in (
+            EvaluationSettings(strategy="partial", compile="on"),
+            EvaluationSettings(strategy="loop"),
+        )
+    )
+    assert found.evaluation["strategy"] == "partial-compiled", found.evaluation.get("reason")
+    np.testing.assert_allclose(found.loss, plain.loss, rtol=2e-5)
+
+
+@pytest.mark.parametrize("ignored", [-100, 1])
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0]])
+def test_cross_entropy_over_few_classes_is_torchs_own(
+    ignored: int, weights: list[float] | None, network: Callable[[str], Any], reference: Any, plain_direction: Any
+) -> None:
+    net = network("mlp")
+    loss_fn = nn.CrossEntropyLoss(
+        weight=None if weights is None else torch.tensor(weights), ignore_index=ignored, reduction="mean"
+    )
+    wrapper = ModelWrapper(net.model, loss_fn, net.data)
+    settings = EvaluationSettings(strategy="partial", batch_size=9)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=4)
+    state = {name: parameter.detach() for name, parameter in net.model.named_parameters()}
+    direction = plain_direction(state, seed=0, axis=0)
+    expected = reference(net.model, loss_fn, net.data).along([direction], [(a,) for a in np.linspace(-1, 1, 4)])
+    np.testing.assert_allclose(found.loss, expected, rtol=2e-5)
+
+
+def test_an_ignored_sample_that_is_not_finite_counts_for_nothing() -> None:
+    inputs, target = torch.randn(6, 5), torch.tensor([0, 1, 2, 0, 1, -100])
+    inputs[5] = torch.nan
+    model = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    expected = F.cross_entropy(model(inputs), target).item()
+    assert np.isfinite(expected)
+    settings = EvaluationSettings(strategy="partial")
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
+    assert found.loss[1] == pytest.approx(expected, rel=1e-6)
+    assert np.isfinite(found.loss).all()

@@ -1,0 +1,131 @@
+"""Points shared among forked processes: the same numbers, whatever becomes of a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.errors import StopRequested
+from slicer_core.evaluate import evaluate
+from slicer_core.plan import PointBlock
+
+
+def settings(strategy: Any = "partial", workers: int = 2) -> EvaluationSettings:
+    return EvaluationSettings(strategy=strategy, workers=workers, batch_size=9)
+
+
+@pytest.mark.parametrize("strategy", ["partial", "partial-vmap", "loop", "vmap"])
+def test_two_processes_give_the_numbers_of_one(strategy: str, network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data, metrics={"right": right})
+    found = {
+        workers: RandomDirectionSlicer(wrapper, settings=settings(strategy, workers), progress=False).slice_2d(
+            grid_size=(5, 3)
+        )
+        for workers in (1, 2, 3)
+    }
+    assert [found[workers].evaluation.get("workers", 1) for workers in (1, 2, 3)] == [1, 2, 3]
+    for workers in (2, 3):
+        for ours, theirs in zip(found[workers].arrays, found[1].arrays, strict=True):
+            np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-6)
+
+
+def test_many_curves_are_dealt_out_whole(network: Callable[[str], Any]) -> None:
+    net = network("convolution")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    total = sum(parameter.numel() for parameter in net.model.parameters())
+    chosen = list(range(0, total, total // 7))
+    curves = {
+        workers: AxisParallelSlicer(wrapper, settings=settings("partial", workers), progress=False).slice(
+            n_samples=4, params_to_slice=chosen
+        )
+        for workers in (1, 2)
+    }
+    np.testing.assert_allclose(curves[2].loss, curves[1].loss, rtol=1e-6)
+    assert curves[2].evaluation["workers"] == 2
+
+
+def right(output: Tensor, target: Tensor) -> Tensor:
+    return output.argmax(dim=1) == target
+
+
+class DeadlyElsewhere(nn.Module):
+    """Ends every process but the one that it was made in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+        self.home = os.getpid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if os.getpid() != self.home:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.layer(x)
+
+
+def test_points_of_a_process_that_died_are_evaluated_again(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    model = DeadlyElsewhere()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), net.data)
+    plain = RandomDirectionSlicer(wrapper, settings=settings("loop", 1), progress=False).slice_1d(n_samples=6)
+    found = RandomDirectionSlicer(wrapper, settings=settings("loop"), progress=False).slice_1d(n_samples=6)
+    np.testing.assert_allclose(found.loss, plain.loss, rtol=1e-6)
+    assert "signal 9" in found.evaluation["reason"]
+
+
+def test_a_stop_leaves_no_process_behind(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    direction = {name: torch.ones_like(tensor) for name, tensor in wrapper.get_parameters().items()}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(0, 1, 400)[:, None])
+
+    def stop(points: float) -> None:
+        raise StopRequested(75)
+
+    with pytest.raises(StopRequested):
+        evaluate(wrapper, wrapper.split("train", 9), [block], wrapper.state(), settings=settings("loop"), advance=stop)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_data_that_is_read_anew_is_not_read_by_two_processes(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+
+    class Batches:
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            yield net.inputs, net.classes
+
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), Batches())
+    split = wrapper.split("train")
+    lazy = type(split)(
+        name=split.name,
+        num_samples=split.num_samples,
+        num_batches=split.num_batches,
+        fingerprint=split.fingerprint,
+        batches=split.batches,
+    )
+    direction = {name: torch.ones_like(tensor) for name, tensor in wrapper.get_parameters().items()}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(0, 1, 6)[:, None])
+    chosen = EvaluationSettings(strategy="loop", workers=2)
+    assert evaluate(wrapper, lazy, [block], wrapper.state(), settings=chosen).workers == 1
+    assert evaluate(wrapper, split, [block], wrapper.state(), settings=chosen).workers == 2
+
+
+def test_progress_counts_the_points_of_all_processes(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    direction = {name: torch.ones_like(tensor) for name, tensor in wrapper.get_parameters().items()}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(0, 1, 7)[:, None])
+    told: list[float] = []
+    evaluate(
+        wrapper, wrapper.split("train", 9), [block], wrapper.state(), settings=settings("loop"), advance=told.append
+    )
+    assert sum(told) == pytest.approx(7)
