@@ -146,7 +146,7 @@ class TerminalReporter(QuietReporter):
 def describe_finished(result: FinishedSlice, seconds: float, *, verbose: bool) -> str:
     """One line: which checkpoint, its center's loss, and how it was come by."""
     center = result.data.center
-    losses = ", ".join(f"{split} {value:.6g}" for split, value in center.loss.items()) if center is not None else ""
+    losses = ", ".join(_loss(result, split) for split in center.loss) if center is not None else ""
     unit = (result.data.checkpoint or {}).get("step_unit", "step")
     line = f"{printable(result.source)}  {unit} {result.step}  loss {losses}"
     if result.stored:
@@ -157,3 +157,14 @@ def describe_finished(result: FinishedSlice, seconds: float, *, verbose: bool) -
         line += f"  strategy {evaluation.get('strategy')}, device {evaluation.get('device')}"
         line += f", {evaluation['reason']}" if "reason" in evaluation else ""
     return line
+
+
+def _loss(result: FinishedSlice, split: str) -> str:
+    """The loss at the center and, of a part of the samples, how many they are and the loss on all."""
+    center, evaluation = result.data.center, result.data.evaluation
+    assert center is not None
+    text = f"{split} {center.loss[split]:.6g}"
+    if split not in center.whole_loss:
+        return text
+    part, whole = evaluation["samples"][split], evaluation["samples_of"][split]
+    return f"{text} on {part:,} of {whole:,} samples ({center.whole_loss[split]:.6g} on all)"

@@ -13,7 +13,7 @@ from rich.text import Text
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
 from slicer_core.job import Estimate, FinishedSlice, Job, JobResult
-from slicer_core.slices import encode_slice, parse_header
+from slicer_core.slices import Center, encode_slice, parse_header
 
 SCHEMA = 1
 # More than this many pictures scroll away; the first and the last steps tell most.
@@ -95,7 +95,7 @@ def _rows(slices: tuple[FinishedSlice, ...]) -> list[tuple[str, ...]]:
             (
                 printable(finished.source, limit=40),
                 str(finished.step),
-                _number(center.loss.get(array.split) if center is not None else None),
+                _center_loss(center, array.split),
                 _number(float(loss[loss == loss].min()) if (loss == loss).any() else None),
                 _number(float(loss[loss == loss].max()) if (loss == loss).any() else None),
                 f"{'x'.join(map(str, loss.shape))}",
@@ -140,6 +140,14 @@ def _worth_showing(slices: tuple[FinishedSlice, ...]) -> list[FinishedSlice]:
     if len(by_source) > _MAX_PICTURES // 2:
         return [group[-1] for group in list(by_source.values())[:_MAX_PICTURES]]
     return [shown for group in by_source.values() for shown in ([group[0], group[-1]] if len(group) > 1 else group)]
+
+
+def _center_loss(center: Center | None, split: str) -> str:
+    """The loss at the center on the samples of the slice and, where these are a part, on all."""
+    if center is None:
+        return _number(None)
+    loss = _number(center.loss.get(split))
+    return f"{loss} (all: {_number(center.whole_loss[split])})" if split in center.whole_loss else loss
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Counter-based normal numbers: element i of a stream depends on the stream's key and on i alone.
+"""Counter-based random numbers: element i of a stream depends on the stream's key and on i alone.
 
 Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and Box-Muller in
 float64. Written here since no library promises its stream for ever: `numpy.random` and `torch.randn` may change theirs
@@ -8,6 +8,7 @@ between releases and devices, and a direction has to be the same on each worker 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -44,19 +45,38 @@ def standard_normal(stream: str, start: int, count: int) -> np.ndarray:
     Element i is entry i mod 4 of the block of counter ⌊i/4⌋; key and upper half of the counter are the first 16 bytes
     of SHA-256 of the stream's name in UTF-8.
     """
-    words = np.frombuffer(hashlib.sha256(stream.encode("utf-8")).digest()[:16], dtype="<u4")
-    key = (int(words[0]), int(words[1]))
     first, last = start // 4, -(-(start + count) // 4)
     blocks = np.empty((last - first, 4))
+    for low, high, bits in _blocks(stream, first, last):
+        blocks[low - first : high - first] = _box_muller(bits).T
+    offset = start - 4 * first
+    return blocks.reshape(-1)[offset : offset + count]
+
+
+def random_order(stream: str, count: int) -> np.ndarray:
+    """A permutation of the numbers below `count`, shape (count,), int64: their order by random numbers of 64 bits.
+
+    Number i of the stream is made of words 2·(i mod 2) (its upper half) and 2·(i mod 2) + 1 of the block of counter
+    ⌊i/2⌋, with the key and counters of `standard_normal`.
+    """
+    last = -(-count // 2)
+    numbers = np.empty((last, 2), dtype=np.uint64)
+    for low, high, bits in _blocks(stream, 0, last):
+        numbers[low:high] = ((bits[0::2] << _SHIFT) | bits[1::2]).T
+    return np.argsort(numbers.reshape(-1)[:count], kind="stable")
+
+
+def _blocks(stream: str, first: int, last: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The blocks of counters `first` to `last`, so many at a time: (from, to, words of shape (4, to - from))."""
+    words = np.frombuffer(hashlib.sha256(stream.encode("utf-8")).digest()[:16], dtype="<u4")
+    key = (int(words[0]), int(words[1]))
     for low in range(first, last, _COUNTERS_AT_ONCE):
         high = min(low + _COUNTERS_AT_ONCE, last)
         index = np.arange(low, high, dtype=np.uint64)
         counter = np.stack(
             [index & _LOW, index >> _SHIFT, np.full_like(index, words[2]), np.full_like(index, words[3])]
         )
-        blocks[low - first : high - first] = _box_muller(philox4x32(counter, key)).T
-    offset = start - 4 * first
-    return blocks.reshape(-1)[offset : offset + count]
+        yield low, high, philox4x32(counter, key)
 
 
 def _box_muller(bits: np.ndarray) -> np.ndarray:

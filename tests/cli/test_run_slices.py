@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from typer.testing import Result
 
+from slicer_core import ModelWrapper
 from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.examples import load_digits
+from slicer_core.subject import stratified_order
 
 Run = Callable[..., Result]
 Losses = Callable[..., np.ndarray]
@@ -252,3 +255,33 @@ def test_values_that_are_not_finite_are_results(run: Run, tools: SimpleNamespace
     (data,) = tools.read_log(Path("runs"))["sgd/loss_slicer"]["random1d"].values()
     assert not np.isfinite(data.loss[-1])
     assert np.isfinite(data.loss[0])
+
+
+def test_a_part_of_the_samples_is_the_same_at_every_step_and_seed(run: Run) -> None:
+    train, test = load_digits()
+    order = stratified_order(ModelWrapper(make_model(), nn.CrossEntropyLoss(), train, test).split("train"), 0)
+    images, labels = (tensor[order[:50]] for tensor in train)
+    assert torch.bincount(labels).tolist() == [5] * 10
+    for seed in (0, 7):
+        done = run("--method", "random1d", "--grid", "3", "--samples", "50", "--seed", seed, "--name", seed, "--json")
+        for entry in json.loads(done.stdout)["slices"]:
+            state = saved(entry["step"])
+            model = make_model()
+            model.load_state_dict(state)
+            with torch.no_grad():
+                expected = nn.CrossEntropyLoss()(model(images), labels).item()
+            center = entry["header"]["center"]
+            assert center["loss"]["train"] == pytest.approx(expected, rel=1e-5)
+            assert center["whole_loss"]["train"] == pytest.approx(own_loss(state), rel=1e-5)
+            loss, whole_loss = (f"{center[name]['train']:.6g}" for name in ("loss", "whole_loss"))
+            line = f"step {entry['step']}  loss train {loss} on 50 of 1,438 samples ({whole_loss} on all)"
+            assert line in done.stderr
+
+
+def test_the_table_shows_the_centers_loss_on_all_samples_beside_that_on_a_part(run: Run) -> None:
+    done = run("--method", "random1d", "--grid", "3", "--samples", "50", "--steps", "last")
+    shown = re.search(r"^sgd +2000 +([\d.]+) \(all: ([\d.]+)\)", done.stdout, re.MULTILINE)
+    assert shown is not None
+    assert float(shown[2]) == pytest.approx(own_loss(saved(2000)), rel=1e-5)
+    assert shown[1] != shown[2]
+    assert "(all" not in run("--method", "random1d", "--grid", "3", "--steps", "last", "--name", "whole").stdout

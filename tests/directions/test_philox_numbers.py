@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slicer_core.directions import RECIPE, random_direction
-from slicer_core.philox import philox4x32, standard_normal
+from slicer_core.philox import philox4x32, random_order, standard_normal
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "directions_v1.json").read_text("utf-8"))
 
@@ -77,3 +78,16 @@ def test_directions_differ_by_name_seed_and_axis_only() -> None:
 
     assert direction(fill=3.0) == direction()
     assert len({tuple(direction(name, seed, axis)) for name in "ab" for seed in (0, 1) for axis in (0, 1)}) == 8
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 300])
+def test_an_order_is_that_of_64_bits_for_each_number(count: int, plain_philox) -> None:
+    digest = hashlib.sha256(b"some stream").digest()
+    words = [int.from_bytes(digest[start : start + 4], "little") for start in (0, 4, 8, 12)]
+    numbers = []
+    for block in range(-(-count // 2)):
+        bits = plain_philox([block, 0, words[2], words[3]], words[:2])
+        numbers += [bits[0] << 32 | bits[1], bits[2] << 32 | bits[3]]
+    found = random_order("some stream", count)
+    assert found.dtype == np.int64
+    assert found.tolist() == sorted(range(count), key=lambda index: numbers[index])

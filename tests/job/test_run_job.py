@@ -166,3 +166,25 @@ def test_resuming_from_stored_points_keeps_the_loss_first_of_all_arrays(make_job
         assert names[0] == ("loss", "train", "value")
         for mine, other in zip(after.data.arrays, before.data.arrays, strict=True):
             assert mine.values.tobytes() == other.values.tobytes()
+
+
+def test_a_part_of_the_samples_says_of_how_many_and_has_the_centers_loss_on_all(make_job: MakeJob) -> None:
+    job = make_job(samples=100, split="both", batch_size=200, seed=4)
+    cost = estimate(job)
+    assert cost.samples == {"train": 100, "test": 100}
+    # At each of three checkpoints three points and, in eight and two batches, the center on all.
+    assert cost.forward_passes == 3 * (3 * (1 + 1) + 8 + 2)
+    part, whole = run_job(job), run_job(make_job(split="both", name="whole"))
+    run_job(make_job())
+    again = run_job(job)
+    assert again.num_new == 3
+    for finished, resumed, other in zip(part.slices, again.slices, whole.slices, strict=True):
+        data = finished.data
+        assert data.center is not None
+        assert other.data.center is not None
+        assert data.center.whole_loss == pytest.approx(other.data.center.loss, rel=1e-6)
+        assert resumed.data.center == data.center
+        assert data.evaluation["samples"] == {"train": 100, "test": 100}
+        assert data.evaluation["samples_of"] == {"train": 1438, "test": 359}
+        assert data.array(role="count").tolist() == [100] * 3
+        assert (data.config["samples"], other.data.config["samples"]) == (100, None)

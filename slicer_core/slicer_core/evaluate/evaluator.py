@@ -33,14 +33,16 @@ class EvaluationSettings:
     """How points are evaluated.
 
     `dtype` None means the model's own; in float16 and bfloat16 weights are combined and losses taken in float32.
-    `strategy` "auto" takes what is fastest in trials. `repeats`: how many evaluations like this one the caller is about
-    to make, for what pays only in the long run. `workers`: how many processes, forked from this one, may share the
-    points on a CPU where the data lies in memory. `compile` says whether `torch.compile` may be tried: "auto" where the
-    job is long enough to pay for it. `memory_budget`: bytes that it may take beyond what is held already, None for what
-    is free.
+    `samples` of each split are evaluated, stratified by class and the same at every point; None for all, see
+    `ModelWrapper.split`. `strategy` "auto" takes what is fastest in trials. `repeats`: how many evaluations like this
+    one the caller is about to make, for what pays only in the long run. `workers`: how many processes, forked from this
+    one, may share the points on a CPU where the data lies in memory. `compile` says whether `torch.compile` may be
+    tried: "auto" where the job is long enough to pay for it. `memory_budget`: bytes that it may take beyond what is held
+    already, None for what is free.
     """
 
     batch_size: int | None = None
+    samples: int | None = None
     dtype: torch.dtype | None = None
     strategy: StrategyName = "auto"
     repeats: int = 1

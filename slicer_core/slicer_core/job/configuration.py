@@ -63,6 +63,12 @@ class Job:
     center: str = _option("each", "Slices around each checkpoint, or around one: first, last or a step.", panel=SLICE)
     scale_from: str = _option("each", "Whose norms scale random directions: each, first, last or a step.", panel=SLICE)
     split: str = _option("train", "Which data the loss is taken on.", panel=HOW, choices=choices.SPLIT_NAMES)
+    samples: int | None = _option(
+        None,
+        "Samples of each split that are evaluated, stratified by class, the same at every point, step and seed "
+        "(default: all; BatchNorm is recomputed on all).",
+        panel=HOW,
+    )
     batch_size: int | None = _option(None, "Samples a batch, where the module gives tensors or a Dataset.", panel=HOW)
     batch_coupled: bool = _option(
         False, "The loss couples the samples of a batch, so its value belongs to this partition.", panel=HOW
@@ -111,6 +117,8 @@ class Job:
                 raise UsageError(f"{flag(entry.name)} {value!r} is not one of {', '.join(allowed)}")
         if not self.checkpoints:
             raise UsageError("no checkpoints: give --checkpoints with a folder, a file or a glob")
+        if self.samples is not None and self.samples < 1:
+            raise UsageError(f"--samples {self.samples} is not a number of samples: give 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size} is not a number of samples: give 1 or more")
         if self.workers is not None and self.workers < 1:

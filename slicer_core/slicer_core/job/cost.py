@@ -59,31 +59,37 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         other=lambda name: prepared.other_state(source, name),
     )
     plan = prepared.method.plan(center, prepared.options)
-    splits = [prepared.wrapper.split(name, job.batch_size) for name in prepared.splits]
+    wholes = [prepared.wrapper.split(name, job.batch_size) for name in prepared.splits]
+    splits = [prepared.wrapper.split(name, job.batch_size, job.samples) for name in prepared.splits]
+    # The center is evaluated on all samples too, where the points are not.
+    centers = [whole for whole, data in zip(wholes, splits, strict=True) if whole is not data]
     chosen = [checkpoint for source in prepared.sources for checkpoint in source.selected]
     points = plan.num_points * len(chosen)
     quantities = 1 + len(prepared.wrapper.metrics if prepared.metrics is None else prepared.metrics)
-    passes = [data for data in splits for _ in range(_passes_a_point(prepared))]
+    passes = [data for split in splits for data in (split, *_recomputed(prepared))]
     return Estimate(
         method=job.method,
         module=str(prepared.module.path),
         checkpoints=len(chosen),
         points=points,
-        forward_passes=points * sum(data.num_batches for data in passes),
+        forward_passes=points * sum(data.num_batches for data in passes)
+        + len(chosen) * sum(data.num_batches for data in centers),
         samples={data.name: data.num_samples for data in splits},
         parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
         bytes_read=sum(checkpoint.path.stat().st_size for checkpoint in chosen),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and a count (8).
         bytes_written=points * len(splits) * (12 * quantities + 8),
-        seconds=points * sum(_seconds_a_point(prepared, plan, center, data) for data in passes),
+        seconds=points * sum(_seconds_a_point(prepared, plan, center, data) for data in passes)
+        + len(chosen) * sum(_seconds_a_point(prepared, plan, center, data) for data in centers),
         run_dirs=tuple(str(source.run_dir) for source in prepared.sources if source.selected),
     )
 
 
-def _passes_a_point(prepared: PreparedJob) -> int:
-    """Two where BatchNorm's statistics are estimated anew before each evaluation."""
-    recomputes = prepared.batchnorm == "recompute" and running_statistics(prepared.wrapper.model)
-    return 2 if recomputes else 1
+def _recomputed(prepared: PreparedJob) -> tuple[SplitData, ...]:
+    """What BatchNorm's statistics are estimated anew on before each evaluation of a split, where they are."""
+    if prepared.batchnorm != "recompute" or not running_statistics(prepared.wrapper.model):
+        return ()
+    return (prepared.wrapper.split(prepared.wrapper.splits[0], prepared.settings.batch_size),)
 
 
 def _seconds_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint, data: SplitData) -> float:

@@ -95,6 +95,7 @@ class PreparedJob:
         # A point is what its tensors are, by whatever name.
         references = {name: self.fingerprint(self.other(source, name)) for name in self.method.references()}
         own = {option.name: getattr(self.method, option.name) for option in self.row.options}
+        samples = self._samples()
         text = json.dumps(
             {
                 "numbers": NUMBERS_VERSION,
@@ -107,11 +108,21 @@ class PreparedJob:
                 "module": [self.module.digest, self.module.build, job.set],
                 "metrics": self.metrics,
                 "data": {name: self._data_fingerprint(name) for name in self._data_names()},
-            },
+            }
+            # What says nothing is left out, so that results of jobs without it stay where they are.
+            | ({"samples": samples} if samples else {}),
             sort_keys=True,
             default=str,
         )
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    def _samples(self) -> dict[str, int]:
+        """The number of samples of each split that is not taken whole."""
+        samples = self.settings.samples
+        if samples is None:
+            return {}
+        wholes = [self.wrapper.split(name, self.settings.batch_size) for name in self.splits]
+        return {whole.name: samples for whole in wholes if samples < whole.num_samples}
 
     def _data_fingerprint(self, name: str) -> str:
         return self.wrapper.split(name, self.settings.batch_size).fingerprint
@@ -136,6 +147,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     reporter.note(f"module: {_from_here(module.path)} ({module.chosen_by})")
     wrapper = load_subject(module, job.set)
     _place(wrapper, job)
+    wrapper.check_samples(job.samples)
     batchnorm = cast("BatchNormPolicy", job.batchnorm or method.default_batchnorm)
     sources = tuple(_prepare_source(source, job, method, wrapper, reporter) for source in found)
     _check_some_left(sources)
@@ -148,6 +160,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         options=replace(options, batchnorm=batchnorm),
         settings=EvaluationSettings(
             batch_size=job.batch_size,
+            samples=job.samples,
             dtype=None if job.dtype is None else getattr(torch, job.dtype),
             strategy=cast("StrategyName", job.strategy),
             repeats=sum(len(source.selected) for source in sources),

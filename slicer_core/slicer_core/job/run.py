@@ -14,7 +14,7 @@ from slicer_core.evaluate import EvaluationSettings, PointSums
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
-from slicer_core.methods.assemble import POINTS, Tile, assemble, evaluate_plan, marker_tile
+from slicer_core.methods.assemble import POINTS, WHOLE, Tile, assemble, evaluate_plan, marker_tile
 from slicer_core.methods.method import CenterPoint
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
@@ -271,7 +271,7 @@ class _SourceRunner:
         # The loss comes first in a slice, and the store has the names in an order of its own.
         quantities = (LOSS, *self._prepared.wrapper.metrics)
         for split in self._prepared.splits:
-            for name in (POINTS, *(marker_tile(marker) for marker in plan.markers)):
+            for name in (POINTS, WHOLE, *(marker_tile(marker) for marker in plan.markers)):
                 stored = self._store.tile(self._key(fingerprint, name, split))
                 if stored is not None and set(quantities) <= set(stored.sums):
                     sums = {name: PointSums.from_bytes(stored.sums[name]) for name in quantities}

@@ -29,6 +29,8 @@ from slicer_core.version import __version__
 
 POINTS = "points"
 """The name of the tile that holds all points of a slice."""
+WHOLE = "whole"
+"""The name of the tile that holds the center alone, on all samples of a split of which the points have a part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Tile:
 
 
 Tiles = Mapping[tuple[str, str], Tile]
-"""(split, tile name) -> tile; the names are `points` and one for each marker, see `marker_tile`."""
+"""(split, tile name) -> tile; the names are `points`, one for each marker, see `marker_tile`, and maybe `whole`."""
 
 
 def marker_tile(marker: PlannedMarker) -> str:
@@ -82,12 +84,15 @@ def evaluate_plan(
             return
         evaluation = run()
         how = _how(evaluation, wrapper.device, settings, has_statistics, batchnorm, recompute is not None)
+        if settings.samples is not None:
+            how["samples_of"] = wrapper.split(split, settings.batch_size).num_samples
         tiles[key] = Tile(sums=evaluation.sums, how=how)
         if on_tile is not None:
             on_tile(split, name, tiles[key])
 
     for split in splits:
-        data = wrapper.split(split, settings.batch_size)
+        data = wrapper.split(split, settings.batch_size, settings.samples)
+        whole = wrapper.split(split, settings.batch_size)
 
         def run_points(data: Any = data) -> Evaluation:
             return evaluate(
@@ -101,6 +106,12 @@ def evaluate_plan(
                 return evaluate(wrapper, data, (), marker.state, settings=settings)
 
             add(split, marker_tile(marker), run_marker, 0)
+        if data is not whole:
+
+            def run_whole(data: Any = whole) -> Evaluation:
+                return evaluate(wrapper, data, (), center.state, settings=settings)
+
+            add(split, WHOLE, run_whole, 0)
     return tiles
 
 
@@ -136,6 +147,7 @@ def assemble(
             },
             step=None if checkpoint is None else checkpoint["step"],
             norm=norm({name: tensor for name, tensor in center.state.items() if name in parameters}),
+            whole_loss={split: tile.sums[LOSS].center_value for (split, name), tile in tiles.items() if name == WHOLE},
         ),
         markers=tuple(
             slices.Marker(
@@ -205,7 +217,7 @@ def _how(
 
 def _evaluation(points: Mapping[str, Tile]) -> dict[str, Any]:
     """What the splits share at the top, their own numbers by split."""
-    per_split = ("samples", "batches", "entries", "precision")
+    per_split = ("samples", "samples_of", "batches", "entries", "precision")
     first = next(iter(points.values())).how
     shared = {key: value for key, value in first.items() if key not in per_split}
     shared["seconds"] = round(sum(tile.how["seconds"] for tile in points.values()), 3)

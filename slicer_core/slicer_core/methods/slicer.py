@@ -24,7 +24,7 @@ class Slicer:
     Args:
         wrapper: model, loss and data.
         split: `train`, `test` or `both`; None for train, or the only one there is.
-        settings: batch size, dtype and strategy.
+        settings: batch size, number of samples, dtype and strategy.
         progress: shows a progress bar where there is a terminal or a notebook.
     """
 

@@ -23,6 +23,7 @@ MAX_HEADER_BYTES = 64 * 2**20
 MAX_SLICE_BYTES = 2**30
 """Decoded bytes of all arrays of one slice above which it is refused."""
 _OPTIONAL_DIRECTION = ("explained_variance", "eigenvalue")
+_OPTIONAL_CENTER = ("whole_loss",)
 
 
 def encode_slice(data: Slice, codec: Codec = "shuffle-zlib") -> list[bytes]:
@@ -193,6 +194,7 @@ def _center(data: Mapping[str, Any]) -> Center:
         metrics={str(name): _float_map(values) for name, values in (data.get("metrics") or {}).items()},
         step=None if step is None else int(step),
         norm=_float_or_none(data.get("norm")),
+        **{name: _float_map(data.get(name)) for name in _OPTIONAL_CENTER},
     )
 
 
@@ -245,7 +247,7 @@ def _center_fields(center: Center) -> dict[str, Any]:
         "metrics": {name: _float_map(values) for name, values in center.metrics.items()},
         "step": None if center.step is None else int(center.step),
         "norm": _float_or_none(center.norm),
-    }
+    } | {name: _float_map(values) for name in _OPTIONAL_CENTER if (values := getattr(center, name))}
 
 
 def _axis_header(axis: Axis) -> dict[str, Any]:

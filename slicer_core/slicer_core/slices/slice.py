@@ -87,12 +87,16 @@ class Marker:
 
 @dataclass(frozen=True, kw_only=True)
 class Center:
-    """The point that the slice is taken around. `loss` is the user's own loss there, one value a split."""
+    """The point that the slice is taken around. `loss` is the user's own loss there, one value a split.
+
+    Where the slice is of a part of a split's samples, `loss` is of those and `whole_loss` of all.
+    """
 
     loss: Mapping[str, float]
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     step: int | None = None
     norm: float | None = None
+    whole_loss: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

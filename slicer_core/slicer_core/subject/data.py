@@ -102,6 +102,26 @@ def survey(
     )
 
 
+def gathered(read: Callable[[], Iterable[Batch]], name: str, fingerprint: str) -> SplitData:
+    """The batches that `read` gives at each call as a split: read once and kept where they fit, else read again."""
+    kept, kept_bytes = [], 0
+    num_samples = num_batches = 0
+    for batch in read():
+        num_samples += batch.num_samples
+        num_batches += 1
+        kept_bytes += sum(leaf.nbytes for leaf in _tensors(batch.data))
+        if kept_bytes <= _KEPT_BYTES:
+            kept.append(batch)
+    return SplitData(
+        name=name,
+        num_samples=num_samples,
+        num_batches=num_batches,
+        fingerprint=fingerprint,
+        batches=(lambda: kept) if kept_bytes <= _KEPT_BYTES else read,
+        in_memory=kept_bytes <= _KEPT_BYTES,
+    )
+
+
 def move(data: Any, device: torch.device | str, dtype: torch.dtype | None = None) -> Any:
     """The same nesting with its tensors on the device, and its floating tensors in `dtype` where one is given."""
 

@@ -19,12 +19,15 @@ from slicer_core.errors import DataError, ModuleError, SlicerError, UsageError, 
 from slicer_core.philox import standard_normal
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
+from slicer_core.subject.subset import stratified_order, subset
 
 LOSS = "loss"
 """The name of the loss among the quantities of a point."""
 
 SPLITS = ("train", "test")
 
+# One order for all runs, so that slices along other random directions (--seed) are of the same samples.
+_SAMPLES_SEED = 0
 # Two halves of a batch, each reduced in float32, agree with the whole to about this.
 _RELATIVE = 1e-4
 _ABSOLUTE = 1e-6
@@ -78,6 +81,7 @@ class ModelWrapper:
             name: data for name, data in zip(SPLITS, (train_data, test_data), strict=True) if data is not None
         }
         self._surveys: dict[tuple[str, int | None, torch.device], SplitData] = {}
+        self._subsets: dict[tuple[str, int | None, torch.device, int], SplitData] = {}
         self.form = loss_form(loss_fn) if loss_fn is not None else LossForm()
         first = next(self.model.parameters(), None)
         self.device = torch.device("cpu") if first is None else first.device
@@ -99,15 +103,18 @@ class ModelWrapper:
         """The names of the splits that have data, `train` first."""
         return tuple(self._data)
 
-    def split(self, name: str, batch_size: int | None = None) -> SplitData:
-        """The split as batches on the device, surveyed at first use.
+    def split(self, name: str, batch_size: int | None = None, samples: int | None = None) -> SplitData:
+        """The split as batches on the device, surveyed at first use; `samples` of it, chosen by `stratified_order`.
+
+        Batches of a subset are joined to the size of the whole split's where the loss is known to be a sum.
 
         Raises:
-            UsageError: the wrapper has no such split.
+            UsageError: the wrapper has no such split, or see `check_samples`.
             DataError: see `survey`.
         """
         if name not in self._data:
             raise UsageError(f"there is no {name} data; the module gives {' and '.join(self._data)}")
+        self.check_samples(samples)
         key = (name, batch_size, self.device)
         if key not in self._surveys:
             with user_code(f"reading the {name} data"), torch.random.fork_rng(devices=()):
@@ -118,7 +125,31 @@ class ModelWrapper:
                     device=self.device,
                     list_is_batches=self.batch_loss is not None,
                 )
-        return self._surveys[key]
+        whole = self._surveys[key]
+        if samples is None or samples >= whole.num_samples:
+            return whole
+        if (*key, samples) not in self._subsets:
+            joined = -(-whole.num_samples // whole.num_batches) if self.form.terms is not None else None
+            with user_code(f"reading the {name} data"), torch.random.fork_rng(devices=()):
+                order = stratified_order(whole, _SAMPLES_SEED)
+                self._subsets[*key, samples] = subset(whole, order[:samples], batch_size=joined)
+        return self._subsets[*key, samples]
+
+    def check_samples(self, samples: int | None) -> None:
+        """Checks the number of samples that a split is to be cut to, None for all.
+
+        Raises:
+            UsageError: it is not positive, or the loss couples the samples of a batch.
+        """
+        if samples is None:
+            return
+        if samples < 1:
+            raise UsageError(f"--samples {samples} is not a number of samples: give 1 or more")
+        if self.batch_coupled:
+            raise UsageError(
+                f"--samples {samples} would cut batches whose samples the loss couples (batch_coupled), so the loss "
+                "would be another: leave out --samples, or give the module less data"
+            )
 
     def get_parameters(self) -> dict[str, Tensor]:
         """Name -> a detached copy, for every parameter; a tied parameter appears once."""
