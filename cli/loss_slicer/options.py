@@ -128,13 +128,13 @@ def _parameter(name: str, annotation: Any, option: Any) -> inspect.Parameter:
 def _python_type(name: str, text: str) -> Any:
     if name in _LISTS:
         return list[str] | None
-    return {"str": str, "int": int, "bool": bool}[text.removesuffix(" | None")] | None
+    return {"str": str, "int": int, "float": float, "bool": bool}[text.removesuffix(" | None")] | None
 
 
 def _metavar(name: str, text: str) -> str | None:
     special = {"checkpoints": "PATH", "set": "KEY=VALUE", "module": "FILE[:NAME]", "logdir": "DIR", "grid": "N|NxM"}
     special |= {"range": "LO:HI", "params": "GLOB", "exclude": "GLOB", "name": "TAG", "metrics": "a,b"}
-    special |= {"memory_budget": "SIZE"}
+    special |= {"memory_budget": "SIZE", "weight_decay": "LAMBDA"}
     if name in special:
         return special[name]
     return None if text.startswith("bool") else {"int": "N"}.get(text.removesuffix(" | None"), "TEXT")

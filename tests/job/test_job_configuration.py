@@ -32,6 +32,7 @@ OTHER_VALUES: dict[str, Any] = {
     "center": "200",
     "scale_from": "last",
     "split": "both",
+    "weight_decay": 0.01,
     "samples": 500,
     "batch_size": 32,
     "batch_coupled": True,

@@ -27,7 +27,8 @@ def job_hash(job: Job) -> str:
     [
         {"seed": 1}, {"grid": "5"}, {"range": "-1:2"}, {"normalize": "layer"}, {"ignore": "none"}, {"params": "0.*"},
         {"exclude": "0.*"}, {"scale_from": "last"}, {"scale_from": "200"}, {"split": "test"}, {"split": "both"},
-        {"batch_size": 100}, {"samples": 100}, {"metrics": "none"}, {"dtype": "float64"}, {"batchnorm": "recompute"},
+        {"batch_size": 100}, {"samples": 100}, {"weight_decay": 0.1}, {"metrics": "none"}, {"dtype": "float64"},
+        {"batchnorm": "recompute"},
         {"method": "random2d"}, {"method": "linear", "grid": "5"}, {"method": "linear", "to": "first", "grid": "5"},
         {"method": "axis"}, {"method": "axis", "params_to_slice": "0:2"},
     ],
@@ -50,7 +51,7 @@ def test_no_two_jobs_that_differ_share_a_hash(make_job: MakeJob) -> None:
     [
         {"steps": "last"}, {"center": "last"}, {"logdir": "elsewhere"}, {"name": "another"}, {"fresh": True},
         {"strategy": "loop"}, {"device": "cpu"}, {"grid": "3", "range": "-1.0:1.0"}, {"normalize": "filter"},
-        {"memory_budget": "4GiB"}, {"workers": 1}, {"compile": "off"}, {"samples": 1_000_000},
+        {"memory_budget": "4GiB"}, {"workers": 1}, {"compile": "off"}, {"samples": 1_000_000}, {"weight_decay": 0},
         {"module": "subject.py"}, {"module": "subject.py:build"}, {"checkpoints": ["sgd/checkpoints/*.safetensors"]},
     ],
     ids=str,

@@ -188,3 +188,18 @@ def test_a_part_of_the_samples_says_of_how_many_and_has_the_centers_loss_on_all(
         assert data.evaluation["samples_of"] == {"train": 1438, "test": 359}
         assert data.array(role="count").tolist() == [100] * 3
         assert (data.config["samples"], other.data.config["samples"]) == (100, None)
+
+
+def test_weight_decay_is_in_the_loss_of_points_center_and_ends(make_job: MakeJob) -> None:
+    plain = run_job(make_job(method="linear", grid="5"))
+    found = run_job(make_job(method="linear", grid="5", weight_decay=0.1, name="decayed"))
+    for finished, other in zip(found.slices, plain.slices, strict=True):
+        data = finished.data
+        assert data.center is not None
+        assert other.data.center is not None
+        assert data.center.data_loss == other.data.center.loss
+        assert data.center.norm is not None
+        penalty = 0.05 * data.center.norm**2
+        assert data.center.loss["train"] == pytest.approx(other.data.center.loss["train"] + penalty, rel=1e-9)
+        assert data.markers[0].loss == data.center.loss
+        assert data.config["weight_decay"] == 0.1

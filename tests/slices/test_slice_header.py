@@ -99,6 +99,7 @@ CENTERS = st.builds(
     step=st.none() | st.integers(0, 10**9),
     norm=st.none() | FINITE,
     whole_loss=LOSSES,
+    data_loss=LOSSES,
 )
 MEASURES = st.builds(Measure, value=OR_NAN, error=st.none() | FINITE)
 MARKERS = st.builds(Marker, name=TEXT, coordinates=st.lists(FINITE, min_size=1, max_size=2).map(tuple), loss=LOSSES)

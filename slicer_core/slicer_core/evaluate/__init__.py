@@ -1,13 +1,16 @@
 """The heart: losses of many points of parameter space on the same data."""
 
 from slicer_core.evaluate.batchnorm import running_statistics
-from slicer_core.evaluate.evaluator import Evaluation, EvaluationSettings, evaluate
+from slicer_core.evaluate.evaluator import Evaluation, evaluate
+from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.sums import PointSums
+from slicer_core.evaluate.weight_decay import WeightDecay
 
 __all__ = [
     "Evaluation",
     "EvaluationSettings",
     "PointSums",
+    "WeightDecay",
     "evaluate",
     "running_statistics",
 ]

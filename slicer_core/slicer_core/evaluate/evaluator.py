@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from slicer_core.choices import STRATEGY_NAMES, CompileChoice, StrategyName
+from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
 from slicer_core.evaluate.choice import StrategyChoice
@@ -21,34 +21,12 @@ from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.parallel import can_fork, shared_out
 from slicer_core.evaluate.points import Advance, PointsRun
 from slicer_core.evaluate.precision import PrecisionReport, held_against_float32
+from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper, SplitData, cast_batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """How points are evaluated.
-
-    `dtype` None means the model's own; in float16 and bfloat16 weights are combined and losses taken in float32.
-    `samples` of each split are evaluated, stratified by class and the same at every point; None for all, see
-    `ModelWrapper.split`. `strategy` "auto" takes what is fastest in trials. `repeats`: how many evaluations like this
-    one the caller is about to make, for what pays only in the long run. `workers`: how many processes, forked from this
-    one, may share the points on a CPU where the data lies in memory. `compile` says whether `torch.compile` may be
-    tried: "auto" where the job is long enough to pay for it. `memory_budget`: bytes that it may take beyond what is held
-    already, None for what is free.
-    """
-
-    batch_size: int | None = None
-    samples: int | None = None
-    dtype: torch.dtype | None = None
-    strategy: StrategyName = "auto"
-    repeats: int = 1
-    memory_budget: int | None = None
-    workers: int = 1
-    compile: CompileChoice = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

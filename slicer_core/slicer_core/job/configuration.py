@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,9 @@ class Job:
     seed: int = _option(0, "Seed of random directions.", panel=SLICE)
     center: str = _option("each", "Slices around each checkpoint, or around one: first, last or a step.", panel=SLICE)
     scale_from: str = _option("each", "Whose norms scale random directions: each, first, last or a step.", panel=SLICE)
+    weight_decay: float = _option(
+        0.0, "LAMBDA/2 times the squared norm of the parameters that are not frozen, added to the loss.", panel=SLICE
+    )
     split: str = _option("train", "Which data the loss is taken on.", panel=HOW, choices=choices.SPLIT_NAMES)
     samples: int | None = _option(
         None,
@@ -117,6 +121,8 @@ class Job:
                 raise UsageError(f"{flag(entry.name)} {value!r} is not one of {', '.join(allowed)}")
         if not self.checkpoints:
             raise UsageError("no checkpoints: give --checkpoints with a folder, a file or a glob")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise UsageError(f"--weight-decay {self.weight_decay} is not a finite number from 0 up")
         if self.samples is not None and self.samples < 1:
             raise UsageError(f"--samples {self.samples} is not a number of samples: give 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
@@ -249,6 +255,8 @@ def _typed(name: str, value: Any, type_text: str) -> Any:
     if base == "str" and isinstance(value, int) and not isinstance(value, bool):
         # A configuration file may well say `grid = 51` or `steps = 100`.
         return str(value)
+    if base == "float" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     expected: dict[str, type] = {"str": str, "int": int, "bool": bool, "float": float}
     if not isinstance(value, expected[base]) or (base == "int" and isinstance(value, bool)):
         raise UsageError(f"{flag(name)} takes {_TYPE_WORDS[base]}, not {value!r}")

@@ -110,7 +110,8 @@ class PreparedJob:
                 "data": {name: self._data_fingerprint(name) for name in self._data_names()},
             }
             # What says nothing is left out, so that results of jobs without it stay where they are.
-            | ({"samples": samples} if samples else {}),
+            | ({"samples": samples} if samples else {})
+            | ({"weight_decay": job.weight_decay} if job.weight_decay else {}),
             sort_keys=True,
             default=str,
         )
@@ -167,6 +168,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
             memory_budget=memory_budget,
             workers=job.workers or torch.get_num_threads(),
             compile=cast("CompileChoice", job.compile),
+            weight_decay=job.weight_decay,
         ),
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),

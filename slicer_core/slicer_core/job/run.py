@@ -253,6 +253,7 @@ class _SourceRunner:
             config=describe_settings(prepared),
             checkpoint={"path": str(checkpoint.path), "step": checkpoint.step, "step_unit": checkpoint.step_unit},
             metrics=prepared.metrics,
+            weight_decay=prepared.settings.weight_decay,
         )
 
     def _settings(self) -> EvaluationSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from slicer_core.evaluate import (
     Evaluation,
     EvaluationSettings,
     PointSums,
+    WeightDecay,
     evaluate,
     running_statistics,
 )
@@ -123,14 +124,15 @@ def assemble(
     config: Mapping[str, Any],
     checkpoint: Mapping[str, Any] | None = None,
     metrics: tuple[str, ...] | None = None,
+    weight_decay: float = 0.0,
 ) -> Slice:
-    """The slice of evaluated tiles. `metrics` None keeps them all."""
+    """The slice of evaluated tiles. `metrics` None keeps them all; see `EvaluationSettings` for `weight_decay`."""
     points = {split: tile for (split, name), tile in tiles.items() if name == POINTS}
     parameters = {name for name, _ in center.wrapper.model.named_parameters()}
     quantities = [
         name for name in next(iter(points.values())).sums if name == LOSS or metrics is None or name in metrics
     ]
-    return Slice(
+    found = Slice(
         slice_type=plan.slice_type,
         geometry=plan.geometry,
         axes=plan.axes,
@@ -161,6 +163,35 @@ def assemble(
         evaluation=_evaluation(points),
         config=config,
     )
+    return _with_weight_decay(found, plan, center, weight_decay) if weight_decay else found
+
+
+def _with_weight_decay(data: Slice, plan: SlicePlan, center: CenterPoint, strength: float) -> Slice:
+    """The slice with the penalty in every loss; the center has its loss without it beside."""
+    decay = WeightDecay.of(center.wrapper.model, strength)
+    added = decay.along(center.state, plan.blocks).reshape(plan.shape)
+    assert data.center is not None
+    return replace(
+        data,
+        arrays=tuple(
+            replace(array, values=array.values + added) if (array.name, array.role) == (LOSS, "value") else array
+            for array in data.arrays
+        ),
+        center=replace(
+            data.center,
+            loss=_raised(data.center.loss, decay.at(center.state)),
+            whole_loss=_raised(data.center.whole_loss, decay.at(center.state)),
+            data_loss=data.center.loss,
+        ),
+        markers=tuple(
+            replace(marker, loss=_raised(marker.loss, decay.at(planned.state)))
+            for marker, planned in zip(data.markers, plan.markers, strict=True)
+        ),
+    )
+
+
+def _raised(losses: Mapping[str, float], added: float) -> dict[str, float]:
+    return {split: loss + added for split, loss in losses.items()}
 
 
 def _arrays(name: str, points: Mapping[str, Tile], shape: tuple[int, ...]) -> list[SliceArray]:

@@ -24,7 +24,7 @@ class Slicer:
     Args:
         wrapper: model, loss and data.
         split: `train`, `test` or `both`; None for train, or the only one there is.
-        settings: batch size, number of samples, dtype and strategy.
+        settings: batch size, number of samples, dtype, strategy and weight decay.
         progress: shows a progress bar where there is a terminal or a notebook.
     """
 
@@ -62,7 +62,8 @@ class Slicer:
                 batchnorm=options.batchnorm or "frozen",
                 advance=bar.update,
             )
-        return assemble(plan, evaluated, center, config={"method": name, "seed": options.seed})
+        config = {"method": name, "seed": options.seed, "weight_decay": self.settings.weight_decay}
+        return assemble(plan, evaluated, center, config=config, weight_decay=self.settings.weight_decay)
 
 
 def chosen_splits(wrapper: ModelWrapper, split: str | None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ MAX_HEADER_BYTES = 64 * 2**20
 MAX_SLICE_BYTES = 2**30
 """Decoded bytes of all arrays of one slice above which it is refused."""
 _OPTIONAL_DIRECTION = ("explained_variance", "eigenvalue")
-_OPTIONAL_CENTER = ("whole_loss",)
+_OPTIONAL_CENTER = ("whole_loss", "data_loss")
 
 
 def encode_slice(data: Slice, codec: Codec = "shuffle-zlib") -> list[bytes]:

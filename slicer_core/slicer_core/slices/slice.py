@@ -89,7 +89,8 @@ class Marker:
 class Center:
     """The point that the slice is taken around. `loss` is the user's own loss there, one value a split.
 
-    Where the slice is of a part of a split's samples, `loss` is of those and `whole_loss` of all.
+    Where the slice is of a part of a split's samples, `loss` is of those and `whole_loss` of all. Where weight decay is
+    added to the losses, `data_loss` is `loss` without it.
     """
 
     loss: Mapping[str, float]
@@ -97,6 +98,7 @@ class Center:
     step: int | None = None
     norm: float | None = None
     whole_loss: Mapping[str, float] = field(default_factory=dict)
+    data_loss: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
