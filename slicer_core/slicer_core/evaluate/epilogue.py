@@ -12,21 +12,9 @@ from torch import Tensor, fx
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import call
 from slicer_core.evaluate.trace import Trace
+from slicer_core.evaluate.writers import IN_PLACE, OVER_SECOND, BufferPool, Writer, can_write_into, into
 
 Aten = torch.ops.aten
-
-# Pointwise operations that may write their result over their first argument.
-_IN_PLACE: dict[Any, Callable[..., Tensor]] = {
-    Aten.relu.default: torch.relu_,
-    Aten.add.Tensor: lambda left, right, alpha=1: left.add_(right, alpha=alpha),
-    Aten.sub.Tensor: lambda left, right, alpha=1: left.sub_(right, alpha=alpha),
-    Aten.mul.Tensor: lambda left, right: left.mul_(right),
-    Aten.tanh.default: torch.tanh_,
-    Aten.sigmoid.default: torch.sigmoid_,
-    Aten.silu.default: lambda x: Aten.silu.out(x, out=x),
-    Aten.gelu.default: lambda x, approximate="none": Aten.gelu.out(x, approximate=approximate, out=x),
-}
-
 
 # The group of what shares memory with a constant: never to be written.
 _FOREVER = -1
@@ -79,6 +67,7 @@ class _Plan:
         self._last_read = self._find_last_reads()
         self._group: dict[fx.Node, int] = {node: index for index, node in enumerate(views)}
         self._meta: dict[fx.Node, tuple[Any, ...]] = {}
+        self._pool = BufferPool()
         self._run_once()
         self._dies = self._find_deaths()
 
@@ -107,22 +96,42 @@ class _Plan:
         return "\n".join(lines), names
 
     def _function(self, node: fx.Node, index: int) -> Callable[..., Any] | None:
-        if node.target is Aten.linear.default:
-            return self._linear(node)
         if node.target is Aten.where.ScalarOther:
             return self._where(node)
-        writer = _IN_PLACE.get(node.target)
-        first = node.args[0] if node.args else None
-        if writer is None or not isinstance(first, fx.Node) or first not in self._group:
+        return self._over_argument(node, index) or self._into_buffer(node, index)
+
+    def _over_argument(self, node: fx.Node, index: int) -> Writer | None:
+        """The operation in place, if it has a way and nobody reads the argument afterwards."""
+        for position, ways in enumerate((IN_PLACE, OVER_SECOND)):
+            writer = ways.get(node.target)
+            if writer is None or len(node.args) <= position or (position == 1 and node.kwargs):
+                continue
+            argument = node.args[position]
+            if isinstance(argument, fx.Node) and self._may_overwrite(argument, node, index):
+                self._lies_in(node, self._group[argument])
+                return writer
+        return None
+
+    def _may_overwrite(self, argument: fx.Node, node: fx.Node, index: int) -> bool:
+        group = self._group.get(argument)
+        if group is None or self._dies[group] > index or node.args.count(argument) > 1:
+            return False
+        others = [entry for entry in node.all_input_nodes if entry is not argument]
+        return self._meta.get(argument) == self._meta.get(node) and all(
+            self._group.get(entry) != group for entry in others
+        )
+
+    def _into_buffer(self, node: fx.Node, index: int) -> Writer | None:
+        """The operation into a kept buffer, where its result is not what the caller gets."""
+        meta, group = self._meta.get(node), self._group[node]
+        if meta is None or not can_write_into(node.target) or self._dies[group] >= len(self._parts.general):
             return None
-        others = [entry for entry in node.all_input_nodes if entry is not first]
-        group = self._group[first]
-        if self._dies[group] > index or any(self._group.get(entry) == group for entry in others):
+        shape, dtype, device, strides = meta
+        like = torch.empty_strided(shape, strides, dtype=dtype, device=device)
+        is_dense = like.untyped_storage().nbytes() == like.nbytes
+        if not is_dense or (node.target is Aten.linear.default and like.ndim != 2 and not like.is_contiguous()):
             return None
-        if self._meta.get(first) != self._meta.get(node) or node.args.count(first) > 1:
-            return None
-        self._lies_in(node, group)
-        return writer
+        return into(node.target, self._pool.take(like, group, lambda owner: self._dies[owner] < index))
 
     def _lies_in(self, node: fx.Node, group: int) -> None:
         """The node's result lies where an argument lay, and lives on in its group."""
@@ -131,20 +140,6 @@ class _Plan:
         for entry, other in self._group.items():
             if other == old:
                 self._group[entry] = group
-
-    def _linear(self, node: fx.Node) -> Callable[..., Tensor] | None:
-        """A matrix product into a kept buffer, where the input is a matrix."""
-        meta = self._meta.get(node)
-        if meta is None or len(meta[0]) != 2 or self._dies[self._group[node]] >= len(self._parts.general):
-            return None
-        buffer = torch.empty_strided(meta[0], meta[3], dtype=meta[1], device=meta[2])
-
-        def into_buffer(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-            if bias is None:
-                return torch.mm(x, weight.t(), out=buffer)
-            return torch.addmm(bias, x, weight.t(), out=buffer)
-
-        return into_buffer
 
     def _where(self, node: fx.Node) -> Callable[..., Tensor] | None:
         """Nothing at all where a constant condition holds everywhere, as it does where no target is ignored."""
