@@ -99,6 +99,34 @@ def test_a_sequence_is_one_sample(network) -> None:
     check(found, losses, (targets != -100).sum(dim=1).double().numpy())
 
 
+@pytest.mark.parametrize("is_total", [False, True])
+def test_the_error_of_a_difference_is_that_of_leaving_out_one_sample_after_another(is_total: bool) -> None:
+    """With counts as unequal as sentences, against the jackknife, which knows nothing of residuals."""
+    random = np.random.default_rng(0)
+    counts = random.integers(1, 60, size=3000).astype(float)
+    center = counts * random.gamma(2.0, 0.5, size=3000)
+    points = [0.4 * center + counts * random.gamma(2.0, 0.3, size=3000), center + random.normal(2.0, 9.0, size=3000)]
+    sums = PointSums(
+        total=np.array([s.sum() for s in points]),
+        squares=np.array([s @ s for s in points]),
+        with_counts=np.array([s @ counts for s in points]),
+        with_center=np.array([s @ center for s in points]),
+        center_total=center.sum(),
+        center_squares=center @ center,
+        center_with_counts=center @ counts,
+        count=counts.sum(),
+        count_squares=counts @ counts,
+        num_entries=3000,
+        is_total=is_total,
+    )
+    scale = counts.sum() if is_total else 1.0
+    jackknife = []
+    for s in points:
+        without_one = scale * ((s - center).sum() - (s - center)) / (counts.sum() - counts)
+        jackknife.append(np.sqrt((3000 - 1) * without_one.var()))
+    np.testing.assert_allclose(sums.difference_stderr, jackknife, rtol=2e-3)
+
+
 def test_a_total_has_the_error_of_a_total(network) -> None:
     net = network("mlp")
     total = sums_along(ModelWrapper(net.model, nn.CrossEntropyLoss(reduction="sum"), net.data), 6)
