@@ -76,6 +76,8 @@ def residual() -> Example:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2.0)
     return model, torch.randn(SIZE, 3, 6, 6), torch.randint(0, 4, (SIZE,))

@@ -7,29 +7,44 @@ less at each point. Where γ and the statistics do not vary, the folded weight i
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import torch
 from torch import fx
 
 Aten = torch.ops.aten
 
-_CONVOLUTIONS = (Aten.conv1d.default, Aten.conv2d.default, Aten.conv3d.default)
-_BATCH_NORM = Aten._native_batch_norm_legit_no_training.default
-_NUM_POSITIONAL = 5
-_EPSILON_POSITION = 6
+# Each convolution -> the number of its spatial axes.
+_CONVOLUTIONS: dict[Any, int] = {
+    overload: num_axes
+    for num_axes, packet in enumerate((Aten.conv1d, Aten.conv2d, Aten.conv3d), start=1)
+    for overload in (packet.default, packet.padding)
+}
+# How a graph has it as it was captured, and how `run_decompositions` leaves it.
+_BATCH_NORM = Aten.batch_norm.default
+_BATCH_NORM_WITH_STATISTICS = Aten._native_batch_norm_legit_no_training.default
+_NUM_TENSORS = 5
+_TRAINING_POSITION = 5
+_EPSILON_POSITIONS: dict[Any, int] = {_BATCH_NORM: 7, _BATCH_NORM_WITH_STATISTICS: 6}
 
 
 def fold_batchnorm(graph: fx.Graph) -> int:
     """Rewrites the graph in place; returns how many BatchNorms were folded."""
     folded = 0
     for norm in list(graph.nodes):
-        if norm.op != "call_function" or norm.target is not _BATCH_NORM:
+        if norm.target not in _EPSILON_POSITIONS or any(tensor is None for tensor in norm.args[3:_NUM_TENSORS]):
+            continue
+        if norm.target is _BATCH_NORM and norm.args[_TRAINING_POSITION] is not False:
             continue
         convolution = norm.args[0]
         if not isinstance(convolution, fx.Node) or convolution.target not in _CONVOLUTIONS or convolution.kwargs:
             continue
-        reads = [user for user in norm.users if user.target is operator.getitem and user.args[1] == 0]
-        if len(convolution.users) != 1 or len(reads) != len(norm.users) or any(arg is None for arg in norm.args[3:5]):
+        reads = [norm]
+        if norm.target is _BATCH_NORM_WITH_STATISTICS:
+            reads = [user for user in norm.users if user.target is operator.getitem and user.args[1] == 0]
+            if len(reads) != len(norm.users):
+                continue
+        if len(convolution.users) != 1:
             continue
         _fold(graph, convolution, norm, reads)
         folded += 1
@@ -40,15 +55,15 @@ def fold_batchnorm(graph: fx.Graph) -> int:
 
 def _fold(graph: fx.Graph, convolution: fx.Node, norm: fx.Node, reads: list[fx.Node]) -> None:
     inputs, weight, *rest = convolution.args
-    gamma, beta, mean, variance = norm.args[1:_NUM_POSITIONAL]
+    gamma, beta, mean, variance = norm.args[1:_NUM_TENSORS]
     bias = rest[0] if rest else None
-    num_axes = _CONVOLUTIONS.index(convolution.target) + 1
+    num_axes = _CONVOLUTIONS[convolution.target]
     with graph.inserting_before(reads[0]):
 
         def call(target: object, *args: object) -> fx.Node:
             return graph.call_function(target, args)  # type: ignore[arg-type] - nodes and lists of sizes, as fx takes them
 
-        shifted = call(Aten.add.Scalar, variance, norm.args[_EPSILON_POSITION])
+        shifted = call(Aten.add.Scalar, variance, norm.args[_EPSILON_POSITIONS[norm.target]])
         scale = call(Aten.rsqrt.default, shifted)
         if gamma is not None:
             scale = call(Aten.mul.Tensor, gamma, scale)

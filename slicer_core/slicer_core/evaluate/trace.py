@@ -21,12 +21,15 @@ from torch.utils import _pytree as pytree  # the flattening that torch.export it
 
 from slicer_core.evaluate.crossentropy import split_cross_entropy
 from slicer_core.evaluate.fold import fold_batchnorm
+from slicer_core.evaluate.functional import make_functional
 from slicer_core.evaluate.objective import Objective
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
 
 # Operations that can drop out do so only where one of these arguments, in this order, is not zero or false.
 _RANDOM_SWITCHES = ("train", "training", "dropout_p")
+# Norms update running statistics where one of these is true, which their schemas don't say.
+_TRAINING_SWITCHES = ("training", "use_input_stats")
 
 
 class NotTraceableError(Exception):
@@ -136,7 +139,8 @@ def _capture(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dy
     )
     with _quiet():
         program = export(whole, (state, tensors), dynamic_shapes=shapes, strict=False)
-        program = program.run_decompositions({})
+        if not make_functional(program.graph):
+            program = program.run_decompositions({})
         fold_batchnorm(program.graph)
         split_cross_entropy(program.graph)
         _allow_any_layout(program.graph)
@@ -202,17 +206,21 @@ def _check_node(node: fx.Node) -> None:
     schema = target._schema
     if schema.is_mutable:
         raise NotTraceableError(f"the graph writes to a tensor by {schema.name}")
-    if torch.Tag.nondeterministic_seeded in target.tags and not _is_still(node, schema):
+    given = _arguments(node, schema)
+    if given.get("running_mean") is not None and any(given.get(switch) for switch in _TRAINING_SWITCHES):
+        raise NotTraceableError(f"the model changes its running statistics by {schema.name}")
+    if torch.Tag.nondeterministic_seeded in target.tags and not _is_still(given):
         raise NotTraceableError(f"the model draws random numbers by {schema.name}")
 
 
-def _is_still(node: fx.Node, schema: torch.FunctionSchema) -> bool:
-    for switch in _RANDOM_SWITCHES:
-        for position, argument in enumerate(schema.arguments):
-            if argument.name == switch:
-                value = node.args[position] if len(node.args) > position else node.kwargs.get(switch)
-                return not isinstance(value, fx.Node) and not value
-    return False
+def _arguments(node: fx.Node, schema: torch.FunctionSchema) -> dict[str, Any]:
+    defaults = {argument.name: argument.default_value for argument in schema.arguments}
+    return defaults | dict(zip(defaults, node.args, strict=False)) | dict(node.kwargs)
+
+
+def _is_still(given: Mapping[str, Any]) -> bool:
+    switch = next((given[name] for name in _RANDOM_SWITCHES if name in given), True)
+    return not isinstance(switch, fx.Node) and not switch
 
 
 def _is_sized(tensor: Tensor, num_samples: int) -> bool:

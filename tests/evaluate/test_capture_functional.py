@@ -1,0 +1,156 @@
+"""In-place operations in a model: a captured graph has none, and gives what the model's own code gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.nn import functional as F
+
+from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate.trace import NotTraceableError
+
+
+def written_through_itself(h: Tensor) -> Tensor:
+    h.relu_()
+    h.add_(1)
+    return h * 2
+
+
+def viewed_after_it_was_written(h: Tensor) -> Tensor:
+    h.view(-1).sum()
+    h.tanh_()
+    return h.view(-1).view(h.shape)
+
+
+def behind_a_dropout_that_is_off(h: Tensor) -> Tensor:
+    return F.dropout(h, 0.5, training=False).relu_()
+
+
+def seen_through_a_dropout_that_is_off(h: Tensor) -> Tensor:
+    F.dropout(h, 0.5, training=False).relu_()
+    return h
+
+
+def with_a_constant(h: Tensor) -> Tensor:
+    return h + torch.tensor([1.0, 2.0, 3.0, 4.0])
+
+
+def without_gradients(h: Tensor) -> Tensor:
+    with torch.no_grad():
+        return h.relu_()
+
+
+def read_through_an_older_view(h: Tensor) -> Tensor:
+    older = h.view(-1)
+    h.relu_()
+    return older.view(h.shape)
+
+
+def written_through_a_view(h: Tensor) -> Tensor:
+    h[:, 1:].relu_()
+    return h
+
+
+def a_column_set(h: Tensor) -> Tensor:
+    h[:, 0] = 1
+    return h
+
+
+def of_a_wider_dtype(h: Tensor) -> Tensor:
+    return h.mul_(torch.arange(4, dtype=torch.float64) / 3)
+
+
+def compared_in_place(h: Tensor) -> Tensor:
+    return h.gt_(0) * 0.5
+
+
+SEEN = [
+    written_through_itself,
+    viewed_after_it_was_written,
+    behind_a_dropout_that_is_off,
+    with_a_constant,
+    without_gradients,
+]
+TRACED_AGAIN = [
+    read_through_an_older_view,
+    written_through_a_view,
+    a_column_set,
+    of_a_wider_dtype,
+    compared_in_place,
+]
+
+
+class Between(nn.Module):
+    """Two linear layers with a function between them."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.last, self.function = nn.Linear(5, 4), nn.Linear(4, 3), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(self.first(x)))
+
+
+@pytest.fixture
+def decompositions(monkeypatch: pytest.MonkeyPatch) -> list[ExportedProgram]:
+    """The programs that torch traced again."""
+    found: list[ExportedProgram] = []
+    original = ExportedProgram.run_decompositions
+
+    def noted(program: ExportedProgram, *args: Any) -> ExportedProgram:
+        found.append(program)
+        return original(program, *args)
+
+    monkeypatch.setattr(ExportedProgram, "run_decompositions", noted)
+    return found
+
+
+@pytest.mark.parametrize("function", SEEN + TRACED_AGAIN)
+def test_what_a_model_writes_in_place_is_computed_as_its_own_code_does(
+    function: Callable[[Tensor], Tensor], captured: Callable[..., Any], decompositions: list[ExportedProgram]
+) -> None:
+    made = captured(Between(function), torch.randn(6, 5), torch.randint(0, 3, (6,)))
+    partial = made.assert_same()
+    assert partial.parts.general
+    # A graph that is seen to be safe is not traced again.
+    assert bool(decompositions) == (function in TRACED_AGAIN)
+
+
+def test_what_is_written_through_a_dropout_that_is_off_is_left_to_the_loop() -> None:
+    """torch's own tracing takes such a dropout's result for a new tensor."""
+    data = (torch.randn(6, 5), torch.randint(0, 3, (6,)))
+    wrapper = ModelWrapper(Between(seen_through_a_dropout_that_is_off), nn.CrossEntropyLoss(), data)
+    settings = EvaluationSettings(strategy="partial")
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == "loop"
+    assert "the loop's" in found.evaluation["reason"]
+
+
+def test_a_model_that_writes_to_its_input_has_no_graph(captured: Callable[..., Any]) -> None:
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))
+    with pytest.raises(NotTraceableError, match="changes its own tensors"):
+        captured(model, torch.randn(6, 5), torch.randint(0, 3, (6,))).trace()
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.InstanceNorm1d])
+def test_running_statistics_that_are_updated_have_no_graph(
+    norm: Callable[..., nn.Module], captured: Callable[..., Any]
+) -> None:
+    class Trained(nn.Module):
+        """Its norm takes the batch's statistics even in eval mode."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.last = norm(4, track_running_stats=True), nn.Linear(12, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.norm.training = True
+            return self.last(self.norm(x).flatten(1))
+
+    with pytest.raises(NotTraceableError, match=r"its own tensors|running statistics"):
+        captured(Trained(), torch.randn(6, 4, 3), torch.randint(0, 3, (6,))).trace()
