@@ -1,6 +1,6 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
-# make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned
+# make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
 # make format fix and format the Python code
 # make clean  remove what these made

@@ -1,0 +1,244 @@
+"""Runs the user's loop and the engine in turns, and keeps every time that was taken."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from baseline import user_losses, user_losses_reduced
+from machine import Machine
+from rows import Row
+from slicer_core import EvaluationSettings, ModelWrapper
+from slicer_core.choices import STRATEGY_NAMES
+from slicer_core.evaluate import Evaluation, evaluate
+from slicer_core.plan import PointBlock
+from subjects import Subject
+
+# A user's loop that is longer than this is timed on a part of its points, but never on fewer than these.
+_USER_SECONDS = 10.0
+_LEAST_POINTS = 60
+# How often a job is to be repeated, so that the engine chooses as in a long one.
+_MANY = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much is run: `quick` for few points, `full` for the user's loop on all points however long it is."""
+
+    repeats: int = 3
+    quick: bool = False
+    full: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One row as it was measured; a list has an entry for each repetition, in seconds.
+
+    `user` is scaled from `timed_points` to `points`. `first` is the engine's first run of the row in this process.
+    `error` is the largest relative difference to the user's float32 loop; in another type, where the loss is below
+    ten times the center's. `floor` is the time of the dense arithmetic at the measured rate of matrix products.
+    """
+
+    name: str
+    dtype: str
+    points: int
+    timed_points: int
+    user: list[float]
+    engine: list[float]
+    first: float
+    floor: float
+    error: float
+    largest_error: float
+    strategy: str
+    reason: str | None
+    target: float | None
+    seconds_to_reach: float | None
+    timings: dict[str, float] = field(default_factory=dict)
+    user_reduced: float | None = None
+    user_reduced_error: float | None = None
+    bytes_moved: float | None = None
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times the engine's speed is the loop's, in each repetition."""
+        return [user / engine for user, engine in zip(self.user, self.engine, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """The median."""
+        return statistics.median(self.ratios)
+
+    @property
+    def loses(self) -> list[str]:
+        """What the row falls short of, in words."""
+        short = []
+        if self.target is not None and self.ratio < self.target:
+            short.append(f"{self.ratio:.2f} of the ratio {self.target:g}")
+        if not self.error <= self.largest_error:
+            short.append(f"relative difference {self.error:.1e}, not {self.largest_error:.0e}")
+        if self.seconds_to_reach is not None and statistics.median(self.engine) > self.seconds_to_reach:
+            short.append(f"{statistics.median(self.engine):.3g} s, not {self.seconds_to_reach:g} s")
+        return short
+
+
+def run_engine(
+    wrapper: ModelWrapper,
+    subject: Subject,
+    blocks: Sequence[PointBlock],
+    *,
+    strategy: str = "auto",
+    dtype: torch.dtype | None = None,
+    repeats: int = 1,
+) -> Evaluation:
+    """The engine on these points; the survey of the data is part of it."""
+    settings = EvaluationSettings(batch_size=subject.batch_size, strategy=strategy, dtype=dtype, repeats=repeats)
+    data = wrapper.split("train", subject.batch_size)
+    return evaluate(wrapper, data, blocks, wrapper.state(), settings=settings)
+
+
+def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
+    """The row. Each repetition runs half of the user's points, the engine with a new wrapper, and the other half."""
+    subject = row.subject(machine.device)
+    blocks = row.blocks(subject, effort.quick)
+    points = sum(len(block.coefficients) for block in blocks)
+    chosen = _timed_points(subject, blocks, points, machine, effort)
+    halves = [half for half in (chosen[0::2], chosen[1::2]) if len(half)]
+    user, engine = [], []
+
+    def timed_engine() -> Evaluation:
+        start = machine.clock()
+        found = run_engine(subject.wrapper(), subject, blocks, dtype=row.dtype, repeats=_MANY if effort.quick else 1)
+        engine.append(machine.clock() - start)
+        return found
+
+    # Where all is short, what only a first run does would weigh; where it is long, a run more is dear.
+    first = []
+    if len(chosen) == points:
+        timed_engine()
+        first, engine = engine, []
+    for _ in range(effort.repeats):
+        start = machine.clock()
+        expected = [user_losses(subject, blocks, halves[0])]
+        spent = machine.clock() - start
+        found = timed_engine()
+        start = machine.clock()
+        expected += [user_losses(subject, blocks, half) for half in halves[1:]]
+        user.append((spent + machine.clock() - start) * points / len(chosen))
+    values = found.sums["loss"].values
+    limit = math.inf if row.dtype is None else 10 * found.sums["loss"].center_value
+    reduced, reduced_error = None, None
+    if row.dtype is not None:
+        start = machine.clock()
+        losses = user_losses_reduced(subject, blocks, halves[0], row.dtype)
+        reduced = (machine.clock() - start) * points / len(halves[0])
+        reduced_error = _difference(losses, expected[0], limit)
+    return Measurement(
+        name=row.name,
+        dtype=str(row.dtype or torch.float32).removeprefix("torch."),
+        points=points,
+        timed_points=len(chosen),
+        user=user,
+        engine=engine,
+        first=(first or engine)[0],
+        floor=operations(subject) * points / machine.matrix_rate(row.dtype or torch.float32),
+        error=_difference(torch.from_numpy(values[np.concatenate(halves)]), torch.cat(expected), limit),
+        largest_error=row.largest_error,
+        strategy=found.strategy,
+        reason=found.reason,
+        target=row.targets[machine.tuned] if machine.device.type == "cpu" and not effort.quick else None,
+        seconds_to_reach=row.seconds_to_reach,
+        timings=trial_timings(found),
+        user_reduced=reduced,
+        user_reduced_error=reduced_error,
+        bytes_moved=activation_bytes(subject, row.dtype) * points if machine.device.type == "cuda" else None,
+    )
+
+
+def compare_strategies(row: Row, machine: Machine, effort: Effort) -> dict[str, list[float]]:
+    """Strategy -> seconds of each repetition, `auto` among them; they take turns, each with a wrapper of its own."""
+    subject = row.subject(machine.device)
+    blocks = row.blocks(subject, effort.quick)
+    spent: dict[str, list[float]] = {name: [] for name in STRATEGY_NAMES}
+    for repetition in range(effort.repeats + 1):
+        for name in STRATEGY_NAMES:
+            start = machine.clock()
+            run_engine(subject.wrapper(), subject, blocks, strategy=name)
+            if repetition:
+                spent[name].append(machine.clock() - start)
+    return spent
+
+
+def warm_seconds(row: Row, machine: Machine, effort: Effort) -> list[float]:
+    """The engine's time of each repetition where set-up was done before, with the same wrapper."""
+    subject = row.subject(machine.device)
+    blocks = row.blocks(subject, effort.quick)
+    wrapper = subject.wrapper()
+    for _ in range(2):
+        run_engine(wrapper, subject, blocks, dtype=row.dtype, repeats=_MANY)
+    return [
+        machine.seconds(lambda: run_engine(wrapper, subject, blocks, dtype=row.dtype, repeats=_MANY))
+        for _ in range(max(5, effort.repeats))
+    ]
+
+
+def trial_timings(found: Evaluation) -> dict[str, float]:
+    """Candidate -> seconds, where the engine tried several."""
+    return dict(getattr(found, "timings", None) or {})
+
+
+def operations(subject: Subject) -> float:
+    """Floating-point operations of the dense arithmetic of one pass over the data."""
+    few = subject.with_first(min(subject.batch_size, len(subject.data[0])))
+    # The counter does not know the CPU's fused attention.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        subject.model(few.data[0])
+    return counter.get_total_flops() * len(subject.data[0]) / len(few.data[0])
+
+
+def activation_bytes(subject: Subject, dtype: torch.dtype | None) -> float:
+    """Bytes that one pass over the data moves where each convolution or linear layer reads and writes once.
+
+    Everything between them is taken to be fused into them, so this is the least that can be moved.
+    """
+    elements = 0
+
+    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal elements
+        elements += inputs[0].numel() + output.numel()
+
+    few = subject.with_first(min(16, len(subject.data[0])))
+    layers = [module for module in subject.model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        subject.model(few.data[0])
+    for hook in hooks:
+        hook.remove()
+    return elements * (dtype or torch.float32).itemsize * len(subject.data[0]) / len(few.data[0])
+
+
+def _timed_points(
+    subject: Subject, blocks: Sequence[PointBlock], points: int, machine: Machine, effort: Effort
+) -> np.ndarray:
+    """Which points the user's loop is timed on: all, or some that are spread evenly over them."""
+    if effort.full or effort.quick:
+        return np.arange(points)
+    few = np.unique(np.linspace(0, points - 1, min(5, points)).astype(int))
+    user_losses(subject, blocks, few)
+    a_point = machine.seconds(lambda: user_losses(subject, blocks, few)) / len(few)
+    count = int(min(points, max(_LEAST_POINTS, _USER_SECONDS / a_point)))
+    return np.unique(np.linspace(0, points - 1, count).round().astype(int))
+
+
+def _difference(losses: Tensor, expected: Tensor, limit: float) -> float:
+    """The largest relative difference where the expected loss is below the limit."""
+    left, right = losses.double().cpu(), expected.double().cpu()
+    near = right < limit
+    return float(((left - right).abs() / right.abs())[near].max()) if near.any() else 0.0
