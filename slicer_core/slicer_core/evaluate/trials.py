@@ -43,7 +43,7 @@ _FORK_SECONDS = 0.05
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
 # Below this a point is mostly Python and the starting of operations, which running many at once spares.
-_SMALL_SECONDS = 1e-3
+_SMALL_SECONDS = 2e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,4 +201,5 @@ def part_sizes(traces: Traces, objective: Objective, state: NamedTensors, batch:
         CannotEvaluateError: the loss has no graph.
     """
     size = max(1, bytes_a_sample(traces, objective, state, batch))
-    return list(dict.fromkeys(max(_MIN_PART, limit // size) for limit in _PART_BYTES))
+    fitting = (max(_MIN_PART, limit // size) for limit in _PART_BYTES)
+    return list(dict.fromkeys(count if count < batch.num_samples else sys.maxsize for count in fitting))

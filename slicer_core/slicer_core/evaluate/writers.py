@@ -62,13 +62,19 @@ def into(target: Any, buffer: Tensor) -> Writer:
 def _linear_into(buffer: Tensor) -> Writer:
     """A matrix product; what has more dimensions than two lies row after row."""
     flat = buffer if buffer.ndim == 2 else buffer.view(-1, buffer.shape[-1])
+    # A weight that lies in a kept buffer is the same tensor at each point.
+    seen: Tensor | None = None
+    turned = flat
 
     def write(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        nonlocal seen, turned
+        if weight is not seen:
+            seen, turned = weight, weight.t()
         rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
         if bias is None:
-            torch.mm(rows, weight.t(), out=flat)
+            torch.mm(rows, turned, out=flat)
         else:
-            torch.addmm(bias, rows, weight.t(), out=flat)
+            torch.addmm(bias, rows, turned, out=flat)
         return buffer
 
     return write
