@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slicer_core.directions import RECIPE, random_direction
@@ -54,6 +54,7 @@ def test_an_element_beyond_32_bits_of_index_is_that_of_the_first_release() -> No
     assert found.astype(np.float32).tolist() == far["values"]
 
 
+@settings(deadline=None)
 @given(
     start=st.one_of(st.integers(0, 300), st.integers(16384 * 4 - 20, 16384 * 4 + 20)),
     count=st.integers(0, 70),
