@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slicer_core.errors import UsageError, suggestion
+from slicer_core.parameters import LazyTensors, NamedTensors, shapes_of
 from slicer_core.philox import standard_normal
 
 _ENTRY = re.compile(r"^(?P<name>[^\[\]]+)\[(?P<index>\s*(?:[0-9]+\s*(?:,\s*[0-9]+\s*)*)?)\]$")
@@ -27,12 +28,13 @@ class Coordinate:
     flat: int
 
 
-def coordinates_at(parameters: Mapping[str, Tensor], flat_indices: Sequence[int]) -> list[Coordinate]:
+def coordinates_at(parameters: NamedTensors, flat_indices: Sequence[int]) -> list[Coordinate]:
     """The scalars with these numbers, counted through all tensors in their order.
 
     Raises:
         UsageError: an index is outside, or there is none.
     """
+    parameters = shapes_of(parameters)
     names = list(parameters)
     ends = np.cumsum([parameters[name].numel() for name in names])
     total = int(ends[-1]) if names else 0
@@ -52,7 +54,7 @@ def coordinates_at(parameters: Mapping[str, Tensor], flat_indices: Sequence[int]
     return chosen
 
 
-def parse_selection(selection: str, parameters: Mapping[str, Tensor], *, seed: int = 0) -> list[Coordinate]:
+def parse_selection(selection: str, parameters: NamedTensors, *, seed: int = 0) -> list[Coordinate]:
     """The scalars that `selection` names, for example `0:10`, `layer.weight[3,17]`, `largest:20` or `random:20`.
 
     `largest` takes the entries of greatest magnitude at the center; `random` is a pure function of `seed`.
@@ -61,7 +63,8 @@ def parse_selection(selection: str, parameters: Mapping[str, Tensor], *, seed: i
         UsageError: the text is not of these forms, or points outside the model.
     """
     text = selection.strip()
-    total = sum(tensor.numel() for tensor in parameters.values())
+    shapes = shapes_of(parameters)
+    total = sum(tensor.numel() for tensor in shapes.values())
     if text.startswith(("largest:", "random:")):
         kind, _, number = text.partition(":")
         if not number.isdecimal() or not 1 <= int(number) <= total:
@@ -69,7 +72,7 @@ def parse_selection(selection: str, parameters: Mapping[str, Tensor], *, seed: i
         return coordinates_at(parameters, _ranked(kind, int(number), parameters, seed))
     entry = _ENTRY.match(text)
     if entry is not None:
-        return [_named_entry(entry["name"].strip(), entry["index"], parameters)]
+        return [_named_entry(entry["name"].strip(), entry["index"], shapes)]
     span = _RANGE.match(text)
     if span is not None:
         start, stop = int(span["start"] or 0), int(span["stop"] or total)
@@ -81,24 +84,36 @@ def parse_selection(selection: str, parameters: Mapping[str, Tensor], *, seed: i
     raise UsageError(f"--params-to-slice {selection!r} is not of a known form; give {ACCEPTED}")
 
 
-def coordinate_direction(parameters: Mapping[str, Tensor], coordinate: Coordinate) -> dict[str, Tensor]:
-    """One at the coordinate, zero elsewhere; only the tensor that holds it is there."""
-    direction = torch.zeros_like(parameters[coordinate.name])
-    direction[coordinate.index] = 1.0
-    return {coordinate.name: direction}
+def coordinate_direction(parameters: NamedTensors, coordinate: Coordinate) -> NamedTensors:
+    """One at the coordinate, zero elsewhere; only the tensor that holds it is there, lazy where the parameters are."""
+    name = coordinate.name
+    if not isinstance(parameters, LazyTensors):
+        direction = torch.zeros_like(parameters[name])
+        direction[coordinate.index] = 1.0
+        return {name: direction}
+    like = parameters.like[name]
+
+    def rows(_: str, start: int, stop: int) -> Tensor:
+        part = torch.zeros((stop - start, *like.shape[1:]) if like.ndim else (), dtype=like.dtype)
+        row, *within = coordinate.index or (0,)
+        if start <= row < stop:
+            part[(row - start, *within) if like.ndim else ()] = 1.0
+        return part
+
+    return LazyTensors({name: like}, rows)
 
 
-def _ranked(kind: str, number: int, parameters: Mapping[str, Tensor], seed: int) -> list[int]:
+def _ranked(kind: str, number: int, parameters: NamedTensors, seed: int) -> list[int]:
     if kind == "largest":
         scores = np.concatenate(
             [tensor.detach().abs().float().cpu().numpy().reshape(-1) for tensor in parameters.values()]
         )
         return [int(flat) for flat in np.argsort(-scores, kind="stable")[:number]]
-    scores = standard_normal(f"{seed}/coordinates", 0, sum(tensor.numel() for tensor in parameters.values()))
+    scores = standard_normal(f"{seed}/coordinates", 0, sum(tensor.numel() for tensor in shapes_of(parameters).values()))
     return sorted(int(flat) for flat in np.argsort(scores, kind="stable")[:number])
 
 
-def _named_entry(name: str, index_text: str, parameters: Mapping[str, Tensor]) -> Coordinate:
+def _named_entry(name: str, index_text: str, parameters: NamedTensors) -> Coordinate:
     tensor = parameters.get(name)
     if tensor is None:
         raise UsageError(f"--params-to-slice names no parameter of the model: {name!r}{suggestion(name, parameters)}")

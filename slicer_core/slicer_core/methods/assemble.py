@@ -22,7 +22,7 @@ from slicer_core.evaluate import (
     running_statistics,
 )
 from slicer_core.methods.method import CenterPoint
-from slicer_core.parameters import norm
+from slicer_core.parameters import norm, subset
 from slicer_core.plan import PlannedMarker, SlicePlan
 from slicer_core.slices import Slice, SliceArray
 from slicer_core.subject import LOSS
@@ -148,7 +148,7 @@ def assemble(
                 if name != LOSS
             },
             step=None if checkpoint is None else checkpoint["step"],
-            norm=norm({name: tensor for name, tensor in center.state.items() if name in parameters}),
+            norm=norm(subset(center.state, [name for name in center.state if name in parameters])),
             whole_loss={split: tile.sums[LOSS].center_value for (split, name), tile in tiles.items() if name == WHOLE},
         ),
         markers=tuple(

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor
-
 from slicer_core import slices
 from slicer_core.directions import Coordinate, coordinate_direction, coordinates_at, parse_selection
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
 from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.parameters import NamedTensors, rows_of, shapes_of
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
@@ -44,7 +43,7 @@ class Axis(Method):
                 PointBlock(directions=partial(_directions, parameters, coordinate), coefficients=coefficients)
                 for coordinate in chosen
             ),
-            curves=tuple(_curve(parameters[coordinate.name], coordinate) for coordinate in chosen),
+            curves=tuple(_curve(parameters, coordinate) for coordinate in chosen),
             directions=(
                 slices.Direction(
                     name="offset", recipe={"kind": "axis", "params_to_slice": self._selection(chosen)}, norm=1.0
@@ -52,7 +51,7 @@ class Axis(Method):
             ),
         )
 
-    def _chosen(self, parameters: dict[str, Tensor], seed: int) -> list[Coordinate]:
+    def _chosen(self, parameters: NamedTensors, seed: int) -> list[Coordinate]:
         if isinstance(self.params_to_slice, str):
             return parse_selection(self.params_to_slice, parameters, seed=seed)
         return coordinates_at(parameters, self.params_to_slice)
@@ -89,15 +88,17 @@ class AxisParallelSlicer(Slicer):
         return self.take("axis", Axis(params_to_slice=selection), center_point, options)
 
 
-def _directions(parameters: dict[str, Tensor], coordinate: Coordinate) -> tuple[dict[str, Tensor]]:
+def _directions(parameters: NamedTensors, coordinate: Coordinate) -> tuple[NamedTensors]:
     return (coordinate_direction(parameters, coordinate),)
 
 
-def _curve(tensor: Tensor, coordinate: Coordinate) -> slices.Curve:
+def _curve(parameters: NamedTensors, coordinate: Coordinate) -> slices.Curve:
+    row, *within = coordinate.index or (0,)
+    rows = rows_of(parameters, coordinate.name, row, row + 1)
     return slices.Curve(
         name=f"{coordinate.name}[{','.join(map(str, coordinate.index))}]",
         layer=coordinate.name.rpartition(".")[0] or coordinate.name,
         index=coordinate.index,
-        shape=tuple(tensor.shape),
-        center=tensor[coordinate.index].item(),
+        shape=tuple(shapes_of(parameters)[coordinate.name].shape),
+        center=(rows[0, *within] if rows.ndim else rows).item(),
     )

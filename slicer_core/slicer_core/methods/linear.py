@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from slicer_core import slices
 from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, random_direction
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import running_statistics
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings
 from slicer_core.methods.slicer import Point, Slicer, full_state
-from slicer_core.parameters import NamedTensors, difference, norm, select_names
+from slicer_core.parameters import NamedTensors, added, difference, merged, norm, select_names, shapes_of, subset
 from slicer_core.plan import PlannedMarker, PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
@@ -94,9 +92,10 @@ def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, rec
     Raises:
         UsageError: the ends are equal, or buffers are to be interpolated outside of [0, 1].
     """
-    names = [name for name, _ in center.wrapper.model.named_parameters() if center.state[name].is_floating_point()]
+    shapes = shapes_of(center.state)
+    names = [name for name, _ in center.wrapper.model.named_parameters() if shapes[name].is_floating_point()]
     chosen = select_names(names, options.params, options.exclude)
-    start = {name: center.state[name] for name in chosen}
+    start = subset(center.state, chosen)
     vector = difference(end, start)
     length = norm(vector)
     if not math.isfinite(length):
@@ -106,9 +105,9 @@ def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, rec
     if not length > 0:
         raise UsageError("both ends of the line are the same point: give another --to")
     ((points, low, high),) = axis_settings(options, grid=(51,), range=(_DEFAULT_RANGE,))
-    moved = vector | _buffers_along(center, end, options, low, high)
+    moved = merged(vector, _buffers_along(center, end, options, low, high))
     axis = slices.Axis(name="alpha", label="α", values=axis_values(low, high, points, anchors=(0.0, 1.0)))
-    reached = {**center.state, **{name: end[name] for name in chosen}, **_buffers(center, end)}
+    reached = merged(center.state, subset(end, chosen), _buffers(center, end))
     return SlicePlan(
         slice_type="linear_interpolation",
         geometry="curve",
@@ -122,14 +121,14 @@ def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, rec
     )
 
 
-def _buffers(center: CenterPoint, end: NamedTensors) -> dict[str, Tensor]:
+def _buffers(center: CenterPoint, end: NamedTensors) -> NamedTensors:
     parameters = {name for name, _ in center.wrapper.model.named_parameters()}
-    return {name: end[name] for name in center.state if name not in parameters}
+    return subset(end, [name for name in center.state if name not in parameters])
 
 
 def _buffers_along(
     center: CenterPoint, end: NamedTensors, options: SliceOptions, low: float, high: float
-) -> dict[str, Tensor]:
+) -> NamedTensors:
     if options.batchnorm != "interpolate" or not running_statistics(center.wrapper.model):
         return {}
     if low < 0 or high > 1:
@@ -137,20 +136,21 @@ def _buffers_along(
             f"--batchnorm interpolate is for ranges within 0:1, not {low:g}:{high:g}: beyond its ends an interpolated "
             "variance turns negative. Give --range 0:1, or --batchnorm recompute"
         )
-    floating = {name: center.state[name] for name in _buffers(center, end) if center.state[name].is_floating_point()}
-    return difference(end, floating)
+    shapes = shapes_of(center.state)
+    floating = [name for name in _buffers(center, end) if shapes[name].is_floating_point()]
+    return difference(end, subset(center.state, floating))
 
 
-def _random_end(center: CenterPoint, options: SliceOptions) -> dict[str, Tensor]:
+def _random_end(center: CenterPoint, options: SliceOptions) -> NamedTensors:
     parameters = center.varying(options)
-    scaled = normalize_direction(
+    step = normalize_direction(
         random_direction(parameters, seed=options.seed, axis=0),
-        {name: center.scale_state[name].cpu() for name in parameters},
+        subset(center.scale_state, list(parameters)),
         normalization=options.normalize,
         ignore=options.ignore,
         layouts=filter_layouts(center.wrapper.model),
     )
-    return {**center.state, **{name: center.state[name] + step.to(center.state[name]) for name, step in scaled.items()}}
+    return merged(center.state, added(subset(center.state, list(step)), step))
 
 
 def _random_recipe(options: SliceOptions) -> dict[str, Any]:

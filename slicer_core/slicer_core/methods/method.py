@@ -6,11 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
 from slicer_core.errors import UsageError
-from slicer_core.parameters import NamedTensors, select_names
+from slicer_core.parameters import NamedTensors, select_names, subset
 from slicer_core.plan import SlicePlan, parse_grid, parse_range
 from slicer_core.subject import ModelWrapper
 
@@ -55,7 +53,7 @@ class CenterPoint:
     scale_state: NamedTensors
     other: Callable[[str], NamedTensors] = field(repr=False)
 
-    def varying(self, options: SliceOptions) -> dict[str, Tensor]:
+    def varying(self, options: SliceOptions) -> NamedTensors:
         """The parameters that may get a random or axis direction, after `--params` and `--exclude`.
 
         Raises:
@@ -64,7 +62,7 @@ class CenterPoint:
         names = self.wrapper.varying_names()
         if not names:
             raise UsageError("every parameter of the model is frozen (requires_grad=False), so no direction is left")
-        return {name: self.state[name] for name in select_names(names, options.params, options.exclude)}
+        return subset(self.state, select_names(names, options.params, options.exclude))
 
 
 class Method(ABC):

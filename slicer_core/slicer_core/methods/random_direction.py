@@ -9,15 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from slicer_core import slices
 from slicer_core.choices import Ignore, Normalization
 from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, random_direction
 from slicer_core.errors import UsageError
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
 from slicer_core.methods.slicer import Point, Slicer
-from slicer_core.parameters import cosine, norm
+from slicer_core.parameters import NamedTensors, cosine_of, products, shapes_of, subset
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
@@ -99,6 +97,9 @@ def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *,
     refuse_interpolation(options)
     parameters = center.varying(options)
     vectors = [_direction(center, parameters, options, axis) for axis in range(num_axes)]
+    squares = products(vectors)
+    for axis in range(num_axes):
+        _check_length(math.sqrt(squares[axis][axis]), options)
     settings = axis_settings(options, grid=(51,) * num_axes, range=((-1.0, 1.0),) * num_axes)
     axes = tuple(
         slices.Axis(
@@ -112,24 +113,26 @@ def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *,
         axes=axes,
         blocks=(PointBlock(directions=lambda: tuple(vectors), coefficients=grid_coefficients(axes)),),
         directions=tuple(
-            slices.Direction(name=f"direction_{axis}", recipe=_recipe(options, axis, vector), norm=norm(vector))
+            slices.Direction(
+                name=f"direction_{axis}", recipe=_recipe(options, axis, vector), norm=math.sqrt(squares[axis][axis])
+            )
             for axis, vector in enumerate(vectors)
         ),
-        cosine=cosine(vectors[0], vectors[1]) if num_axes == 2 else None,
+        cosine=cosine_of(squares) if num_axes == 2 else None,
     )
 
 
-def _direction(
-    center: CenterPoint, parameters: dict[str, Tensor], options: SliceOptions, axis: int
-) -> dict[str, Tensor]:
-    scaled = normalize_direction(
+def _direction(center: CenterPoint, parameters: NamedTensors, options: SliceOptions, axis: int) -> NamedTensors:
+    return normalize_direction(
         random_direction(parameters, seed=options.seed, axis=axis),
-        {name: center.scale_state[name].cpu() for name in parameters},
+        subset(center.scale_state, list(parameters)),
         normalization=options.normalize,
         ignore=options.ignore,
         layouts=filter_layouts(center.wrapper.model),
     )
-    length = norm(scaled)
+
+
+def _check_length(length: float, options: SliceOptions) -> None:
     if not math.isfinite(length):
         raise UsageError("the center has weights that are not finite, so no random direction can be scaled to them")
     if not length > 0:
@@ -137,10 +140,9 @@ def _direction(
             f"the random direction is zero everywhere with --normalize {options.normalize} --ignore {options.ignore}: "
             "the parameters that may vary are all zero, or of one dimension (give --ignore none)"
         )
-    return scaled
 
 
-def _recipe(options: SliceOptions, axis: int, vector: dict[str, Tensor]) -> dict[str, Any]:
+def _recipe(options: SliceOptions, axis: int, vector: NamedTensors) -> dict[str, Any]:
     recipe: dict[str, Any] = {
         "kind": "random",
         "generator": RECIPE,
@@ -149,7 +151,7 @@ def _recipe(options: SliceOptions, axis: int, vector: dict[str, Tensor]) -> dict
         "normalize": options.normalize,
         "ignore": options.ignore,
         "tensors": len(vector),
-        "entries": sum(tensor.numel() for tensor in vector.values()),
+        "entries": sum(tensor.numel() for tensor in shapes_of(vector).values()),
     }
     raw = [name for name in vector if ".parametrizations." in f".{name}"]
     if raw:
