@@ -11,8 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slicer_core.checkpoints.safetensors_format import SAFETENSORS
+from slicer_core import parameters
+from slicer_core.checkpoints.safetensors_format import SAFETENSORS, open_safetensors, write_safetensors
 from slicer_core.errors import CheckpointError
+from slicer_core.parameters import rows_of
 from slicer_core.subject import match_state
 
 
@@ -162,3 +164,47 @@ def test_one_name_of_a_tied_pair_is_saved_and_read(tmp_path, network) -> None:
     read = SAFETENSORS.read(path)
     assert ("embed.weight" in read) + ("head.weight" in read) == 1
     assert torch.equal(match_state(read, model, source="a")["embed.weight"], model.embed.weight)
+
+
+def test_tensors_are_read_when_they_are_asked_for_by_rows(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(parameters, "BLOCK_BYTES", 16)
+    tensors = {
+        "a": torch.randn(5, 3),
+        "b": torch.randn(9).bfloat16(),
+        "c": torch.tensor(3.0).double(),
+        "d": torch.tensor([True, False]),
+        "e": torch.zeros(0, 4),
+    }
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    found = open_safetensors(path)
+    path.unlink()
+    assert set(found) == set(tensors)
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+    assert torch.equal(rows_of(found, "a", 2, 4), tensors["a"][2:4])
+
+
+def test_a_file_that_is_written_by_blocks_is_one_that_others_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(parameters, "BLOCK_BYTES", 16)
+    tensors = {"a": torch.randn(5, 3), "t": torch.randn(4, 6).T, "c": torch.tensor(3.0), "d": torch.tensor([True])}
+    write_safetensors(tmp_path / "a.safetensors", tensors)
+    found = safetensors.torch.load_file(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_what_is_cut_short_or_contradicts_itself_is_told_at_the_reading(tmp_path) -> None:
+    path = file_of(tmp_path / "a.safetensors", {"w": entry()}, b"\0" * 24)
+    found = open_safetensors(path)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 5)
+    with pytest.raises(CheckpointError, match="has been cut short while it was in use"):
+        found["w"]
+    path = file_of(tmp_path / "b.safetensors", {"w": entry(shape=[2, 4])})
+    with pytest.raises(CheckpointError, match="has 24 bytes for w, whose shape and dtype need 32"):
+        open_safetensors(path)
+    path = file_of(tmp_path / "c.safetensors", {"w": entry(dtype="F4")})
+    with pytest.raises(CheckpointError, match="has w in F4, which is no dtype of torch"):
+        open_safetensors(path)

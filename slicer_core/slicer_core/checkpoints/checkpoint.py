@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from slicer_core.parameters import NamedTensors
+
 StepUnit = Literal["step", "epoch"]
 MAX_STEP_DIGITS = 18
 """Longer numbers are no steps: they would not fit into 64 bits."""
@@ -39,7 +41,8 @@ class CheckpointFormat:
     """A kind of file.
 
     `recognizes(path, first_bytes)` decides by content. `contents(path)` reads no more than it must, `read(path)` gives
-    the tensors on the CPU; both raise CheckpointError with the file's name.
+    the tensors on the CPU; both raise CheckpointError with the file's name. `open(path)` gives them too, but reads them
+    when they are asked for where that is possible.
     """
 
     name: str
@@ -47,6 +50,7 @@ class CheckpointFormat:
     recognizes: Callable[[Path, bytes], bool]
     contents: Callable[[Path], Contents]
     read: Callable[[Path], dict[str, Tensor]]
+    open: Callable[[Path], NamedTensors]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,10 @@ class Checkpoint:
     def read(self) -> dict[str, Tensor]:
         """The tensors, on the CPU; see `CheckpointFormat`."""
         return self.format.read(self.path)
+
+    def open(self) -> NamedTensors:
+        """The tensors, on the CPU, which are read when they are asked for if the format has that."""
+        return self.format.open(self.path)
 
     def fingerprint(self) -> str:
         """A hash of the file's bytes."""

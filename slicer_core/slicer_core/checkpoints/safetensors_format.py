@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,11 @@ from slicer_core.checkpoints.checkpoint import MAX_STEP_DIGITS, CheckpointFormat
 from slicer_core.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from torch import Tensor
+
+    from slicer_core.parameters import NamedTensors
 
 _MAX_HEADER_BYTES = 100_000_000
 _METADATA = "__metadata__"
@@ -62,6 +68,99 @@ def _read(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load(path.read_bytes())
     except Exception as error:
         raise CheckpointError(f"{path} can't be read as safetensors: {error}") from error
+
+
+def open_safetensors(path: Path) -> NamedTensors:
+    """The tensors of a file, each read when it is asked for; the file stays open as long as they are referred to.
+
+    Read, not mapped: a file that is cut short while it is mapped kills the process.
+
+    Raises:
+        CheckpointError: it is not a whole safetensors file, or, at a later reading, it has been cut short.
+    """
+    import torch
+
+    from slicer_core.parameters import LazyTensors
+
+    header = _read_header(path)
+    header.pop(_METADATA, None)
+    like = {
+        name: torch.empty(entry["shape"], dtype=_dtype(path, name, entry), device="meta")
+        for name, entry in header.items()
+    }
+    for name, tensor in like.items():
+        start, end = header[name]["data_offsets"]
+        if end - start != tensor.nbytes:
+            raise CheckpointError(
+                f"{path} has {end - start} bytes for {name}, whose shape and dtype need {tensor.nbytes}"
+            )
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error}") from error
+    first = 8 + _header_length(os.pread(file, 8, 0))
+
+    def rows(name: str, start: int, stop: int) -> Tensor:
+        tensor = like[name]
+        row = tensor.nbytes // max(1, tensor.shape[0]) if tensor.ndim else tensor.nbytes
+        shape = (stop - start, *tensor.shape[1:]) if tensor.ndim else ()
+        data = torch.empty((stop - start) * row, dtype=torch.uint8)
+        place = first + header[name]["data_offsets"][0] + start * row
+        _fill(data.numpy(), file, place, path)
+        return data.view(tensor.dtype).reshape(shape)
+
+    tensors = LazyTensors(like, rows)
+    weakref.finalize(rows, os.close, file)
+    return tensors
+
+
+def write_safetensors(path: Path, tensors: NamedTensors) -> None:
+    """Writes a file of the tensors, block by block, so that a lazy vector need not fit the memory.
+
+    Raises:
+        CheckpointError: a dtype is not one that such files have.
+    """
+    import torch
+
+    from slicer_core.parameters import row_blocks, rows_of, shapes_of
+
+    words = {getattr(torch, name): word for word, name in _DTYPES.items() if hasattr(torch, name)}
+    header: dict[str, Any] = {}
+    end = 0
+    for name, tensor in shapes_of(tensors).items():
+        start, end = end, end + tensor.nbytes
+        if tensor.dtype not in words:
+            raise CheckpointError(f"{name} is {tensor.dtype}, which a safetensors file can't hold")
+        header[name] = {"dtype": words[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name, tensor in shapes_of(tensors).items():
+            for start, stop in row_blocks(tensor):
+                rows = rows_of(tensors, name, start, stop).cpu().contiguous()
+                file.write(rows.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _fill(data: np.ndarray, file: int, place: int, path: Path) -> None:
+    view, done = data.data, 0
+    while done < len(view):
+        try:
+            count = os.preadv(file, [view[done:]], place + done)
+        except OSError as error:
+            raise CheckpointError(f"{path} can't be read: {error}") from error
+        if count == 0:
+            raise CheckpointError(f"{path} has been cut short while it was in use")
+        done += count
+
+
+def _dtype(path: Path, name: str, entry: dict[str, Any]) -> torch.dtype:
+    import torch
+
+    found = getattr(torch, _DTYPES.get(entry["dtype"], ""), None)
+    if found is None:
+        raise CheckpointError(f"{path} has {name} in {entry['dtype']}, which is no dtype of torch {torch.__version__}")
+    return found
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -121,5 +220,10 @@ def _step(metadata: dict[str, Any]) -> tuple[int | None, StepUnit]:
 
 
 SAFETENSORS = CheckpointFormat(
-    name="safetensors", suffixes=(".safetensors",), recognizes=_recognizes, contents=_contents, read=_read
+    name="safetensors",
+    suffixes=(".safetensors",),
+    recognizes=_recognizes,
+    contents=_contents,
+    read=_read,
+    open=open_safetensors,
 )

@@ -160,5 +160,11 @@ def _step(loaded: Mapping[Any, Any]) -> tuple[int | None, StepUnit]:
 
 
 TORCH = CheckpointFormat(
-    name="torch", suffixes=(".pt", ".pth", ".bin", ".ckpt"), recognizes=_recognizes, contents=_contents, read=_read
+    name="torch",
+    suffixes=(".pt", ".pth", ".bin", ".ckpt"),
+    recognizes=_recognizes,
+    contents=_contents,
+    read=_read,
+    # Such a file may be compressed or an old pickle, so that its tensors come all at once.
+    open=_read,
 )

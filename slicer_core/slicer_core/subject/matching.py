@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from slicer_core.errors import CheckpointError, suggestion
+from slicer_core.parameters import LazyTensors, NamedTensors, row_blocks, rows_of, shapes_of
 
 # A counter that no evaluation reads; old checkpoints lack it.
 _OPTIONAL_SUFFIX = "num_batches_tracked"
@@ -55,33 +56,47 @@ def compare_names(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> Mi
     return Mismatch(missing=tuple(missing), unexpected=tuple(extra), shapes=tuple(wrong))
 
 
-def match_state(tensors: Mapping[str, Tensor], model: nn.Module, *, source: str) -> dict[str, Tensor]:
+def match_state(tensors: NamedTensors, model: nn.Module, *, source: str) -> NamedTensors:
     """The checkpoint under the model's own names (parameters, then buffers), in the model's dtypes and device.
+
+    Lazy where the checkpoint is.
 
     Raises:
         CheckpointError: names or shapes differ, two names of one tied tensor hold different values, or integers are
             there in place of floating numbers (a quantized checkpoint).
     """
-    mismatch = compare_names({name: tuple(tensor.shape) for name, tensor in tensors.items()}, model)
+    saved = shapes_of(tensors)
+    mismatch = compare_names({name: tuple(tensor.shape) for name, tensor in saved.items()}, model)
     if mismatch:
         raise CheckpointError(f"{source} does not fit the model: {mismatch.describe()}")
-    state: dict[str, Tensor] = {}
+    own = {name: _tensor(model, name).detach() for name in _aliases(model)}
+    found: dict[str, str] = {}
     for name, names in _aliases(model).items():
-        own = _tensor(model, name)
-        there = [alias for alias in names if alias in tensors]
+        there = [alias for alias in names if alias in saved]
         if not there:
-            state[name] = own.detach().clone()
+            own[name] = own[name].clone()
             continue
-        if any(not _same(tensors[alias], tensors[there[0]]) for alias in there[1:]):
+        if any(not _same(tensors, alias, there[0]) for alias in there[1:]):
             raise CheckpointError(f"{source} has different values in {' and '.join(there)}, which the model ties")
-        saved = tensors[there[0]]
-        if own.is_floating_point() and not saved.is_floating_point():
+        dtype = saved[there[0]].dtype
+        if own[name].is_floating_point() and not dtype.is_floating_point:
             raise CheckpointError(
-                f"{source} has {there[0]} in {str(saved.dtype).removeprefix('torch.')}, the model's is floating: is it "
+                f"{source} has {there[0]} in {str(dtype).removeprefix('torch.')}, the model's is floating: is it "
                 "quantized? Save it in a floating dtype"
             )
-        state[name] = saved.to(own.device, own.dtype)
-    return state
+        found[name] = there[0]
+
+    def rows(name: str, start: int, stop: int) -> Tensor:
+        if name not in found:
+            return rows_of(own, name, start, stop)
+        return rows_of(tensors, found[name], start, stop).to(own[name].device, own[name].dtype)
+
+    if isinstance(tensors, LazyTensors):
+        return LazyTensors({name: tensor.to("meta") for name, tensor in own.items()}, rows)
+    return {
+        name: tensors[found[name]].to(tensor.device, tensor.dtype) if name in found else tensor
+        for name, tensor in own.items()
+    }
 
 
 def _aliases(model: nn.Module) -> dict[str, list[str]]:
@@ -97,10 +112,14 @@ def _aliases(model: nn.Module) -> dict[str, list[str]]:
     return groups
 
 
-def _same(left: Tensor, right: Tensor) -> bool:
+def _same(tensors: NamedTensors, left: str, right: str) -> bool:
     """Whether all values are equal; NaN, as a diverged training leaves it, equals NaN."""
-    left, right = (tensor.double() if tensor.is_floating_point() else tensor for tensor in (left, right))
-    return bool(((left == right) | ((left != left) & (right != right))).all())
+    for start, stop in row_blocks(shapes_of(tensors)[left]):
+        pair = [rows_of(tensors, name, start, stop) for name in (left, right)]
+        first, second = (rows.double() if rows.is_floating_point() else rows for rows in pair)
+        if not ((first == second) | ((first != first) & (second != second))).all():
+            return False
+    return True
 
 
 def _tensor(model: nn.Module, name: str) -> Tensor:
