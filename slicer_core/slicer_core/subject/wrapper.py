@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -64,6 +66,7 @@ class ModelWrapper:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ModuleError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
+        _refuse_sharded(model)
         if (loss_fn is None) == (batch_loss is None):
             raise ModuleError("give either loss_fn(output, target) or batch_loss(model, batch)")
         if train_data is None and test_data is None:
@@ -340,6 +343,24 @@ def user_code(doing: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise UserCodeError(f"{doing} raised {type(error).__name__}: {error}") from error
+
+
+def _refuse_sharded(model: nn.Module) -> None:
+    # Only a program that shards has imported what it shards with.
+    tensors, fsdp = sys.modules.get("torch.distributed.tensor"), sys.modules.get("torch.distributed.fsdp")
+    named = [name for name, entry in model.named_parameters() if tensors and isinstance(entry, tensors.DTensor)]
+    named += [name or "the model" for name, module in model.named_modules() if _is_wrapped(module, fsdp)]
+    if named:
+        raise ModuleError(
+            f"the model is sharded over devices ({', '.join(named[:3])}{', …' if len(named) > 3 else ''}), and a slice "
+            "needs all of it on one, with room for its parameters and one batch's activations: build it without FSDP "
+            "or DTensor and load the full weights, which torch.distributed.checkpoint.state_dict.get_model_state_dict "
+            "gives with StateDictOptions(full_state_dict=True, cpu_offload=True)"
+        )
+
+
+def _is_wrapped(module: nn.Module, fsdp: ModuleType | None) -> bool:
+    return fsdp is not None and isinstance(module, fsdp.FullyShardedDataParallel)
 
 
 def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
