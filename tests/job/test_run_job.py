@@ -203,3 +203,19 @@ def test_weight_decay_is_in_the_loss_of_points_center_and_ends(make_job: MakeJob
         assert data.center.loss["train"] == pytest.approx(other.data.center.loss["train"] + penalty, rel=1e-9)
         assert data.markers[0].loss == data.center.loss
         assert data.config["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("options", [{"method": "random2d"}, {"method": "linear", "grid": "5"}])
+def test_a_run_that_streams_gives_the_loops_numbers(make_job: MakeJob, options: dict[str, str]) -> None:
+    """Checkpoints are read and directions are made block by block then."""
+    diary = Diary()
+    streamed = run_job(make_job(memory_budget="50kB", batch_size=500, **options), reporter=diary)
+    assert ("note", "strategy: streaming, since three copies of the parameters do not fit the memory") in diary.entries
+    loops = run_job(make_job(strategy="loop", batch_size=500, logdir="loop", **options))
+    for ours, theirs in zip(streamed.slices, loops.slices, strict=True):
+        assert ours.data.evaluation["strategy"] == "streaming"
+        assert np.array_equal(ours.data.loss, theirs.data.loss)
+        assert ours.data.directions == theirs.data.directions
+        assert ours.data.center == theirs.data.center
+        assert ours.data.markers == theirs.data.markers
+    assert estimate(make_job(strategy="streaming", batch_size=500, **options)).seconds > 0

@@ -3,6 +3,7 @@
 from slicer_core.evaluate.batchnorm import running_statistics
 from slicer_core.evaluate.evaluator import Evaluation, evaluate
 from slicer_core.evaluate.settings import EvaluationSettings
+from slicer_core.evaluate.strategies.streaming import kept_elsewhere, streams
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.evaluate.weight_decay import WeightDecay
 
@@ -12,5 +13,7 @@ __all__ = [
     "PointSums",
     "WeightDecay",
     "evaluate",
+    "kept_elsewhere",
     "running_statistics",
+    "streams",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # the common base of all kinds; it has no public name
 
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.strategies import LoopKernel
+from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -37,19 +37,23 @@ def recomputed_statistics(
     names = running_statistics(objective.model)
     found: list[dict[str, Tensor]] = []
     for block in blocks:
-        # What is there has no weight in the average, unless it is not finite.
-        fresh = {
-            name: torch.ones_like(center[name]) if name.endswith("running_var") else torch.zeros_like(center[name])
-            for name in names
-        }
+        fresh = fresh_statistics(objective.model, center)
         kernel = LoopKernel(objective, {**center, **fresh}, block, [fresh] * len(block.coefficients))
-        with _averaging(objective.model):
+        with averaging(objective.model):
             found += [kernel.after_passes(point, batches(), names) for point in range(len(block.coefficients))]
     return found
 
 
+def fresh_statistics(model: nn.Module, center: NamedTensors) -> dict[str, Tensor]:
+    """What an average starts from: it has no weight in it, unless it is not finite."""
+    return {
+        name: torch.ones_like(center[name]) if name.endswith("running_var") else torch.zeros_like(center[name])
+        for name in running_statistics(model)
+    }
+
+
 @contextlib.contextmanager
-def _averaging(model: nn.Module) -> Iterator[None]:
+def averaging(model: nn.Module) -> Iterator[None]:
     """BatchNorm in train mode with a cumulative average; modes and momenta are put back."""
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     before = [(layer.training, layer.momentum) for layer in layers]

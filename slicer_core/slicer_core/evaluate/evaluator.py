@@ -23,6 +23,7 @@ from slicer_core.evaluate.points import Advance, PointsRun
 from slicer_core.evaluate.precision import PrecisionReport, held_against_float32
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
+from slicer_core.evaluate.strategies.streaming import STREAMING, stream, streams
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -88,6 +89,18 @@ def evaluate(
     if settings.strategy not in STRATEGY_NAMES:
         raise UsageError(f"--strategy {settings.strategy!r} is not one of {', '.join(STRATEGY_NAMES)}")
     objective = Objective(wrapper, settings.dtype)
+    if streams(wrapper, settings.strategy, settings.memory_budget):
+        streamed = stream(
+            wrapper, objective, data, blocks, center, dtype=settings.dtype, recompute=recompute, advance=advance
+        )
+        return Evaluation(
+            sums=streamed.result(),
+            strategy=STREAMING,
+            reason="three copies of the parameters do not fit the memory" if settings.strategy == "auto" else None,
+            num_batches=data.num_batches,
+            num_samples=data.num_samples,
+            seconds=time.perf_counter() - start,
+        )
     state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
 
     def cast(source: SplitData) -> Iterator[Batch]:

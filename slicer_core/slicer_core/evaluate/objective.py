@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +11,7 @@ from torch._C._functorch import is_batchedtensor  # torch has no public way to a
 from torch.func import functional_call
 
 from slicer_core.parameters import NamedTensors
-from slicer_core.subject import Batch, ModelWrapper, SampleTerms, copied, user_code, written_versions
+from slicer_core.subject import LOSS, Batch, ModelWrapper, SampleTerms, copied, user_code, written_versions
 
 Result = TypeVar("Result")
 Terms = dict[str, SampleTerms]
@@ -86,12 +86,26 @@ class Objective(nn.Module):
         """The terms of each sample of the batch with `state`, into which nothing is written."""
         return self.holding(self._unharmed(state), lambda: self.terms(batch))
 
-    def examine(self, state: NamedTensors, batch: Batch) -> None:
+    def center_terms(self, state: NamedTensors, batch: Batch, *, is_first: bool) -> Terms:
+        """`at_center`, with the check of the batch's halves where another batch's may have said nothing of this one."""
+        terms = self.at_center(state, batch)
+        # What is one number for a batch may be a mean over samples in the first batch and not in another, where
+        # sequences have other lengths.
+        if not is_first and terms[LOSS].sums.numel() == 1:
+            self.check_halves(state, batch)
+        return terms
+
+    def examine(
+        self, state: NamedTensors, batch: Batch, *, put_back: Callable[[Iterable[str]], None] | None = None
+    ) -> None:
         """Finds out what a forward pass writes in place, and checks the loss: see `ModelWrapper.check_batch`.
 
-        Tensors of `state` that are written are from then on in `written`: who evaluates gives each call a copy.
+        Tensors of `state` that are written are from then on in `written`: who evaluates gives each call a copy. The
+        passes run on copies of `state`, or on `state` itself where `put_back` undoes what was written to some of it.
         """
-        held = {name: self.cast(tensor).clone() for name, tensor in state.items()}
+        held = dict(state)
+        if put_back is None:
+            held = {name: self.cast(tensor).clone() for name, tensor in state.items()}
         trial = Batch(data=copied(batch.data), num_samples=batch.num_samples)
         versions = {name: tensor._version for name, tensor in held.items()}
         batch_versions = written_versions(trial.data)
@@ -99,9 +113,14 @@ class Objective(nn.Module):
         self.written = frozenset(name for name, tensor in held.items() if tensor._version != versions[name])
         self._writes_batch = written_versions(trial.data) != batch_versions
         with user_code("evaluating the loss"):
-            for name in self.written:
-                held[name].copy_(state[name])
+            if put_back is None:
+                for name in self.written:
+                    held[name].copy_(state[name])
+            else:
+                put_back(self.written)
             self.holding(held, lambda: self._wrapper[0].check_batch(batch))
+        if put_back is not None:
+            put_back(self.written)
 
     def check_halves(self, state: NamedTensors, batch: Batch) -> None:
         """See `ModelWrapper.check_halves`."""

@@ -49,14 +49,18 @@ class SumsOutput(Output):
         self._counts: dict[str, Tensor] = {}
         self._entries: dict[str, int] = {}
         self._samples = 0
-        self._batch: dict[str, tuple[Tensor, Tensor]] = {}
+        self.center_terms: dict[str, tuple[Tensor, Tensor]] = {}
 
     def begin_batch(self, batch: Batch, center: Terms) -> None:
-        """Keeps the center's terms of the batch, and adds to the sums that belong to the whole split."""
+        """Keeps the center's terms of the batch, and adds to the sums that belong to the whole split.
+
+        Who comes back to a batch later puts its `center_terms` back before.
+        """
+        self.center_terms = {}
         self._samples += batch.num_samples
         for name, terms in center.items():
             sums, counts = self._double(terms.sums), self._double(terms.counts)
-            self._batch[name] = (sums, counts)
+            self.center_terms[name] = (sums, counts)
             if name not in self._points:
                 self._points[name] = torch.zeros(4, self._num_points, dtype=torch.float64, device=self._device)
                 self._center[name] = torch.zeros(3, dtype=torch.float64, device=self._device)
@@ -69,7 +73,7 @@ class SumsOutput(Output):
     def add(self, terms: ChunkTerms, points: slice) -> None:
         """Adds the chunk's sums; a NaN or an infinity stays what it is."""
         for name, (sums, counts) in terms.items():
-            center_sums, center_counts = self._batch[name]
+            center_sums, center_counts = self.center_terms[name]
             if counts.shape[1:] != center_counts.shape or not torch.equal(
                 self._double(counts), center_counts.expand(counts.shape)
             ):

@@ -9,13 +9,13 @@ import torch
 
 from slicer_core.errors import ResourceError
 from slicer_core.evaluate.choice import StrategyChoice
-from slicer_core.evaluate.objective import Objective, Terms
+from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.shortage import MemoryShortageError, shortage_message
 from slicer_core.evaluate.strategies import Kernel, PartsKernel, terms_if_they_fit
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import LOSS, Batch
+from slicer_core.subject import Batch
 
 Advance = Callable[[float], None]
 
@@ -50,7 +50,9 @@ class PointsRun:
         """
         for index, whole in enumerate(batches):
             for part, batch in enumerate(self._choice.parts(whole)):
-                self._output.begin_batch(batch, self._center_terms(batch, is_first=index == 0 and part == 0))
+                self._output.begin_batch(
+                    batch, self._objective.center_terms(self._state, batch, is_first=index == 0 and part == 0)
+                )
                 first = 0
                 for number, block in enumerate(blocks):
                     # Each block may move other tensors, and each batch may have another size.
@@ -102,11 +104,3 @@ class PointsRun:
     def _chunk_size(self, kernel: Kernel, batch: Batch) -> int:
         size = kernel.chunk_size(batch)
         return size if self._max_chunk is None else min(size, self._max_chunk)
-
-    def _center_terms(self, batch: Batch, *, is_first: bool) -> Terms:
-        terms = self._objective.at_center(self._state, batch)
-        # What is one number for a batch may be a mean over samples in the first batch and not in another, where
-        # sequences have other lengths.
-        if not is_first and terms[LOSS].sums.numel() == 1:
-            self._objective.check_halves(self._state, batch)
-        return terms

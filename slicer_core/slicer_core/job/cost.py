@@ -97,14 +97,16 @@ def _seconds_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint
     first = next(iter(data.batches()))
     one_batch = replace(data, num_samples=first.num_samples, num_batches=1, batches=lambda: [first])
     block = plan.blocks[0]
+    # Streaming makes the directions again for each point, where they move it, and a point takes long.
+    streaming = prepared.settings.strategy == "streaming"
+    few, more = (1, 2) if streaming else (_FEW_PASSES, _MORE_PASSES)
 
     def seconds(num_passes: int) -> float:
-        still = PointBlock(
-            directions=block.directions, coefficients=np.zeros((num_passes, block.coefficients.shape[1]))
-        )
-        evaluation = evaluate(prepared.wrapper, one_batch, (still,), center.state, settings=prepared.settings)
+        coefficients = np.full((num_passes, block.coefficients.shape[1]), 1e-3 if streaming else 0.0)
+        points = PointBlock(directions=block.directions, coefficients=coefficients)
+        evaluation = evaluate(prepared.wrapper, one_batch, (points,), center.state, settings=prepared.settings)
         return evaluation.seconds
 
     seconds(1)
-    extra = seconds(_MORE_PASSES) - seconds(_FEW_PASSES)
-    return max(extra, 0.0) / (_MORE_PASSES - _FEW_PASSES) * data.num_samples / first.num_samples
+    extra = seconds(more) - seconds(few)
+    return max(extra, 0.0) / (more - few) * data.num_samples / first.num_samples

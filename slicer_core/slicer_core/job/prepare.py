@@ -16,7 +16,7 @@ import torch
 from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_checkpoint, select_steps
 from slicer_core.choices import BatchNormPolicy, CompileChoice, Ignore, Normalization, StrategyName
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
-from slicer_core.evaluate import EvaluationSettings
+from slicer_core.evaluate import EvaluationSettings, streams
 from slicer_core.evaluate.memory import parse_bytes
 from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
@@ -68,14 +68,14 @@ class PreparedJob:
             self._fingerprints[checkpoint.path] = checkpoint.fingerprint()
         return self._fingerprints[checkpoint.path]
 
-    def state(self, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-        """The checkpoint's tensors under the model's names, on the device.
+    def state(self, checkpoint: Checkpoint) -> NamedTensors:
+        """The checkpoint's tensors under the model's names, on the device; lazy where the run streams.
 
         Raises:
             CheckpointError: it can't be read, or does not fit.
         """
-        matched = match_state(checkpoint.read(), self.wrapper.model, source=str(checkpoint.path))
-        return {name: tensor.to(self.wrapper.device) for name, tensor in matched.items()}
+        tensors = checkpoint.open() if self.settings.strategy == "streaming" else checkpoint.read()
+        return match_state(tensors, self.wrapper.model, source=str(checkpoint.path))
 
     def other(self, source: PreparedSource, name: str, *, option: str = "--to") -> Checkpoint:
         """The checkpoint called `first`, `last`, a step number, or by its path, as the option names it.
@@ -163,7 +163,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
             batch_size=job.batch_size,
             samples=job.samples,
             dtype=None if job.dtype is None else getattr(torch, job.dtype),
-            strategy=cast("StrategyName", job.strategy),
+            strategy=_strategy(job, wrapper, memory_budget, reporter),
             repeats=sum(len(source.selected) for source in sources),
             memory_budget=memory_budget,
             workers=job.workers or torch.get_num_threads(),
@@ -247,6 +247,14 @@ def _place(wrapper: ModelWrapper, job: Job) -> None:
         reason = str(error).splitlines()[0].partition(". ")[0]
         raise UsageError(f"--device {job.device} can't be used on this machine: {reason}") from error
     wrapper.to(device)
+
+
+def _strategy(job: Job, wrapper: ModelWrapper, memory_budget: int | None, reporter: Reporter) -> StrategyName:
+    """The job's, with streaming decided, since checkpoints are read and directions are made lazily then."""
+    if job.strategy != "auto" or not streams(wrapper, job.strategy, memory_budget):
+        return cast("StrategyName", job.strategy)
+    reporter.note("strategy: streaming, since three copies of the parameters do not fit the memory")
+    return "streaming"
 
 
 def _chosen_metrics(wrapper: ModelWrapper, text: str | None) -> tuple[str, ...] | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from slicer_core.errors import CheckpointError, UsageError, suggestion
-from slicer_core.evaluate import EvaluationSettings
+from slicer_core.evaluate import EvaluationSettings, kept_elsewhere, streams
 from slicer_core.methods.assemble import assemble, evaluate_plan
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions
-from slicer_core.parameters import NamedTensors
+from slicer_core.parameters import NamedTensors, merged
 from slicer_core.slices import Slice
 from slicer_core.subject import ModelWrapper
 
@@ -47,23 +49,32 @@ class Slicer:
         Raises:
             SlicerError: an argument does not fit the model or its data.
         """
-        state = self.wrapper.state()
-        if center_point is not None:
-            state = full_state(self.wrapper, center_point, "center_point")
-        center = CenterPoint(wrapper=self.wrapper, state=state, scale_state=state, other=_no_other)
-        plan = method.plan(center, options)
-        splits = chosen_splits(self.wrapper, self.split)
-        with _progress_bar(name, plan.num_points * len(splits), shown=self.progress) as bar:
-            evaluated = evaluate_plan(
-                plan,
-                center,
-                splits=splits,
-                settings=self.settings,
-                batchnorm=options.batchnorm or "frozen",
-                advance=bar.update,
-            )
-        config = {"method": name, "seed": options.seed, "weight_decay": self.settings.weight_decay}
-        return assemble(plan, evaluated, center, config=config, weight_decay=self.settings.weight_decay)
+        with self._own_state() as (settings, state):
+            if center_point is not None:
+                state = full_state(self.wrapper, center_point, "center_point", rest=state)
+            center = CenterPoint(wrapper=self.wrapper, state=state, scale_state=state, other=_no_other)
+            plan = method.plan(center, options)
+            splits = chosen_splits(self.wrapper, self.split)
+            with _progress_bar(name, plan.num_points * len(splits), shown=self.progress) as bar:
+                evaluated = evaluate_plan(
+                    plan,
+                    center,
+                    splits=splits,
+                    settings=settings,
+                    batchnorm=options.batchnorm or "frozen",
+                    advance=bar.update,
+                )
+            config = {"method": name, "seed": options.seed, "weight_decay": self.settings.weight_decay}
+            return assemble(plan, evaluated, center, config=config, weight_decay=self.settings.weight_decay)
+
+    @contextlib.contextmanager
+    def _own_state(self) -> Iterator[tuple[EvaluationSettings, NamedTensors]]:
+        """The settings with streaming decided, and the model's tensors, in a second place where it writes to them."""
+        if streams(self.wrapper, self.settings.strategy, self.settings.memory_budget):
+            with kept_elsewhere(self.wrapper) as kept:
+                yield replace(self.settings, strategy="streaming"), kept
+        else:
+            yield self.settings, self.wrapper.state()
 
 
 def chosen_splits(wrapper: ModelWrapper, split: str | None) -> tuple[str, ...]:
@@ -83,8 +94,10 @@ def chosen_splits(wrapper: ModelWrapper, split: str | None) -> tuple[str, ...]:
     return wanted
 
 
-def full_state(wrapper: ModelWrapper, point: Point, name: str) -> dict[str, Tensor]:
-    """The model's current state with the tensors of `point` in place of its own; any name of a tied tensor will do.
+def full_state(wrapper: ModelWrapper, point: Point, name: str, *, rest: NamedTensors | None = None) -> NamedTensors:
+    """The model's state with the tensors of `point` in place of its own; any name of a tied tensor will do.
+
+    `rest` has what is not in the point; without it that is copied from the model.
 
     Raises:
         CheckpointError: a name or a shape is not the model's.
@@ -98,10 +111,12 @@ def full_state(wrapper: ModelWrapper, point: Point, name: str) -> dict[str, Tens
         if tensor.shape != own.shape:
             raise CheckpointError(f"{name} has {key!r} of shape {list(tensor.shape)}, the model's is {list(own.shape)}")
     # Reversed, so that of several names of a tied tensor the first one counts.
-    for key, tensor in reversed(list(point.items())):
-        first = first_names[key]
-        state[first] = tensor.detach().to(state[first])
-    return state
+    given = {
+        first_names[key]: tensor.detach().to(state[first_names[key]]) for key, tensor in reversed(list(point.items()))
+    }
+    if rest is None:
+        rest = {first: tensor if first in given else tensor.clone() for first, tensor in state.items()}
+    return merged(rest, given)
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:
