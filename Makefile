@@ -1,6 +1,7 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
 # make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
+# make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
 # make format fix and format the Python code
 # make clean  remove what these made
@@ -15,7 +16,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench test check page-check pytest page browser format clean help
+.PHONY: demo bench bench-memory test check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +47,9 @@ demo: $(VENV)/.installed
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/engine.py
 	$(BIN)/python tests/benchmarks/engine.py --tuned
+
+bench-memory: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/memory.py
 
 test: check page-check browser pytest
 

@@ -218,4 +218,4 @@ def test_a_run_that_streams_gives_the_loops_numbers(make_job: MakeJob, options: 
         assert ours.data.directions == theirs.data.directions
         assert ours.data.center == theirs.data.center
         assert ours.data.markers == theirs.data.markers
-    assert estimate(make_job(strategy="streaming", batch_size=500, **options)).seconds > 0
+    assert estimate(make_job(strategy="streaming", batch_size=500, **options)).points > 0
