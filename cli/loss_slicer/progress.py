@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -155,8 +155,18 @@ def describe_finished(result: FinishedSlice, seconds: float, *, verbose: bool) -
     line += f"  {result.data.loss.size} points  {seconds:.1f} s"
     if verbose:
         line += f"  strategy {evaluation.get('strategy')}, device {evaluation.get('device')}"
+        line += f", {evaluation['workers']} workers" if "workers" in evaluation else ""
+        line += describe_trials(evaluation.get("trials", {}))
         line += f", {evaluation['reason']}" if "reason" in evaluation else ""
     return line
+
+
+def describe_trials(trials: Mapping[str, float]) -> str:
+    """The seconds a point of one batch that each candidate took, in brackets; nothing where there were no trials."""
+    if len(trials) < 2:
+        return ""
+    times = "; ".join(f"{label} {1e3 * seconds:.3g} ms" for label, seconds in trials.items())
+    return f" (tried, a point of one batch: {times})"
 
 
 def _loss(result: FinishedSlice, split: str) -> str:

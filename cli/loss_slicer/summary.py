@@ -12,6 +12,7 @@ from rich.text import Text
 
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
+from loss_slicer.progress import describe_trials
 from slicer_core.job import Estimate, FinishedSlice, Job, JobResult
 from slicer_core.slices import Center, encode_slice, parse_header
 
@@ -59,6 +60,7 @@ def show_estimate(cost: Estimate) -> None:
         f"to read          {_size(cost.bytes_read)}",
         f"to write         {_size(cost.bytes_written)} before compression",
         f"time             {_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
+        f"strategy         {cost.strategy}{describe_trials(cost.trials)}",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
     ]
     _Console(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))

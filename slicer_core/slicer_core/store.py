@@ -123,9 +123,11 @@ class Store:
         return StoredTile(sums={metric: sums for metric, sums, _, _ in rows}, how=json.loads(rows[0][3]))
 
     def strategy_of(self, job: str) -> str | None:
-        """How the tiles of a job were computed so far, None where there are none."""
+        """How the points of a job were computed so far, None where there are none; a marker is a center alone."""
         with self._telling():
-            row = self._connection.execute("SELECT how FROM tiles WHERE job = ? LIMIT 1", (job,)).fetchone()
+            row = self._connection.execute(
+                "SELECT how FROM tiles WHERE job = ? AND tile NOT LIKE 'marker:%' AND tile != 'whole' LIMIT 1", (job,)
+            ).fetchone()
         return None if row is None else json.loads(row[0]).get("strategy")
 
     def put_tile(self, key: TileKey, tile: StoredTile) -> None:

@@ -1,7 +1,7 @@
 """The heart: losses of many points of parameter space on the same data."""
 
 from slicer_core.evaluate.batchnorm import running_statistics
-from slicer_core.evaluate.evaluator import Evaluation, evaluate
+from slicer_core.evaluate.evaluator import Evaluation, choose_strategy, evaluate
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.strategies.streaming import kept_elsewhere, streams
 from slicer_core.evaluate.sums import PointSums
@@ -12,6 +12,7 @@ __all__ = [
     "EvaluationSettings",
     "PointSums",
     "WeightDecay",
+    "choose_strategy",
     "evaluate",
     "kept_elsewhere",
     "running_statistics",

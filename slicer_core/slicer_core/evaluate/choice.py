@@ -93,6 +93,11 @@ class StrategyChoice:
         return list(self._reasons)
 
     @property
+    def label(self) -> str:
+        """What was chosen, as it stands among the timings."""
+        return self._candidate.label
+
+    @property
     def workers(self) -> int:
         """How many processes share the points."""
         return self._candidate.workers
@@ -105,6 +110,12 @@ class StrategyChoice:
         if not blocks:
             self._candidate = Candidate(strategy="loop")
             return
+        moved = frozenset(name for direction in blocks[len(blocks) // 2].directions() for name in direction)
+        key = (moved, len(blocks), batch.num_samples, self._max_workers)
+        known = self._session.traces.chosen.get(key)
+        if known is not None and self._candidate.strategy in ("auto", known[0].strategy):
+            self._candidate, self.timings = known
+            return
         trials = Trials(self._wrapper, self._objective, self._state, self._session, self._create)
         if self._candidate.strategy == "auto":
             self._candidate = trials.fastest(
@@ -112,6 +123,8 @@ class StrategyChoice:
             )
             self.timings = trials.timings
             self._reasons |= dict.fromkeys(trials.reasons)
+            if len(self.timings) > 1:
+                self._session.traces.chosen[key] = (self._candidate, self.timings)
             return
         if self._candidate.strategy == "partial" and self._compiling == "on":
             self._candidate = Candidate(strategy="partial-compiled")

@@ -34,7 +34,8 @@ from slicer_core.subject import Batch, ModelWrapper, SplitData, cast_batch
 class Evaluation:
     """The sums of one split by quantity, and how they were come by.
 
-    `reason` says why a strategy was given up; `timings` are the seconds a point that candidates took in trials.
+    `reason` says why a strategy was given up; `timings` are the seconds a point of one batch that candidates took in
+    trials.
     `precision` is there where the dtype was a reduced one.
     """
 
@@ -114,19 +115,7 @@ def evaluate(
         batches = cast(data)
         first = next(batches)
         fitting = _examined(objective, state, first, wrapper)
-        strategy = settings.strategy if buffers is None or settings.strategy != "auto" else "loop"
-        may_fork = data.in_memory and buffers is None and wrapper.device.type == "cpu" and can_fork()
-        workers = settings.workers if may_fork else 1
-        choice = StrategyChoice(
-            strategy,
-            wrapper,
-            objective,
-            state,
-            settings.dtype,
-            workers=workers,
-            compiling=settings.compile,
-            memory_budget=memory_budget_bytes(settings.memory_budget, wrapper.device),
-        )
+        choice = _choice(wrapper, data, objective, state, settings, has_buffers=buffers is not None)
         choice.limit_parts(fitting.num_samples)
         choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
 
@@ -165,6 +154,63 @@ def evaluate(
         workers=max(num_workers, 1),
         timings=choice.timings,
         precision=precision,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenStrategy:
+    """What an evaluation would take, by its label, and the seconds a point of one batch of each candidate."""
+
+    label: str
+    timings: Mapping[str, float]
+
+
+def choose_strategy(
+    wrapper: ModelWrapper,
+    data: SplitData,
+    blocks: Sequence[PointBlock],
+    center: NamedTensors,
+    *,
+    settings: EvaluationSettings,
+) -> ChosenStrategy:
+    """The trials that `evaluate` would make, without the evaluation; no timings where it makes none.
+
+    Raises:
+        SlicerError: as `evaluate`.
+    """
+    objective = Objective(wrapper, settings.dtype)
+    state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
+    with wrapper.evaluating():
+        first = cast_batch(next(iter(data.batches())), wrapper.device, settings.dtype)
+        fitting = _examined(objective, state, first, wrapper)
+        choice = _choice(wrapper, data, objective, state, settings, has_buffers=False)
+        choice.limit_parts(fitting.num_samples)
+        choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
+    scale = first.num_samples / fitting.num_samples
+    return ChosenStrategy(
+        label=choice.label, timings={label: seconds * scale for label, seconds in choice.timings.items()}
+    )
+
+
+def _choice(
+    wrapper: ModelWrapper,
+    data: SplitData,
+    objective: Objective,
+    state: NamedTensors,
+    settings: EvaluationSettings,
+    *,
+    has_buffers: bool,
+) -> StrategyChoice:
+    may_fork = data.in_memory and not has_buffers and wrapper.device.type == "cpu" and can_fork()
+    return StrategyChoice(
+        "loop" if has_buffers and settings.strategy == "auto" else settings.strategy,
+        wrapper,
+        objective,
+        state,
+        settings.dtype,
+        workers=settings.workers if may_fork else 1,
+        compiling=settings.compile,
+        memory_budget=memory_budget_bytes(settings.memory_budget, wrapper.device),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slicer_core.evaluate import evaluate, running_statistics
+from slicer_core.evaluate import Evaluation, choose_strategy, evaluate, running_statistics
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, prepare
 from slicer_core.job.reporter import Reporter
@@ -23,7 +23,8 @@ class Estimate:
     """The cost of a job as a whole.
 
     `forward_passes` are of batches, those that estimate BatchNorm's statistics included. `bytes_written` is the size
-    of the arrays before they are compressed. `seconds` comes from a few passes of one batch at a center.
+    of the arrays before they are compressed. `seconds` comes from a few passes of one batch at a center, and so do
+    `trials`, the seconds a point of that batch by strategy; `strategy` is what would be taken.
     """
 
     method: str
@@ -36,6 +37,8 @@ class Estimate:
     bytes_read: int
     bytes_written: int
     seconds: float
+    strategy: str
+    trials: dict[str, float]
     run_dirs: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,6 +70,8 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
     points = plan.num_points * len(chosen)
     quantities = 1 + len(prepared.wrapper.metrics if prepared.metrics is None else prepared.metrics)
     passes = [data for split in splits for data in (split, *_recomputed(prepared))]
+    costs = [_cost_of_a_point(prepared, plan, center, data) for data in passes]
+    at_centers = [_cost_of_a_point(prepared, plan, center, data) for data in centers]
     return Estimate(
         method=job.method,
         module=str(prepared.module.path),
@@ -79,8 +84,9 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         bytes_read=sum(checkpoint.path.stat().st_size for checkpoint in chosen),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and a count (8).
         bytes_written=points * len(splits) * (12 * quantities + 8),
-        seconds=points * sum(_seconds_a_point(prepared, plan, center, data) for data in passes)
-        + len(chosen) * sum(_seconds_a_point(prepared, plan, center, data) for data in centers),
+        seconds=points * sum(cost.seconds for cost in costs) + len(chosen) * sum(cost.seconds for cost in at_centers),
+        strategy=costs[0].strategy,
+        trials=costs[0].trials,
         run_dirs=tuple(str(source.run_dir) for source in prepared.sources if source.selected),
     )
 
@@ -92,8 +98,19 @@ def _recomputed(prepared: PreparedJob) -> tuple[SplitData, ...]:
     return (prepared.wrapper.split(prepared.wrapper.splits[0], prepared.settings.batch_size),)
 
 
-def _seconds_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint, data: SplitData) -> float:
-    """From the difference between few and more passes of the first batch, so that what is done once cancels out."""
+@dataclass(frozen=True, kw_only=True)
+class _PointCost:
+    seconds: float
+    strategy: str
+    trials: dict[str, float]
+
+
+def _cost_of_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint, data: SplitData) -> _PointCost:
+    """From trials of the strategies, as the job would make them.
+
+    Where there are none, from the difference between few and more passes of the first batch, so that what is done once
+    cancels out.
+    """
     first = next(iter(data.batches()))
     one_batch = replace(data, num_samples=first.num_samples, num_batches=1, batches=lambda: [first])
     block = plan.blocks[0]
@@ -101,12 +118,24 @@ def _seconds_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint
     streaming = prepared.settings.strategy == "streaming"
     few, more = (1, 2) if streaming else (_FEW_PASSES, _MORE_PASSES)
 
-    def seconds(num_passes: int) -> float:
-        coefficients = np.full((num_passes, block.coefficients.shape[1]), 1e-3 if streaming else 0.0)
-        points = PointBlock(directions=block.directions, coefficients=coefficients)
-        evaluation = evaluate(prepared.wrapper, one_batch, (points,), center.state, settings=prepared.settings)
-        return evaluation.seconds
+    share = data.num_samples / first.num_samples
 
-    seconds(1)
-    extra = seconds(more) - seconds(few)
-    return max(extra, 0.0) / (more - few) * data.num_samples / first.num_samples
+    share = data.num_samples / first.num_samples
+    if not streaming:
+        # As many batches as the job has, of which each has a prologue of its own.
+        settings = replace(prepared.settings, repeats=prepared.settings.repeats * data.num_batches)
+        chosen = choose_strategy(prepared.wrapper, one_batch, plan.blocks, center.state, settings=settings)
+        if len(chosen.timings) > 1:
+            seconds = chosen.timings[chosen.label] * share
+            return _PointCost(seconds=seconds, strategy=chosen.label, trials=dict(chosen.timings))
+
+    def timed(num_passes: int) -> Evaluation:
+        coefficients = np.full((num_passes, block.coefficients.shape[1]), 1e-3 if streaming else 0.0)
+        still = PointBlock(directions=block.directions, coefficients=coefficients)
+        return evaluate(
+            prepared.wrapper, one_batch, (still,), center.state, settings=replace(prepared.settings, workers=1)
+        )
+
+    tried = timed(1)
+    extra = timed(more).seconds - timed(few).seconds
+    return _PointCost(seconds=max(extra, 0.0) / (more - few) * share, strategy=tried.strategy, trials={})

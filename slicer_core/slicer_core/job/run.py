@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from slicer_core.checkpoints import Checkpoint
+from slicer_core.choices import STRATEGY_NAMES, StrategyName
 from slicer_core.errors import SlicerError, StoreError
 from slicer_core.evaluate import EvaluationSettings, PointSums
 from slicer_core.job.configuration import Job
@@ -260,8 +261,8 @@ class _SourceRunner:
         """Where a strategy was to be chosen and an earlier run chose one, that one, so that the numbers go on alike."""
         settings = self._prepared.settings
         chosen = self._store.strategy_of(self._job_hash) if self._store is not None else None
-        if settings.strategy == "auto" and chosen in ("partial", "loop"):
-            return replace(settings, strategy=chosen)
+        if settings.strategy == "auto" and chosen in STRATEGY_NAMES:
+            return replace(settings, strategy=cast("StrategyName", chosen))
         return settings
 
     def _stored_tiles(self, plan: SlicePlan, fingerprint: str) -> dict[tuple[str, str], Tile]:

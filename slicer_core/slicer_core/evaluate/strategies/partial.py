@@ -33,13 +33,15 @@ _LAYOUT_RUNS = 3
 
 
 class Traces:
-    """What slices of one model share: its traces, and the partitions and layouts that were settled on."""
+    """What slices of one model share: its traces, and what was settled on for them."""
 
     def __init__(self) -> None:
         self.tracer = Tracer()
         self.partitions: dict[tuple[Trace, frozenset[str]], Partition] = {}
         self.layouts: dict[tuple[Trace, frozenset[str]], Layout] = {}
         self.compiled: dict[tuple[Trace, frozenset[str]], Any] = {}
+        # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
+        self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
 
 
 class Session:
