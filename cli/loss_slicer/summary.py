@@ -51,15 +51,16 @@ def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
 def show_estimate(cost: Estimate) -> None:
     """`--dry-run` as lines."""
     samples = ", ".join(f"{count} {split}" for split, count in cost.samples.items())
+    most = "" if cost.tolerance is None else "at most "
     lines = [
         f"method           {cost.method}",
         f"checkpoints      {cost.checkpoints}",
-        f"points           {cost.points:,}",
-        f"forward passes   {cost.forward_passes:,} (batches; {samples} samples at each point)",
+        f"points           {most}{cost.points:,}",
+        f"forward passes   {most}{cost.forward_passes:,} (batches; {samples} samples at each point)",
         f"parameters       {cost.parameters:,}",
         f"to read          {_size(cost.bytes_read)}",
         f"to write         {_size(cost.bytes_written)} before compression",
-        f"time             {_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
+        f"time             {most}{_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
         f"strategy         {cost.strategy}{describe_trials(cost.trials)}",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
     ]

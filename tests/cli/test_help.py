@@ -61,7 +61,8 @@ def test_the_help_of_run_shows_every_option_in_a_panel_of_its_kind() -> None:
     flags = {flag for parameter in parameters("run") for flag in vars(parameter)["opts"] if flag.startswith("--")}
     contract = (
         "checkpoints method module set steps grid range normalize ignore params exclude seed center scale-from split "
-        "weight-decay samples batch-size metrics batchnorm device dtype strategy logdir name fresh dry-run json config "
+        "weight-decay samples batch-size metrics batchnorm device dtype strategy compile workers memory-budget "
+        "tolerance logdir name fresh dry-run json config "
         "print-config quiet verbose"
     )
     assert {f"--{name}" for name in contract.split()} <= flags

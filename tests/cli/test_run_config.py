@@ -54,6 +54,22 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(run: Run) -> None:
     assert not Path("runs").exists()
 
 
+def test_with_a_tolerance_a_dry_run_tells_the_most_that_it_would_take(run: Run) -> None:
+    shown = run("--dry-run", "--grid", "31", "--tolerance", "1%")
+    lines = {line[:16].strip(): line[16:].strip() for line in shown.stdout.splitlines()}
+    assert lines["points"] == "at most 2,883"
+    assert lines["forward passes"].startswith("at most ")
+    assert lines["time"].startswith("at most ")
+    cost = json.loads(run("--dry-run", "--grid", "31", "--tolerance", "1%", "--json", "--quiet").stdout)["dry_run"]
+    assert (cost["points"], cost["tolerance"]) == (2883, "1%")
+
+
+def test_a_tolerance_that_is_no_number_is_refused(run: Run) -> None:
+    refused = run("--tolerance", "tight")
+    assert refused.exit_code == 2
+    assert "--tolerance 'tight' is not a positive number" in refused.stderr
+
+
 def test_a_dry_run_refuses_what_the_run_would_refuse(run: Run) -> None:
     refused = run("--dry-run", "--params", "nothing*")
     assert refused.exit_code == 2

@@ -44,6 +44,7 @@ OTHER_VALUES: dict[str, Any] = {
     "memory_budget": "4GiB",
     "compile": "off",
     "workers": 1,
+    "tolerance": "1%",
     "logdir": "log",
     "name": "a tag",
     "fresh": True,

@@ -30,7 +30,7 @@ def job_hash(job: Job) -> str:
         {"batch_size": 100}, {"samples": 100}, {"weight_decay": 0.1}, {"metrics": "none"}, {"dtype": "float64"},
         {"batchnorm": "recompute"},
         {"method": "random2d"}, {"method": "linear", "grid": "5"}, {"method": "linear", "to": "first", "grid": "5"},
-        {"method": "axis"}, {"method": "axis", "params_to_slice": "0:2"},
+        {"method": "axis"}, {"method": "axis", "params_to_slice": "0:2"}, {"tolerance": "1%"},
     ],
     ids=str,
 )  # fmt: skip
@@ -58,6 +58,12 @@ def test_no_two_jobs_that_differ_share_a_hash(make_job: MakeJob) -> None:
 )  # fmt: skip
 def test_what_does_not_change_numbers_leaves_the_job_as_it_is(make_job: MakeJob, values: dict[str, Any]) -> None:
     assert job_hash(make_job(**values)) == job_hash(make_job())
+
+
+def test_tolerances_differ_by_what_they_mean(make_job: MakeJob) -> None:
+    first, same, more, loss = (job_hash(make_job(tolerance=text)) for text in ("1%", "1.0%", "2%", 0.01))
+    assert first == same
+    assert len({first, more, loss}) == 3
 
 
 def test_the_way_in_which_a_point_is_named_does_not_matter(

@@ -10,6 +10,7 @@ import pytest
 
 from slicer_core.errors import CheckpointError, StopRequested, UsageError
 from slicer_core.job import FailedCheckpoint, FinishedSlice, Job, Reporter, View, estimate, run_job
+from slicer_core.store import FILE_NAME, Store
 from tensorboard_loss_slicer.event_files import read_events
 from tensorboard_loss_slicer.job_log import JobLog
 
@@ -219,3 +220,34 @@ def test_a_run_that_streams_gives_the_loops_numbers(make_job: MakeJob, options: 
         assert ours.data.center == theirs.data.center
         assert ours.data.markers == theirs.data.markers
     assert estimate(make_job(strategy="streaming", batch_size=500, **options)).points > 0
+
+
+def test_a_tolerance_spares_points_and_what_it_did_is_kept(make_job: MakeJob) -> None:
+    job = make_job(grid="31", tolerance="2%", split="both", steps="first,last")
+    result = run_job(job)
+    full = run_job(make_job(grid="31", name="full", split="both", steps="first,last"))
+    for found, whole in zip(result.slices, full.slices, strict=True):
+        assert found.data.config["tolerance"] == "2%"
+        for split in ("train", "test"):
+            report = found.data.evaluation["tolerance"][split]
+            off = np.abs(found.data.array(split=split) - whole.data.array(split=split))
+            assert off.max() <= report["error_bound"]
+            marked = found.data.array(split=split, role="interpolated")
+            assert report["points_interpolated"] == marked.sum()
+            assert report["sample_evaluations"] == found.data.array(split=split, role="count").sum()
+    # The untrained network's losses are smooth.
+    assert result.slices[0].data.array(role="interpolated").any()
+    again = run_job(job)
+    assert again.num_new == 0
+
+
+def test_going_on_from_stored_points_gives_the_slice_of_a_run_without_a_stop(make_job: MakeJob) -> None:
+    job = make_job(grid="31", tolerance="2%", steps="last")
+    (first,) = run_job(job).slices
+    with Store(RUN_DIR / FILE_NAME) as store:
+        store.drop_tag(job.tag)
+    (second,) = run_job(job).slices
+    assert not second.stored
+    assert second.data.evaluation == first.data.evaluation
+    for one, other in zip(first.data.arrays, second.data.arrays, strict=True):
+        assert np.array_equal(one.values, other.values), one

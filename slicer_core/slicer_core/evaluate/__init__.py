@@ -1,20 +1,30 @@
 """The heart: losses of many points of parameter space on the same data."""
 
+from slicer_core.evaluate.adaptive import AdaptiveEvaluation, Completed, complete, evaluate_to_tolerance
 from slicer_core.evaluate.batchnorm import running_statistics
 from slicer_core.evaluate.evaluator import Evaluation, choose_strategy, evaluate
+from slicer_core.evaluate.nested import NestedSums, stored_sums
+from slicer_core.evaluate.refinement import Grid
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.strategies.streaming import kept_elsewhere, streams
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.evaluate.weight_decay import WeightDecay
 
 __all__ = [
+    "AdaptiveEvaluation",
+    "Completed",
     "Evaluation",
     "EvaluationSettings",
+    "Grid",
+    "NestedSums",
     "PointSums",
     "WeightDecay",
     "choose_strategy",
+    "complete",
     "evaluate",
+    "evaluate_to_tolerance",
     "kept_elsewhere",
     "running_statistics",
+    "stored_sums",
     "streams",
 ]

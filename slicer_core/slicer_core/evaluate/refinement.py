@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Grid:
     def first_points(self) -> np.ndarray:
         """The mask of what is always evaluated: a coarse lattice, and the cell of the center with a ring around it."""
         mask = np.zeros(self.shape, dtype=bool)
-        mask[np.ix_(*self._levels()[_WHOLE])] = True
+        mask[np.ix_(*self._levels[_WHOLE])] = True
         near = [_near_zero(self.rows, self.shape[0]), _near_zero(self.columns, self.shape[1])]
         if all(indices.size for indices in near):
             mask[np.ix_(*near)] = True
@@ -94,10 +95,9 @@ class Grid:
             np.zeros(self.shape) if noise is None else np.where(evaluated, noise, 0.0),
             tolerance,
         )
-        levels = self._levels()
-        for number, (coarse, fine) in enumerate(itertools.pairwise(levels)):
-            remaining = (len(levels) - 2 - number) / max(1, len(levels) - 2 - _WHOLE)
-            wanted = state.advance(Step((self.rows, self.columns), coarse, fine), spare=_SPARE * remaining)
+        last = len(self._steps) - 1
+        for number, step in enumerate(self._steps):
+            wanted = state.advance(step, spare=_SPARE * (last - number) / max(1, last - _WHOLE))
             if wanted.any():
                 break
         else:
@@ -110,6 +110,11 @@ class Grid:
             calibration=state.calibration,
         )
 
+    @cached_property
+    def _steps(self) -> list[Step]:
+        return [Step((self.rows, self.columns), *lattices) for lattices in itertools.pairwise(self._levels)]
+
+    @cached_property
     def _levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Lines of both axes, coarse to fine; an axis of few points is there before the other."""
         columns = lines(self.shape[1], below=_WHOLE)

@@ -9,6 +9,7 @@ import torch
 
 from slicer_core.choices import CompileChoice, StrategyName
 from slicer_core.errors import UsageError
+from slicer_core.tolerance import Tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class EvaluationSettings:
         compile: whether `torch.compile` may be tried; "auto" where the job is long enough to pay for it.
         weight_decay: λ of ½λ‖θ‖² over the parameters that are not frozen, which is added to the loss where a slice is
             put together; the sums are without it.
+        tolerance: what a slice may differ by from its values at all points on all samples, see `evaluate_to_tolerance`;
+            `evaluate` itself evaluates what it is given.
 
     Raises:
         UsageError: the weight decay is negative or not finite.
@@ -40,6 +43,7 @@ class EvaluationSettings:
     workers: int = 1
     compile: CompileChoice = "auto"
     weight_decay: float = 0.0
+    tolerance: Tolerance | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.weight_decay < math.inf:

@@ -15,6 +15,7 @@ import tomli_w
 from slicer_core import choices
 from slicer_core.errors import UsageError, suggestion
 from slicer_core.methods import all_options, find_method
+from slicer_core.tolerance import Tolerance
 
 WHAT = "What to slice"
 SLICE = "The slice"
@@ -108,6 +109,12 @@ class Job:
     memory_budget: str | None = _option(
         None, "Memory that the evaluation may take, as in 4GiB or 500MB (default: what is free).", panel=HOW
     )
+    tolerance: str | None = _option(
+        None,
+        "What values may differ by from those at all points on all samples: a loss as in 0.01, or a part of the "
+        "center's as in 1%. Smooth parts of the grid are interpolated then, and marked (default: all is evaluated).",
+        panel=HOW,
+    )
     logdir: str = _option("runs", "The TensorBoard log directory.", panel=WHERE)
     name: str | None = _option(None, "Tag of the slices (default: the method).", panel=WHERE)
     fresh: bool = _option(False, "Start over; earlier results are kept aside.", panel=WHERE)
@@ -129,6 +136,8 @@ class Job:
             raise UsageError(f"--batch-size {self.batch_size} is not a number of samples: give 1 or more")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers {self.workers} is not a number of processes: give 1 or more")
+        if self.tolerance is not None:
+            Tolerance.parse(self.tolerance)
         if self.name is not None and not self.name.strip():
             raise UsageError("--name is empty: give a tag, or leave it out to use the method's name")
         if not self.logdir.strip():
@@ -252,8 +261,8 @@ def _typed(name: str, value: Any, type_text: str) -> Any:
         if not isinstance(value, Mapping):
             raise UsageError(f"{name} is a table of KEY = VALUE, not {value!r}")
         return dict(value)
-    if base == "str" and isinstance(value, int) and not isinstance(value, bool):
-        # A configuration file may well say `grid = 51` or `steps = 100`.
+    if base == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        # A configuration file may well say `grid = 51` or `tolerance = 0.01`.
         return str(value)
     if base == "float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -24,7 +24,8 @@ class Estimate:
 
     `forward_passes` are of batches, those that estimate BatchNorm's statistics included. `bytes_written` is the size
     of the arrays before they are compressed. `seconds` comes from a few passes of one batch at a center, and so do
-    `trials`, the seconds a point of that batch by strategy; `strategy` is what would be taken.
+    `trials`, the seconds a point of that batch by strategy; `strategy` is what would be taken. With a `tolerance`,
+    points, passes and time are upper bounds: how many are needed is known when they are evaluated.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Estimate:
     strategy: str
     trials: dict[str, float]
     run_dirs: tuple[str, ...]
+    tolerance: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -82,12 +84,14 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         samples={data.name: data.num_samples for data in splits},
         parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
         bytes_read=sum(checkpoint.path.stat().st_size for checkpoint in chosen),
-        # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and a count (8).
-        bytes_written=points * len(splits) * (12 * quantities + 8),
+        # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and a count (8). With a
+        # tolerance also which of the quantity's points are interpolated (8).
+        bytes_written=points * len(splits) * ((12 if job.tolerance is None else 20) * quantities + 8),
         seconds=points * sum(cost.seconds for cost in costs) + len(chosen) * sum(cost.seconds for cost in at_centers),
         strategy=costs[0].strategy,
         trials=costs[0].trials,
         run_dirs=tuple(str(source.run_dir) for source in prepared.sources if source.selected),
+        tolerance=job.tolerance,
     )
 
 

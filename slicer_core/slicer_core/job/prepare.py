@@ -26,6 +26,7 @@ from slicer_core.methods.slicer import chosen_splits
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import axis_values
 from slicer_core.subject import ModelWrapper, ModuleFile, compare_names, find_module, load_subject, match_state
+from slicer_core.tolerance import Tolerance
 
 NUMBERS_VERSION = 2
 """Part of every job's hash; it grows when the same job would give other numbers."""
@@ -111,7 +112,8 @@ class PreparedJob:
             }
             # What says nothing is left out, so that results of jobs without it stay where they are.
             | ({"samples": samples} if samples else {})
-            | ({"weight_decay": job.weight_decay} if job.weight_decay else {}),
+            | ({"weight_decay": job.weight_decay} if job.weight_decay else {})
+            | ({} if self.settings.tolerance is None else {"tolerance": str(self.settings.tolerance)}),
             sort_keys=True,
             default=str,
         )
@@ -169,6 +171,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
             workers=job.workers or torch.get_num_threads(),
             compile=cast("CompileChoice", job.compile),
             weight_decay=job.weight_decay,
+            tolerance=None if job.tolerance is None else Tolerance.parse(job.tolerance),
         ),
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),

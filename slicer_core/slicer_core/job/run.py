@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.choices import STRATEGY_NAMES, StrategyName
 from slicer_core.errors import SlicerError, StoreError
-from slicer_core.evaluate import EvaluationSettings, PointSums
+from slicer_core.evaluate import EvaluationSettings, stored_sums
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
@@ -276,7 +276,7 @@ class _SourceRunner:
             for name in (POINTS, WHOLE, *(marker_tile(marker) for marker in plan.markers)):
                 stored = self._store.tile(self._key(fingerprint, name, split))
                 if stored is not None and set(quantities) <= set(stored.sums):
-                    sums = {name: PointSums.from_bytes(stored.sums[name]) for name in quantities}
+                    sums = {name: stored_sums(stored.sums[name]) for name in quantities}
                     found[split, name] = Tile(sums=sums, how=stored.how)
         return found
 

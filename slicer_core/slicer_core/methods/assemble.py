@@ -14,17 +14,24 @@ from slicer_core import slices
 from slicer_core.choices import BATCHNORM_POLICIES, BatchNormPolicy
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import (
+    AdaptiveEvaluation,
+    Completed,
     Evaluation,
     EvaluationSettings,
+    Grid,
+    NestedSums,
     PointSums,
     WeightDecay,
+    complete,
     evaluate,
+    evaluate_to_tolerance,
     running_statistics,
 )
 from slicer_core.methods.method import CenterPoint
 from slicer_core.parameters import norm, subset
 from slicer_core.plan import PlannedMarker, SlicePlan
 from slicer_core.slices import Slice, SliceArray
+from slicer_core.slices.slice import Role
 from slicer_core.subject import LOSS
 from slicer_core.version import __version__
 
@@ -38,7 +45,7 @@ WHOLE = "whole"
 class Tile:
     """The sums of some points on one split by quantity, and how they were come by (JSON values)."""
 
-    sums: Mapping[str, PointSums]
+    sums: Mapping[str, PointSums | NestedSums]
     how: Mapping[str, Any]
 
 
@@ -76,7 +83,7 @@ def evaluate_plan(
         recompute = wrapper.split(wrapper.splits[0], settings.batch_size)
     tiles: dict[tuple[str, str], Tile] = {}
 
-    def add(split: str, name: str, run: Callable[[], Evaluation], points: float) -> None:
+    def add(split: str, name: str, run: Callable[[], Evaluation | AdaptiveEvaluation], points: float) -> None:
         key = (split, name)
         if done is not None and key in done:
             tiles[key] = done[key]
@@ -95,9 +102,17 @@ def evaluate_plan(
         data = wrapper.split(split, settings.batch_size, settings.samples)
         whole = wrapper.split(split, settings.batch_size)
 
-        def run_points(data: Any = data) -> Evaluation:
-            return evaluate(
-                wrapper, data, plan.blocks, center.state, settings=settings, recompute=recompute, advance=advance
+        def run_points(data: Any = data) -> Evaluation | AdaptiveEvaluation:
+            given = (wrapper, data, plan.blocks, center.state)
+            if settings.tolerance is None:
+                return evaluate(*given, settings=settings, recompute=recompute, advance=advance)
+            return evaluate_to_tolerance(
+                *given,
+                _grid(plan),
+                tolerance=settings.tolerance,
+                settings=settings,
+                recompute=recompute,
+                advance=advance,
             )
 
         add(split, POINTS, run_points, plan.num_points)
@@ -136,7 +151,7 @@ def assemble(
         slice_type=plan.slice_type,
         geometry=plan.geometry,
         axes=plan.axes,
-        arrays=tuple(array for name in quantities for array in _arrays(name, points, plan.shape)),
+        arrays=tuple(array for name in quantities for array in _arrays(name, points, plan)),
         curves=plan.curves,
         directions=plan.directions,
         cosine=plan.cosine,
@@ -194,23 +209,41 @@ def _raised(losses: Mapping[str, float], added: float) -> dict[str, float]:
     return {split: loss + added for split, loss in losses.items()}
 
 
-def _arrays(name: str, points: Mapping[str, Tile], shape: tuple[int, ...]) -> list[SliceArray]:
+def _arrays(name: str, points: Mapping[str, Tile], plan: SlicePlan) -> list[SliceArray]:
     arrays = []
     for split, tile in points.items():
-        sums = tile.sums[name]
-        arrays.append(SliceArray(name=name, split=split, role="value", values=sums.values.reshape(shape)))
+
+        def add(role: Role, values: np.ndarray, split: str = split) -> None:
+            arrays.append(SliceArray(name=name, split=split, role=role, values=values.reshape(plan.shape)))
+
+        found = _completed(name, tile, plan)
+        add("value", found.values)
         # An error beyond float32 is infinite, which is no reason for a warning.
         with np.errstate(over="ignore"):
-            stderr = sums.stderr.reshape(shape).astype(np.float32)
-        arrays.append(SliceArray(name=name, split=split, role="stderr", values=stderr))
+            add("stderr", found.stderr.astype(np.float32))
         if name == LOSS:
-            counts = np.full(shape, sums.num_entries, dtype=np.int64)
-            arrays.append(SliceArray(name=name, split=split, role="count", values=counts))
+            add("count", found.num_entries)
+        if isinstance(tile.sums[name], NestedSums):
+            add("interpolated", found.interpolated)
     return arrays
 
 
+def _completed(name: str, tile: Tile, plan: SlicePlan) -> Completed:
+    """The quantity at all points; where no tolerance was given, all of them were evaluated."""
+    sums = tile.sums[name]
+    if isinstance(sums, NestedSums):
+        return complete(sums, _grid(plan), tolerance=tile.how["tolerance"]["loss"] if name == LOSS else None)
+    counts = np.full(plan.num_points, sums.num_entries, dtype=np.int64)
+    return Completed(values=sums.values, stderr=sums.stderr, num_entries=counts, interpolated=np.zeros_like(counts))
+
+
+def _grid(plan: SlicePlan) -> Grid:
+    """Where the points of the plan lie, for what is interpolated between them."""
+    return Grid.of([axis.values for axis in plan.axes], num_curves=max(1, len(plan.curves)))
+
+
 def _how(
-    evaluation: Evaluation,
+    evaluation: Evaluation | AdaptiveEvaluation,
     device: torch.device,
     settings: EvaluationSettings,
     has_statistics: bool,
@@ -233,12 +266,10 @@ def _how(
     }
     if evaluation.reason is not None:
         how["reason"] = evaluation.reason
-    if evaluation.workers > 1:
-        how["workers"] = evaluation.workers
-    if evaluation.timings:
-        how["trials"] = {label: float(f"{seconds:.3g}") for label, seconds in evaluation.timings.items()}
-    if evaluation.precision is not None:
-        how["precision"] = evaluation.precision.to_dict()
+    if isinstance(evaluation, AdaptiveEvaluation):
+        how["tolerance"] = evaluation.tolerance
+    else:
+        how |= _how_it_ran(evaluation)
     if has_statistics:
         how["batchnorm"] = batchnorm
     if recomputed:
@@ -246,10 +277,21 @@ def _how(
     return how
 
 
+def _how_it_ran(evaluation: Evaluation) -> dict[str, Any]:
+    ran: dict[str, Any] = {}
+    if evaluation.workers > 1:
+        ran["workers"] = evaluation.workers
+    if evaluation.timings:
+        ran["trials"] = {label: float(f"{seconds:.3g}") for label, seconds in evaluation.timings.items()}
+    if evaluation.precision is not None:
+        ran["precision"] = evaluation.precision.to_dict()
+    return ran
+
+
 def _evaluation(points: Mapping[str, Tile]) -> dict[str, Any]:
     """What the splits share at the top, their own numbers by split."""
-    per_split = ("samples", "samples_of", "batches", "entries", "precision")
     first = next(iter(points.values())).how
+    per_split = ("samples", "samples_of", "batches", "entries", "precision", "tolerance")
     shared = {key: value for key, value in first.items() if key not in per_split}
     shared["seconds"] = round(sum(tile.how["seconds"] for tile in points.values()), 3)
     own = {key: {split: tile.how[key] for split, tile in points.items() if key in tile.how} for key in per_split}
