@@ -18,9 +18,19 @@ from slicer_core import (
     Slice,
 )
 from slicer_core.errors import StoreError, UsageError
-from slicer_core.evaluate import Grid, NestedSums, PointSums, adaptive, evaluate, evaluate_to_tolerance, stored_sums
+from slicer_core.evaluate import (
+    Grid,
+    NestedSums,
+    PointSums,
+    adaptive,
+    evaluate,
+    evaluate_to_tolerance,
+    increments,
+    stored_sums,
+)
 from slicer_core.plan import PointBlock, axis_values
 from slicer_core.slices import decode_slice, encode_slice
+from slicer_core.subject import stratified_order
 from slicer_core.tolerance import Tolerance
 
 
@@ -104,7 +114,10 @@ def test_the_same_numbers_come_again(trained: ModelWrapper) -> None:
     assert told(first) == told(second)
 
 
-def test_every_sample_evaluation_is_counted(trained: ModelWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["trained", "many"])
+def test_every_sample_evaluation_is_counted(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = 0
 
     def counting(wrapper: Any, data: Any, blocks: Any, center: Any, **options: Any) -> Any:
@@ -112,11 +125,16 @@ def test_every_sample_evaluation_is_counted(trained: ModelWrapper, monkeypatch: 
         asked += sum(len(block.coefficients) for block in blocks) * data.num_samples
         return evaluate(wrapper, data, blocks, center, **options)
 
-    monkeypatch.setattr(adaptive, "evaluate", counting)
-    found = plane(trained, to("1%"))
+    monkeypatch.setattr(increments, "evaluate", counting)
+    found = plane(request.getfixturevalue(name), to("2%"))
     assert told(found)["sample_evaluations"] == asked
     # And each sample of each point once.
     assert found.array(role="count").sum() == asked
+
+
+def many_samples(wrapper: ModelWrapper) -> tuple[Tensor, Tensor]:
+    (batch,) = wrapper.split("train", 1700).batches()
+    return tuple(batch.data)  # type: ignore[return-value] - a pair, as it was given
 
 
 @pytest.mark.parametrize("tolerance", ["0.1", "1%", "0.001"])
@@ -188,6 +206,78 @@ def test_a_line_keeps_its_ends(trained: ModelWrapper) -> None:
     found = LinearInterpolationSlicer(trained, settings=to("2%"), progress=False).slice(start, end)
     assert np.abs(found.loss - full.loss).max() <= told(found)["error_bound"]
     assert [marker.loss for marker in found.markers] == [marker.loss for marker in full.markers]
+
+
+@pytest.fixture(scope="module")
+def many(trained: ModelWrapper) -> ModelWrapper:
+    """The same network on more samples than most points need."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(1700, 6, generator=generator)
+    classes = (inputs[:, 0] * inputs[:, 1] > 0).long() + (inputs[:, 2] > 0.5).long()
+    return ModelWrapper(trained.model, nn.CrossEntropyLoss(), (inputs, classes))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("batch_size", [None, 300])
+def test_points_are_evaluated_on_as_many_samples_as_they_need(
+    many: ModelWrapper, batch_size: int | None, reduction: str
+) -> None:
+    wrapper = ModelWrapper(many.model, nn.CrossEntropyLoss(reduction=reduction), many_samples(many))
+    small = {"range": ((-0.5, 0.5), (0.0, 0.5)), "grid_size": (21, 25)}
+    full, found = plane(wrapper, **small), plane(wrapper, to("6%", batch_size=batch_size), **small)
+    counts, report = found.array(role="count"), told(found)
+    # N/16, N/8, N/4 and N/2, less what is not whole.
+    assert set(np.unique(counts)) <= {0, 106, 212, 425, 850, 1700}
+    assert len(np.unique(counts[counts > 0])) > 2
+    # The nearer to the center, the more do the samples have in common with it; what lies next to it tells whether a
+    # part of the samples can be trusted.
+    near = counts[6:15, 3:6]
+    assert np.median(near[near > 0]) == 106
+    assert (counts[8:13, :3] == 1700).all()
+    assert report["sample_evaluations"] == counts.sum() < 0.2 * full.array(role="count").sum()
+    assert np.abs(found.loss - full.loss).max() <= report["error_bound"]
+    assert report["sampling_standard_error"] <= report["loss"]
+    # The center is known on all samples, and so is what lies beside it.
+    assert found.loss[10, 0] == pytest.approx(full.center.loss["train"], rel=1e-6)
+    # Fewer samples leave the error of a mean over all of them, and their own.
+    part = (counts > 0) & (counts < 1700)
+    stderr, spread = found.array(role="stderr")[part], full.array(role="stderr")[part]
+    assert (stderr > 0.8 * spread).all()
+    assert (stderr <= np.hypot(1.3 * spread, report["sampling_standard_error"])).all()
+    assert (counts[~np.isfinite(full.loss)] == 1700).all()
+
+
+def test_rare_large_losses_are_not_missed() -> None:
+    """Five samples of 1,700 make nearly all of the loss, and the smallest part has none of them."""
+
+    class Weight(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1, 2))
+
+        def forward(self, rows: Tensor) -> Tensor:
+            return rows @ self.weight.T
+
+    generator = torch.Generator().manual_seed(0)
+    rows = 0.01 * torch.randn(1700, 2, generator=generator)
+    order = stratified_order(ModelWrapper(Weight(), nn.MSELoss(), (rows, rows[:, :1])).split("train"), 0)
+    rows[torch.from_numpy(order[1000:1005])] = 30.0
+    wrapper = ModelWrapper(Weight(), nn.MSELoss(), (rows, torch.zeros(1700, 1)))
+    full, found = plane(wrapper, grid_size=21), plane(wrapper, to("1%"), grid_size=21)
+    assert np.abs(found.loss - full.loss).max() <= told(found)["error_bound"] + 1e-6
+    assert told(found)["error_bound"] <= 5 * told(found)["loss"]
+
+
+def test_a_split_whose_samples_can_not_be_told_apart_is_evaluated_whole(many: ModelWrapper) -> None:
+    inputs, classes = many_samples(many)
+    loss = lambda output, target: nn.functional.cross_entropy(output, target)  # noqa: E731
+    mean = ModelWrapper(many.model, loss, (inputs, classes))
+    coupled = ModelWrapper(many.model, nn.CrossEntropyLoss(), (inputs, classes), batch_coupled=True)
+    for wrapper in (mean, coupled):
+        found = plane(wrapper, to("5%", batch_size=500), grid_size=21)
+        counts = found.array(role="count")
+        assert len(np.unique(counts)) == 2
+        assert counts[10, 0] == counts.max()
 
 
 def test_progress_reaches_every_point(trained: ModelWrapper) -> None:

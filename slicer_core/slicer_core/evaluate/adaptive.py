@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from slicer_core.evaluate.evaluator import Evaluation, EvaluationSettings, evaluate
-from slicer_core.evaluate.nested import NestedSums, SumsPart
+from slicer_core.evaluate.evaluator import EvaluationSettings, evaluate
+from slicer_core.evaluate.increments import IncrementalRun, increments
+from slicer_core.evaluate.nested import NestedSums
 from slicer_core.evaluate.refinement import Grid, Refinement
-from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, ModelWrapper, SplitData
 from slicer_core.tolerance import Tolerance
 
+_WHOLE_EVERY = 16
+"""Of so many of the first points one is evaluated on all samples, besides those around the center."""
 SAMPLING_FACTOR = 4.0
 """Standard errors of the sampling that the stated bound counts; of thousands of points the worst one is within it."""
-_FIELDS = ("total", "squares", "with_counts", "with_center")
-# Of all points, about as many as are evaluated in the end, for what pays only in a long evaluation.
-_USUAL_PART = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,9 @@ def evaluate_to_tolerance(
 ) -> AdaptiveEvaluation:
     """The sums at those points of `blocks` that the others can be interpolated from to the tolerance.
 
-    `grid` says where the points lie, in their order. The other arguments are those of `evaluate`.
+    Each is evaluated on as many samples as make the standard error of its difference to the center, paired and against
+    the whole split, at most the tolerance. `grid` says where the points lie, in their order. The other arguments are
+    those of `evaluate`.
 
     Raises:
         SlicerError: see `evaluate`.
@@ -71,8 +72,20 @@ def evaluate_to_tolerance(
     start = time.perf_counter()
     at_center = evaluate(wrapper, data, (), center, settings=settings)
     allowed = tolerance.absolute(at_center.sums[LOSS].center_value)
-    run = _Run(wrapper, data, blocks, center, settings, recompute, advance, at_center)
-    run.add(np.flatnonzero(grid.first_points()))
+    run = IncrementalRun(
+        wrapper,
+        # Statistics that are estimated anew for each point would be so for each part.
+        [data] if recompute is not None else increments(wrapper, data, at_center),
+        blocks,
+        center,
+        at_center=at_center,
+        error=allowed,
+        settings=settings,
+        recompute=recompute,
+        advance=advance,
+    )
+    first = np.flatnonzero(grid.first_points())
+    run.add(first, whole=np.union1d(np.flatnonzero(grid.center_points()), first[::_WHOLE_EVERY]))
     while (refinement := _refine(run.sums(LOSS), grid, allowed)).wanted.any():
         run.add(np.flatnonzero(refinement.wanted))
     run.finish()
@@ -136,81 +149,3 @@ def _stated_errors(refinement: Refinement) -> dict[str, float | None]:
         "error_bound": bound.max(),
     }
     return {name: float(value) if math.isfinite(value) else None for name, value in found.items()}
-
-
-class _Run:
-    """Evaluates points as they are asked for, and adds their sums up."""
-
-    def __init__(
-        self,
-        wrapper: ModelWrapper,
-        data: SplitData,
-        blocks: Sequence[PointBlock],
-        center: NamedTensors,
-        settings: EvaluationSettings,
-        recompute: SplitData | None,
-        advance: Callable[[float], None] | None,
-        at_center: Evaluation,
-    ) -> None:
-        self.num_points = sum(len(block.coefficients) for block in blocks)
-        self.sample_evaluations = 0
-        self.strategies: dict[str, None] = {}
-        self.reasons: dict[str, None] = {}
-        self._wrapper, self._data, self._blocks, self._center = wrapper, data, blocks, center
-        self._settings, self._recompute = settings, recompute
-        self._advance = advance
-        self._advanced = 0.0
-        self._at_center = at_center.sums
-        self._sums = {name: np.zeros((len(_FIELDS), self.num_points)) for name in at_center.sums}
-        self._done = np.zeros(self.num_points, dtype=bool)
-
-    def add(self, points: np.ndarray) -> None:
-        """Evaluates points that were not evaluated before; ascending positions."""
-        usual = math.ceil(self._settings.repeats * max(1.0, _USUAL_PART * self.num_points / points.size))
-        evaluation = evaluate(
-            self._wrapper,
-            self._data,
-            _restricted(self._blocks, points),
-            self._center,
-            settings=replace(self._settings, repeats=usual),
-            recompute=self._recompute,
-            advance=self._counted,
-        )
-        if evaluation.strategy == "loop":
-            # Timed anew, it could come out otherwise for the next points.
-            self._settings = replace(self._settings, strategy="loop")
-        self.strategies[evaluation.strategy] = None
-        if evaluation.reason is not None:
-            self.reasons[evaluation.reason] = None
-        self.sample_evaluations += points.size * self._data.num_samples
-        for name, sums in evaluation.sums.items():
-            self._sums[name][:, points] += np.stack([getattr(sums, field) for field in _FIELDS])
-        self._done[points] = True
-
-    def sums(self, name: str) -> NestedSums:
-        """What is known of a quantity."""
-        points = np.flatnonzero(self._done)
-        own = dict(zip(_FIELDS, self._sums[name][:, points], strict=True))
-        whole: PointSums = replace(self._at_center[name], **own)
-        return NestedSums(num_points=self.num_points, parts=(SumsPart(points=points, sums=whole),))
-
-    def finish(self) -> None:
-        """Tells that the rest of the points is there too."""
-        if self._advance is not None:
-            self._advance(self.num_points - self._advanced)
-
-    def _counted(self, points: float) -> None:
-        self._advanced += points
-        if self._advance is not None:
-            self._advance(points)
-
-
-def _restricted(blocks: Sequence[PointBlock], points: np.ndarray) -> list[PointBlock]:
-    """The blocks with those of their points whose positions over all blocks are given."""
-    chosen, first = [], 0
-    for block in blocks:
-        low, high = np.searchsorted(points, [first, first + len(block.coefficients)])
-        if low < high:
-            chosen.append(replace(block, coefficients=block.coefficients[points[low:high] - first]))
-        first += len(block.coefficients)
-    return chosen

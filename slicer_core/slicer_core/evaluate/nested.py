@@ -14,10 +14,30 @@ from slicer_core.evaluate.sums import PointSums
 
 @dataclass(frozen=True, kw_only=True)
 class SumsPart:
-    """The sums of some points over the same samples. `points`: their positions in the slice, ascending, int64."""
+    """The sums of some points over the same samples. `points`: their positions in the slice, ascending, int64.
+
+    Of the standard error of the sampling, at least `least` is counted, and `factor` times as much as the samples say:
+    what they can't know, because losses that are rare and large may all be in the rest of the split.
+    """
 
     points: np.ndarray
     sums: PointSums
+    factor: float = 1.0
+    least: float = 0.0
+
+    def difference(self, whole: PointSums) -> np.ndarray:
+        """L - L(center) of each point as these samples have it; where L is a total, as of all samples."""
+        with np.errstate(all="ignore"):
+            return self.scale(whole) * (self.sums.values - self.sums.center_value)
+
+    def difference_error(self, whole: PointSums) -> np.ndarray:
+        """The paired standard error of that against the whole split, with the finite-population factor."""
+        share = self.sums.num_entries / whole.num_entries
+        return self.scale(whole) * self.sums.difference_stderr * np.sqrt(1 - share)
+
+    def scale(self, whole: PointSums) -> float:
+        """From these samples to all, where L is a total."""
+        return whole.count / self.sums.count if whole.is_total else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +83,7 @@ class NestedSums:
             if part.sums is self._whole:
                 found[part.points] = part.sums.values
             else:
-                with np.errstate(all="ignore"):
-                    difference = self._scale(part) * (part.sums.values - part.sums.center_value)
-                found[part.points] = difference + self.center_value
+                found[part.points] = part.difference(self._whole) + self.center_value
         return found
 
     @cached_property
@@ -73,11 +91,10 @@ class NestedSums:
         """The standard error of L against its value on the whole split: paired, with the finite-population factor."""
         found = np.full(self.num_points, np.nan)
         for part in self.parts:
-            share = part.sums.num_entries / self._whole.num_entries
             if part.sums is self._whole:
                 found[part.points] = 0.0
             else:
-                found[part.points] = self._scale(part) * part.sums.difference_stderr * np.sqrt(1 - share)
+                found[part.points] = part.factor * np.maximum(part.difference_error(self._whole), part.least)
         return found
 
     @property
@@ -86,7 +103,7 @@ class NestedSums:
         found = np.full(self.num_points, np.nan)
         for part in self.parts:
             share = part.sums.num_entries / self._whole.num_entries
-            found[part.points] = self._scale(part) * part.sums.stderr * np.sqrt(share)
+            found[part.points] = part.scale(self._whole) * part.sums.stderr * np.sqrt(share)
         with np.errstate(all="ignore"):
             return np.hypot(found, self.sampling_error)
 
@@ -95,7 +112,10 @@ class NestedSums:
         bodies = [part.sums.to_bytes() for part in self.parts]
         head = {
             "num_points": self.num_points,
-            "parts": [[part.points.size, len(body)] for part, body in zip(self.parts, bodies, strict=True)],
+            "parts": [
+                [part.points.size, len(body), float(part.factor).hex(), float(part.least).hex()]
+                for part, body in zip(self.parts, bodies, strict=True)
+            ],
         }
         blocks = [part.points.astype("<i8").tobytes() + body for part, body in zip(self.parts, bodies, strict=True)]
         return json.dumps(head).encode() + b"\n" + b"".join(blocks)
@@ -103,10 +123,6 @@ class NestedSums:
     @property
     def _whole(self) -> PointSums:
         return self.parts[-1].sums
-
-    def _scale(self, part: SumsPart) -> float:
-        """From the part's values to the whole's, where L is a total."""
-        return self._whole.count / part.sums.count if self._whole.is_total else 1.0
 
 
 def stored_sums(data: bytes) -> PointSums | NestedSums:
@@ -121,10 +137,12 @@ def stored_sums(data: bytes) -> PointSums | NestedSums:
         if "parts" not in head:
             return PointSums.from_bytes(data)
         parts, start = [], 0
-        for count, size in head["parts"]:
+        for count, size, *trust in head["parts"]:
             middle = start + 8 * count
             points = np.frombuffer(body[start:middle], dtype="<i8")
-            parts.append(SumsPart(points=points, sums=PointSums.from_bytes(body[middle : middle + size])))
+            factor, least = (float.fromhex(text) for text in trust)
+            sums = PointSums.from_bytes(body[middle : middle + size])
+            parts.append(SumsPart(points=points, sums=sums, factor=factor, least=least))
             if not points.size == parts[-1].sums.total.size == count:
                 raise ValueError(f"a part of {count} points has {points.size} positions")
             start = middle + size

@@ -72,6 +72,11 @@ class Grid:
         """The mask of what is always evaluated: a coarse lattice, and the cell of the center with a ring around it."""
         mask = np.zeros(self.shape, dtype=bool)
         mask[np.ix_(*self._levels[_WHOLE])] = True
+        return mask | self.center_points()
+
+    def center_points(self) -> np.ndarray:
+        """The mask of the center's cell and a ring around it; none where the center is not on the grid."""
+        mask = np.zeros(self.shape, dtype=bool)
         near = [_near_zero(self.rows, self.shape[0]), _near_zero(self.columns, self.shape[1])]
         if all(indices.size for indices in near):
             mask[np.ix_(*near)] = True

@@ -112,7 +112,8 @@ class Job:
     tolerance: str | None = _option(
         None,
         "What values may differ by from those at all points on all samples: a loss as in 0.01, or a part of the "
-        "center's as in 1%. Smooth parts of the grid are interpolated then, and marked (default: all is evaluated).",
+        "center's as in 1%. Smooth parts of the grid are interpolated then, and marked, and points take as many "
+        "samples as they need (default: all is evaluated).",
         panel=HOW,
     )
     logdir: str = _option("runs", "The TensorBoard log directory.", panel=WHERE)
