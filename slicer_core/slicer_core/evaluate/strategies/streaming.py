@@ -189,7 +189,9 @@ def kept_elsewhere(wrapper: ModelWrapper) -> Iterator[NamedTensors]:
             )
         path = Path(folder) / "model.safetensors"
         write_safetensors(path, own)
-        yield open_safetensors(path)
+        kept = open_safetensors(path)
+    # The file has no name any more and lasts while it is open, so that a killed process leaves nothing either.
+    yield kept
 
 
 @contextlib.contextmanager
