@@ -29,7 +29,7 @@ def main() -> None:
     """Prints the table, and the rows that fall short."""
     options = _options()
     machine = this_machine(options.device, tuned=options.tuned)
-    effort = Effort(repeats=options.repeats, quick=options.quick, full=options.full)
+    effort = Effort(repeats=max(1, options.repeats), quick=options.quick, full=options.full)
     rates = {name: machine.matrix_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
     print_header(machine, SECONDS, rates)
     rows, losers = [], []

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from baseline import user_losses, user_losses_reduced
 from machine import Machine
 from rows import Row
 from slicer_core import EvaluationSettings, ModelWrapper
-from slicer_core.choices import STRATEGY_NAMES
+from slicer_core.choices import StrategyName
 from slicer_core.evaluate import Evaluation, evaluate
 from slicer_core.plan import PointBlock
 from subjects import Subject
@@ -31,7 +32,10 @@ _MANY = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much is run: `quick` for few points, `full` for the user's loop on all points however long it is."""
+    """How much is run: `quick` for few points, `full` for the user's loop on all points, however long it is.
+
+    `repeats` is at least 1.
+    """
 
     repeats: int = 3
     quick: bool = False
@@ -42,7 +46,8 @@ class Effort:
 class Measurement:
     """One row as it was measured; a list has an entry for each repetition, in seconds.
 
-    `user` is scaled from `timed_points` to `points`. `first` is the engine's first run of the row in this process.
+    `user` is scaled from `timed_points` to `points`. `first` is the engine's first run of the row in this process,
+    which is not among the others where all of the user's points are timed.
     `error` is the largest relative difference to the user's float32 loop; in another type, where the loss is below
     ten times the center's. `floor` is the time of the dense arithmetic at the measured rate of matrix products.
     """
@@ -94,14 +99,31 @@ def run_engine(
     subject: Subject,
     blocks: Sequence[PointBlock],
     *,
-    strategy: str = "auto",
+    strategy: StrategyName = "auto",
     dtype: torch.dtype | None = None,
     repeats: int = 1,
 ) -> Evaluation:
     """The engine on these points; the survey of the data is part of it."""
-    settings = EvaluationSettings(batch_size=subject.batch_size, strategy=strategy, dtype=dtype, repeats=repeats)
+    settings = EvaluationSettings(
+        batch_size=subject.batch_size,
+        strategy=strategy,
+        dtype=dtype,
+        repeats=repeats,
+        # As the command does.
+        workers=torch.get_num_threads(),
+    )
     data = wrapper.split("train", subject.batch_size)
     return evaluate(wrapper, data, blocks, wrapper.state(), settings=settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Turn:
+    """One repetition: the seconds of both, and what both found at the points on which the loop was timed."""
+
+    user: float
+    engine: float
+    found: Evaluation
+    expected: Tensor
 
 
 def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
@@ -111,51 +133,36 @@ def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
     points = sum(len(block.coefficients) for block in blocks)
     chosen = _timed_points(subject, blocks, points, machine, effort)
     halves = [half for half in (chosen[0::2], chosen[1::2]) if len(half)]
-    user, engine = [], []
-
-    def timed_engine() -> Evaluation:
-        start = machine.clock()
-        found = run_engine(subject.wrapper(), subject, blocks, dtype=row.dtype, repeats=_MANY if effort.quick else 1)
-        engine.append(machine.clock() - start)
-        return found
-
     # Where all is short, what only a first run does would weigh; where it is long, a run more is dear.
-    first = []
-    if len(chosen) == points:
-        timed_engine()
-        first, engine = engine, []
-    for _ in range(effort.repeats):
-        start = machine.clock()
-        expected = [user_losses(subject, blocks, halves[0])]
-        spent = machine.clock() - start
-        found = timed_engine()
-        start = machine.clock()
-        expected += [user_losses(subject, blocks, half) for half in halves[1:]]
-        user.append((spent + machine.clock() - start) * points / len(chosen))
-    values = found.sums["loss"].values
-    limit = math.inf if row.dtype is None else 10 * found.sums["loss"].center_value
+    warm_up = 1 if len(chosen) == points else 0
+    turns = [_take_turn(row, machine, effort, subject, blocks, halves) for _ in range(warm_up + effort.repeats)]
+    counted = turns[warm_up:]
+    last = counted[-1]
+    limit = math.inf if row.dtype is None else 10 * last.found.sums["loss"].center_value
     reduced, reduced_error = None, None
     if row.dtype is not None:
         start = machine.clock()
         losses = user_losses_reduced(subject, blocks, halves[0], row.dtype)
         reduced = (machine.clock() - start) * points / len(halves[0])
-        reduced_error = _difference(losses, expected[0], limit)
+        reduced_error = _difference(losses, last.expected[: len(halves[0])], limit)
+    values = torch.from_numpy(last.found.sums["loss"].values)
+    has_target = machine.device.type == "cpu" and not effort.quick
     return Measurement(
         name=row.name,
         dtype=str(row.dtype or torch.float32).removeprefix("torch."),
         points=points,
         timed_points=len(chosen),
-        user=user,
-        engine=engine,
-        first=(first or engine)[0],
+        user=[turn.user * points / len(chosen) for turn in counted],
+        engine=[turn.engine for turn in counted],
+        first=turns[0].engine,
         floor=operations(subject) * points / machine.matrix_rate(row.dtype or torch.float32),
-        error=_difference(torch.from_numpy(values[np.concatenate(halves)]), torch.cat(expected), limit),
+        error=_difference(values[np.concatenate(halves)], last.expected, limit),
         largest_error=row.largest_error,
-        strategy=found.strategy,
-        reason=found.reason,
-        target=row.targets[machine.tuned] if machine.device.type == "cpu" and not effort.quick else None,
+        strategy=last.found.strategy,
+        reason=last.found.reason,
+        target=row.targets[machine.tuned] if has_target else None,
         seconds_to_reach=row.seconds_to_reach,
-        timings=trial_timings(found),
+        timings=trial_timings(last.found),
         user_reduced=reduced,
         user_reduced_error=reduced_error,
         bytes_moved=activation_bytes(subject, row.dtype) * points if machine.device.type == "cuda" else None,
@@ -166,9 +173,10 @@ def compare_strategies(row: Row, machine: Machine, effort: Effort) -> dict[str, 
     """Strategy -> seconds of each repetition, `auto` among them; they take turns, each with a wrapper of its own."""
     subject = row.subject(machine.device)
     blocks = row.blocks(subject, effort.quick)
-    spent: dict[str, list[float]] = {name: [] for name in STRATEGY_NAMES}
+    names: tuple[StrategyName, ...] = get_args(StrategyName)
+    spent: dict[str, list[float]] = {name: [] for name in names}
     for repetition in range(effort.repeats + 1):
-        for name in STRATEGY_NAMES:
+        for name in names:
             start = machine.clock()
             run_engine(subject.wrapper(), subject, blocks, strategy=name)
             if repetition:
@@ -191,7 +199,7 @@ def warm_seconds(row: Row, machine: Machine, effort: Effort) -> list[float]:
 
 def trial_timings(found: Evaluation) -> dict[str, float]:
     """Candidate -> seconds, where the engine tried several."""
-    return dict(getattr(found, "timings", None) or {})
+    return dict(found.timings)
 
 
 def operations(subject: Subject) -> float:
@@ -222,6 +230,25 @@ def activation_bytes(subject: Subject, dtype: torch.dtype | None) -> float:
     for hook in hooks:
         hook.remove()
     return elements * (dtype or torch.float32).itemsize * len(subject.data[0]) / len(few.data[0])
+
+
+def _take_turn(
+    row: Row,
+    machine: Machine,
+    effort: Effort,
+    subject: Subject,
+    blocks: Sequence[PointBlock],
+    halves: Sequence[np.ndarray],
+) -> _Turn:
+    times = [machine.clock()]
+    expected = [user_losses(subject, blocks, halves[0])]
+    times.append(machine.clock())
+    found = run_engine(subject.wrapper(), subject, blocks, dtype=row.dtype, repeats=_MANY if effort.quick else 1)
+    times.append(machine.clock())
+    expected += [user_losses(subject, blocks, half) for half in halves[1:]]
+    times.append(machine.clock())
+    before, engine, after = np.diff(times).tolist()
+    return _Turn(user=before + after, engine=engine, found=found, expected=torch.cat(expected))
 
 
 def _timed_points(
