@@ -2,6 +2,7 @@
 # make test   everything that has to hold before a change goes in
 # make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
+# make bench-peers  the engine against loss-landscapes, which it installs in an environment of its own
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
 # make format fix and format the Python code
 # make clean  remove what these made
@@ -9,6 +10,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
+PEER := loss-landscapes==3.0.6
+PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 DEMO_LOG ?= runs/demo
 TENSORBOARD ?= http://localhost:6006
 CHROMIUM ?= /usr/bin/chromium
@@ -16,7 +20,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench bench-memory test check page-check pytest page browser format clean help
+.PHONY: demo bench bench-memory bench-peers test check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -47,6 +51,18 @@ demo: $(VENV)/.installed
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/engine.py
 	$(BIN)/python tests/benchmarks/engine.py --tuned
+	$(BIN)/python tests/benchmarks/scaling.py --tuned
+
+# Beside the peer, the environment has what the main one has: torch is neither fetched twice nor another version.
+$(PEERS)/.installed: $(VENV)/.installed
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --no-deps $(PEER)
+	printf 'import site; site.addsitedir("%s")\n' "$$($(BIN)/python -c $(PACKAGES))" > "$$($(PEERS)/bin/python -c $(PACKAGES))/main.pth"
+	@touch $@
+
+bench-peers: $(PEERS)/.installed
+	$(PEERS)/bin/python tests/benchmarks/peers.py
+	$(PEERS)/bin/python tests/benchmarks/peers.py --tuned
 
 bench-memory: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/memory.py
@@ -86,4 +102,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) frontend/node_modules tb_plugin/tensorboard_loss_slicer/static runs/demo dist build .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) frontend/node_modules tb_plugin/tensorboard_loss_slicer/static runs/demo dist build .pytest_cache .ruff_cache .import_linter_cache
