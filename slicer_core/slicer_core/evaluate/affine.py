@@ -9,7 +9,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 
-from torch import fx
+import torch
+from torch import Tensor, fx
 from torch._ops import OpOverload  # the type of every node's target; torch gives it no public name
 
 # Name of the operation (any overload) -> groups of argument positions; it is affine in all of a group together.
@@ -21,40 +22,84 @@ def _claim(names: str, *groups: tuple[int, ...]) -> None:
         _GROUPS[f"aten::{name}"] = tuple(frozenset(group) for group in groups)
 
 
-_claim("add sub", (0, 1))
-_claim("mul matmul mm bmm dot mv", (0,), (1,))
+_claim("add sub subtract rsub", (0, 1))
+_claim("mul multiply matmul mm bmm dot vdot inner mv outer ger kron cross linalg_cross tensordot", (0,), (1,))
 _claim("linear conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d", (0, 2), (1, 2))
-_claim("addmm baddbmm addbmm addmv", (0, 1), (0, 2))
-_claim("_native_batch_norm_legit_no_training batch_norm", (0, 2), (1, 2))
-_claim("layer_norm native_layer_norm", (2, 3))
-_claim("group_norm", (2, 3))
+_claim("addmm baddbmm addbmm addmv addr addcmul", (0, 1), (0, 2))
+_claim("addcdiv", (0, 1))
+_claim("lerp", (0, 1), (2,))
+_claim("bilinear", (0, 3), (1, 3), (2, 3))
+_claim("layer_norm native_layer_norm group_norm", (2, 3))
 _claim("native_group_norm", (1, 2))
+_claim("rms_norm", (2,))
 _claim("where", (1, 2))
-_claim("_weight_norm", (1,))
-_claim("embedding cat stack", (0,))
+_claim("masked_fill", (0, 2))
+_claim("_weight_norm _weight_norm_interface", (1,))
+# Of its values: the weights of the attention are those of queries and keys.
+_claim("scaled_dot_product_attention", (2,))
+_claim("expand_as view_as reshape_as select_scatter slice_scatter diagonal_scatter", (0, 1))
+_claim("index_put", (0, 2))
+_claim("index_add index_copy index_fill scatter scatter_add", (0, 3))
+# Lists of tensors are one argument.
+_claim("cat concat concatenate stack hstack vstack dstack column_stack block_diag embedding", (0,))
+# Of one argument, whatever they need to know besides: parts, orders and shapes of it,
 _claim(
-    "view reshape _unsafe_view transpose t permute unsqueeze squeeze select slice clone contiguous expand flatten "
-    "unflatten alias detach neg sum mean _to_copy div masked_fill constant_pad_nd avg_pool1d avg_pool2d avg_pool3d "
-    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d "
-    "upsample_nearest3d upsample_bilinear2d index index_select gather unfold roll flip cumsum narrow diagonal "
-    "movedim tril triu split split_with_sizes chunk unbind repeat pixel_shuffle",
+    "view reshape _unsafe_view transpose t permute numpy_T mT swapaxes swapdims movedim moveaxis unsqueeze squeeze "
+    "select slice narrow clone contiguous expand broadcast_to flatten unflatten ravel alias detach lift_fresh "
+    "lift_fresh_copy dropout alpha_dropout feature_dropout _to_copy to type_as index index_select gather take "
+    "take_along_dim unfold im2col col2im roll flip fliplr flipud rot90 diag diagonal diag_embed tril triu split "
+    "split_with_sizes tensor_split chunk unsafe_split unsafe_chunk unbind repeat tile repeat_interleave "
+    "pixel_shuffle pixel_unshuffle channel_shuffle constant_pad_nd pad",
     (0,),
 )
+# and sums with fixed weights.
+_claim(
+    "neg negative positive div divide true_divide sum sum_to_size mean cumsum diff trace avg_pool1d avg_pool2d "
+    "avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d "
+    "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d "
+    "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d grid_sampler",
+    (0,),
+)
+# Norms by running statistics that stand still; the mean is subtracted from the input.
+_NORMS = {"aten::batch_norm": 5, "aten::instance_norm": 5, "aten::_native_batch_norm_legit_no_training": None}
+_BY_STATISTICS = (frozenset({0, 2, 3}), frozenset({1, 2}))
+_BY_INPUT = (frozenset({1, 2}),)
+# What turns an operation into another one: rounding, a reduction other than a sum, bits taken for another type.
+_OTHER_OVERLOADS = frozenset({"aten::view.dtype", "aten::scatter.reduce", "aten::scatter.value_reduce"})
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def is_affine(node: fx.Node, moving: set[fx.Node]) -> bool:
     """Whether a call is claimed to be affine in those of its inputs that are in `moving`, together."""
     if node.target is operator.getitem:
         return True
-    if not isinstance(node.target, OpOverload):
+    if not isinstance(node.target, OpOverload) or _is_rounded(node):
         return False
-    groups = _GROUPS.get(node.target._schema.name)
-    if groups is None or any(inner in moving for value in node.kwargs.values() for inner in _nodes_in(value)):
+    if any(inner in moving for value in node.kwargs.values() for inner in _nodes_in(value)):
         return False
+    name = node.target._schema.name
+    if name == "aten::einsum":
+        return sum(inner in moving for inner in _nodes_in(node.args[1])) == 1
     positions = {
         position for position, value in enumerate(node.args) if any(inner in moving for inner in _nodes_in(value))
     }
-    return any(positions <= group for group in groups)
+    return any(positions <= group for group in _groups(node, name))
+
+
+def _groups(node: fx.Node, name: str) -> tuple[frozenset[int], ...]:
+    if name in _NORMS:
+        switch = _NORMS[name]
+        return _BY_STATISTICS if switch is None or node.args[switch] is False else _BY_INPUT
+    return _GROUPS.get(name, ())
+
+
+def _is_rounded(node: fx.Node) -> bool:
+    assert isinstance(node.target, OpOverload)
+    if node.target.name() in _OTHER_OVERLOADS or node.kwargs.get("rounding_mode") is not None:
+        return True
+    value = node.meta.get("val")
+    # Differences of numbers of eleven bits or fewer are no components of anything.
+    return isinstance(value, Tensor) and value.dtype in _HALF
 
 
 def _nodes_in(value: object) -> Iterator[fx.Node]:
