@@ -54,7 +54,7 @@ class Captured:
         return partial
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def captured() -> Callable[..., Captured]:
     """Model, inputs, target (and loss) -> what is captured of them; the model is left in eval mode."""
 

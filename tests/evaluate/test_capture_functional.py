@@ -61,6 +61,11 @@ def a_column_set(h: Tensor) -> Tensor:
     return h
 
 
+def after_a_norm(h: Tensor) -> Tensor:
+    h = F.batch_norm(h, torch.zeros(4), torch.ones(4))
+    return h.relu_()
+
+
 def of_a_wider_dtype(h: Tensor) -> Tensor:
     return h.mul_(torch.arange(4, dtype=torch.float64) / 3)
 
@@ -75,6 +80,7 @@ SEEN = [
     behind_a_dropout_that_is_off,
     with_a_constant,
     without_gradients,
+    after_a_norm,
 ]
 TRACED_AGAIN = [
     read_through_an_older_view,

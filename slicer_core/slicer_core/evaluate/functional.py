@@ -96,6 +96,9 @@ def _memory(order: dict[fx.Node, int]) -> dict[fx.Node, fx.Node]:
 
 def _may_alias(node: fx.Node) -> list[fx.Node]:
     target = node.target
+    if target is Aten.batch_norm.default:
+        # Tagged for the running statistics that it may write, not for its result.
+        return []
     if not isinstance(target, OpOverload) or torch.Tag.maybe_aliasing_or_mutating in target.tags:
         return node.all_input_nodes
     aliased: list[fx.Node] = []

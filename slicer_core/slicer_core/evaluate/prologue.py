@@ -29,13 +29,20 @@ class NotAffineError(Exception):
         self.node = node
 
 
-def center_values(trace: Trace, state: NamedTensors, batch: Batch, wanted: Iterable[fx.Node]) -> Values:
-    """The values of the wanted nodes at the center; what only led to them is let go as soon as it was read."""
+def center_values(
+    trace: Trace, state: NamedTensors, batch: Batch, wanted: Iterable[fx.Node], known: Values | None = None
+) -> Values:
+    """The values of the wanted nodes at the center; what only led to them is let go as soon as it was read.
+
+    `known`: values at the same center on the same batch, from which the walk starts instead of from the inputs.
+    """
     keep = set(wanted)
+    known = known or {}
     values: Values = dict(trace.constants)
     values |= {node: state[name] for name, node in trace.states.items()}
     values |= dict(zip(trace.leaves, batch_tensors(batch), strict=True))
-    needed = _ancestors(trace, keep)
+    values |= known
+    needed = _ancestors(trace, keep, known)
     remaining = _reads(needed)
     for node in needed:
         values[node] = call(node, values.__getitem__)
@@ -69,7 +76,7 @@ def affine_components(
             base = state[name]
             found[node] = [base, *(direction.get(name, torch.zeros_like(base)) for direction in directions)]
     keep = set(parts.frontier) | parts.varied
-    calls = [node for node in parts.affine if node not in parts.varied and _leads_to(node, set(parts.frontier), parts)]
+    calls = _leading_calls(parts)
     remaining = _reads(calls)
     generator = torch.Generator().manual_seed(_CHECK_SEED)
     for node in calls:
@@ -148,26 +155,22 @@ def _tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else [entry for entry in value if isinstance(entry, Tensor)]
 
 
-def _ancestors(trace: Trace, wanted: set[fx.Node]) -> list[fx.Node]:
-    needed = set(wanted)
+def _ancestors(trace: Trace, wanted: set[fx.Node], known: Values) -> list[fx.Node]:
+    """The calls that the wanted nodes need beyond what is known, in order."""
+    needed = wanted - known.keys()
     for node in reversed(trace.nodes):
         if node in needed:
-            needed.update(node.all_input_nodes)
+            needed.update(entry for entry in node.all_input_nodes if entry not in known)
     return [node for node in trace.nodes if node in needed]
 
 
-def _leads_to(node: fx.Node, keep: set[fx.Node], parts: Partition) -> bool:
-    """Whether a frontier node is computed from it within the affine part."""
-    affine = set(parts.affine)
-    pending, seen = [node], set()
-    while pending:
-        current = pending.pop()
-        if current in keep:
-            return True
-        if current not in seen:
-            seen.add(current)
-            pending += [user for user in current.users if user in affine]
-    return False
+def _leading_calls(parts: Partition) -> list[fx.Node]:
+    """The affine calls that a frontier node is computed from, frontier nodes among them, in order."""
+    leading = set(parts.frontier)
+    for node in reversed(parts.affine):
+        if node in leading:
+            leading.update(node.all_input_nodes)
+    return [node for node in parts.affine if node in leading and node not in parts.varied]
 
 
 def _reads(nodes: Iterable[fx.Node]) -> dict[fx.Node, int]:
