@@ -61,6 +61,7 @@ class _Plan:
         results: tuple[fx.Node, ...],
     ) -> None:
         self._parts = parts
+        self._general = set(parts.general)
         self._views = views
         self._constants = constants
         self._results = results
@@ -214,7 +215,7 @@ class _Plan:
         return deaths
 
     def _is_read_last(self, entry: fx.Node, index: int) -> bool:
-        return entry in self._parts.general and self._last_read[entry] == index
+        return entry in self._general and self._last_read[entry] == index
 
 
 def _laid_out_like(inputs: Any, result: Tensor) -> Tensor:

@@ -103,6 +103,9 @@ class Trials:
             self.reasons.append("the job is too short to pay for a capture")
             return Candidate(strategy="loop")
         self._limit = min(max(_SHARE * in_loop, _MIN_SECONDS), _MAX_SECONDS)
+        # As carefully as the others, now that it is known what that may cost.
+        self._time(Candidate(strategy="loop"), loop, batch, batch.num_samples, limit=_TRIAL_SHARE * self._limit)
+        in_loop = self.timings["loop"] * num_points
         self._begun: float | None = None
         best, seconds = Candidate(strategy="loop"), in_loop
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
@@ -190,7 +193,7 @@ class Trials:
             best = min(best, (now - start) / count)
             if now - begun >= limit:
                 break
-        self.timings[candidate.label] = best * scale
+        self.timings[candidate.label] = min(best * scale, self.timings.get(candidate.label, float("inf")))
         return best * scale, max(0.0, first - best) * scale
 
 

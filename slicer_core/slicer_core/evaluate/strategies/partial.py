@@ -63,7 +63,8 @@ class Session:
         """The values at the center that the moving part reads."""
         missing = [node for node in parts.constants if node not in self._values]
         if missing:
-            self._values |= center_values(trace, state, batch, missing)
+            # An earlier block's values lead to those of the layers after it.
+            self._values |= center_values(trace, state, batch, missing, known=self._values)
         return {node: self._values[node] for node in parts.constants}
 
 
