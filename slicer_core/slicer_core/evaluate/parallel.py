@@ -34,6 +34,8 @@ def shared_out(shares: Sequence[Callable[[], Result]]) -> tuple[list[Result], li
 
     A share whose process fails is run again here. Also returns why that happened, if it did.
     """
+    if len(shares) == 1:
+        return [shares[0]()], []
     children = [_Child(share) for share in shares[1:]]
     try:
         with _one_thread():

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from slicer_core.choices import CompileChoice
 from slicer_core.errors import SlicerError
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.parallel import shared_out
 from slicer_core.evaluate.strategies import CannotEvaluateError, Kernel, LoopKernel, Session, Traces, bytes_a_sample
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -29,15 +28,12 @@ _WORTH = 2.0
 _SHARE = 0.05
 _MIN_SECONDS = 0.02
 _MAX_SECONDS = 5.0
-# Points a trial runs, once to warm up and then until one of these is reached.
-_TRIAL_POINTS = 8
+# What one candidate may take of that.
 _TRIAL_SHARE = 0.05
 # Parts of a batch keep the largest activation near these, on a CPU: the first a core's share of the last level of
 # cache, the second its own; smaller parts cost more calls than they save misses.
 _PART_BYTES = (4 * 2**20, 2**20)
 _MIN_PART = 16
-# Two processes of one thread each want memory and cache of one another.
-_WORKER_EFFICIENCY = 0.85
 # What starting processes costs, a fork and the prologue in each.
 _FORK_SECONDS = 0.05
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
@@ -96,7 +92,7 @@ class Trials:
         block = blocks[len(blocks) // 2]
         num_points = sum(len(block.coefficients) for block in blocks) * repeats
         loop = LoopKernel(self._objective, self._state, block)
-        self._time(Candidate(strategy="loop"), loop, batch, batch.num_samples, limit=0.0)
+        self.timings["loop"], _ = _timed(loop, batch, 0.0)
         in_loop = self.timings["loop"] * num_points
         capture = _CAPTURE_SECONDS if "torch._dynamo" in sys.modules else _FIRST_CAPTURE_SECONDS
         if not self._session.traces.tracer.knows(batch) and in_loop < _WORTH * capture:
@@ -104,7 +100,8 @@ class Trials:
             return Candidate(strategy="loop")
         self._limit = min(max(_SHARE * in_loop, _MIN_SECONDS), _MAX_SECONDS)
         # As carefully as the others, now that it is known what that may cost.
-        self._time(Candidate(strategy="loop"), loop, batch, batch.num_samples, limit=_TRIAL_SHARE * self._limit)
+        again, _ = _timed(loop, batch, _TRIAL_SHARE * self._limit)
+        self.timings["loop"] = min(again, self.timings["loop"])
         in_loop = self.timings["loop"] * num_points
         self._begun: float | None = None
         best, seconds = Candidate(strategy="loop"), in_loop
@@ -153,48 +150,49 @@ class Trials:
         if is_over and candidate.strategy != "partial-compiled":
             return None
         part = batch if candidate.part_size >= batch.num_samples else split_batch(batch, candidate.part_size)[0]
-        threads = torch.get_num_threads()
+        limit = _TRIAL_SHARE * self._limit
+
+        def share() -> tuple[float, float]:
+            if candidate.strategy == "loop":
+                return _timed(LoopKernel(self._objective, self._state, block), part, limit)
+            return _timed(self._create(candidate.strategy, block, None), part, limit)
+
         try:
-            if candidate.workers > 1:
-                torch.set_num_threads(1)
-            kernel = (
-                LoopKernel(self._objective, self._state, block)
-                if candidate.strategy == "loop"
-                else self._create(candidate.strategy, block, None)
-            )
-            return self._time(candidate, kernel, part, batch.num_samples, limit=_TRIAL_SHARE * self._limit)
+            # Processes want memory and cache of one another, so they are timed together.
+            found, reasons = shared_out([share] * candidate.workers)
         except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
             text = str(error.__cause__ or error).strip()
             self.reasons.append(f"{candidate.strategy}: {text.splitlines()[0][:200] if text else type(error).__name__}")
             return None
         finally:
-            torch.set_num_threads(threads)
             if self._begun is None:
                 # The first candidate's capture is work that has to be done, not a trial.
                 self._begun = time.perf_counter()
+        if reasons:
+            self.reasons += reasons
+            return None
+        scale = batch.num_samples / part.num_samples
+        point = scale / sum(1 / seconds for seconds, _ in found)
+        self.timings[candidate.label] = point
+        # What was compiled is kept for all batches.
+        is_kept = candidate.strategy == "partial-compiled"
+        return point, 0.0 if is_kept else scale * max(prologue for _, prologue in found)
 
-    def _time(
-        self, candidate: Candidate, kernel: Kernel, part: Batch, num_samples: int, *, limit: float
-    ) -> tuple[float, float]:
-        scale = num_samples / part.num_samples / candidate.workers
-        if candidate.workers > 1:
-            scale /= _WORKER_EFFICIENCY
+
+def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
+    """Seconds a point of the part, the best within the limit, and of what the kernel does once before."""
+    start = time.perf_counter()
+    kernel.terms(part, slice(0, 1))
+    first = time.perf_counter() - start
+    count = min(kernel.trial_size(part), len(kernel.coefficients))
+    best, begun = float("inf"), time.perf_counter()
+    while True:
         start = time.perf_counter()
-        kernel.terms(part, slice(0, 1))
-        first = time.perf_counter() - start
-        count = min(_TRIAL_POINTS if limit else 1, kernel.chunk_size(part), len(kernel.coefficients))
-        if candidate.strategy == "partial-vmap":
-            count = min(kernel.chunk_size(part), len(kernel.coefficients))
-        best, begun = float("inf"), time.perf_counter()
-        while True:
-            start = time.perf_counter()
-            kernel.terms(part, slice(0, count))
-            now = time.perf_counter()
-            best = min(best, (now - start) / count)
-            if now - begun >= limit:
-                break
-        self.timings[candidate.label] = min(best * scale, self.timings.get(candidate.label, float("inf")))
-        return best * scale, max(0.0, first - best) * scale
+        kernel.terms(part, slice(0, count))
+        now = time.perf_counter()
+        best = min(best, (now - start) / count)
+        if now - begun >= limit:
+            return best, max(0.0, first - best)
 
 
 def part_sizes(traces: Traces, objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:

@@ -17,6 +17,9 @@ ChunkTerms = dict[str, tuple[Tensor, Tensor]]
 """Quantity -> (sums, counts), each of shape (points of the chunk, entries of the batch)."""
 
 
+_TRIAL_POINTS = 4
+
+
 class CannotEvaluateError(Exception):
     """Why a strategy can't run a block on a batch; the loop can."""
 
@@ -49,6 +52,10 @@ class Kernel(ABC):
     @abstractmethod
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """The terms of the block's `points` on the batch."""
+
+    def trial_size(self, batch: Batch) -> int:
+        """How many points to time together."""
+        return min(self.chunk_size(batch), _TRIAL_POINTS)
 
     @abstractmethod
     def chunk_size(self, batch: Batch) -> int:

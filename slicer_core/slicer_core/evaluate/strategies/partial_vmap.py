@@ -49,6 +49,10 @@ class PartialVmapKernel(PartialKernel):
         self.prepare(batch)
         return max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // max(1, self._point_bytes)))
 
+    def trial_size(self, batch: Batch) -> int:
+        """A whole chunk: that many at once are the point of it."""
+        return self.chunk_size(batch)
+
     def _general(self, values: Values) -> tuple[Tensor, ...]:
         for node in self.parts.general:
             values[node] = call(node, lambda entry: values[entry] if entry in values else self.constants[entry])
