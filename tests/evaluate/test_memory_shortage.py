@@ -82,6 +82,20 @@ def test_where_nothing_can_be_kept_the_points_are_run_whole(network: Callable[[s
     assert "does not fit the memory" in tight.evaluation["reason"]
 
 
+def test_trials_keep_to_the_budget_too() -> None:
+    """Of 2,000 samples the hidden layer alone takes four times 3.2 MB."""
+    model = nn.Sequential(nn.Linear(5, 400), nn.ReLU(), nn.Linear(400, 3))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (torch.randn(2000, 5), torch.randint(0, 3, (2000,))))
+
+    def curve(**options: Any) -> Any:
+        settings = EvaluationSettings(batch_size=2000, repeats=100, **options)
+        return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=40)
+
+    tight = curve(memory_budget=4_000_000)
+    assert any(label.startswith("partial, parts of ") for label in tight.evaluation["trials"])
+    np.testing.assert_allclose(tight.loss, curve(strategy="loop").loss, rtol=1e-5)
+
+
 @pytest.mark.parametrize("strategy", ["vmap", "partial-vmap"])
 def test_a_chunk_that_does_not_fit_is_halved(
     strategy: Any, network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,7 @@ from slicer_core.evaluate.strategies import (
     Traces,
     VmapKernel,
 )
-from slicer_core.evaluate.trials import Candidate, Trials, part_sizes
+from slicer_core.evaluate.trials import Candidate, Trials, part_sizes, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, Batch, ModelWrapper
@@ -80,6 +80,7 @@ class StrategyChoice:
         self._used: dict[str, int] = {}
         self._reasons: dict[str, None] = {}
         self._given_up: set[frozenset[str]] = set()
+        self._checked: set[frozenset[str]] = set()
         self.timings: dict[str, float] = {}
 
     @property
@@ -110,7 +111,7 @@ class StrategyChoice:
         if not blocks:
             self._candidate = Candidate(strategy="loop")
             return
-        moved = frozenset(name for direction in blocks[len(blocks) // 2].directions() for name in direction)
+        moved = frozenset(name for direction in typical_block(blocks).directions() for name in direction)
         key = (moved, len(blocks), batch.num_samples, self._max_workers)
         known = self._session.traces.chosen.get(key)
         if known is not None and self._candidate.strategy in ("auto", known[0].strategy):
@@ -181,15 +182,19 @@ class StrategyChoice:
     def kernel(
         self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, *, probe: int | None
     ) -> Kernel:
-        """The kernel for a block on a batch; `probe` is the seed of the point that is checked, None for no check."""
+        """The kernel for a block on a batch; `probe` is the seed of the point that is checked.
+
+        None for no check, unless it is the first block that moves these tensors.
+        """
         kernel = None
         name = self._candidate.strategy
         varied = frozenset(name for direction in block.directions() for name in direction)
         if name != "loop" and varied not in self._given_up:
             try:
                 kernel = self._create(name, block, buffers)
-                if probe is not None:
-                    self._check(kernel, block, batch, probe)
+                if probe is not None or varied not in self._checked:
+                    self._check(kernel, block, batch, probe or 0)
+                    self._checked.add(varied)
             except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
                 if is_shortage(error):
                     raise MemoryShortageError from error

@@ -55,8 +55,8 @@ class PointsRun:
                 )
                 first = 0
                 for number, block in enumerate(blocks):
-                    # Each block may move other tensors, and each batch may have another size.
-                    probe = index + part if index + part == 0 or number == (index + part) % len(blocks) else None
+                    # Every batch is checked with one of the blocks.
+                    probe = index + part if number == (index + part) % len(blocks) else None
                     self._run_block(block, batch, first, probe, share=batch.num_samples / num_samples)
                     first += len(block.coefficients)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slicer_core.choices import CompileChoice
 from slicer_core.errors import SlicerError
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import shared_out
+from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import CannotEvaluateError, Kernel, LoopKernel, Session, Traces, bytes_a_sample
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -57,6 +58,9 @@ class Candidate:
         return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
 
 
+_TOO_LARGE = (float("inf"), float("inf"))
+
+
 class Trials:
     """Times candidates; `timings` holds the seconds a point of a batch by label, `reasons` why some could not run."""
 
@@ -89,7 +93,7 @@ class Trials:
 
         The loop where all of it is shorter than a capture would take.
         """
-        block = blocks[len(blocks) // 2]
+        block = typical_block(blocks)
         num_points = sum(len(block.coefficients) for block in blocks) * repeats
         loop = LoopKernel(self._objective, self._state, block)
         self.timings["loop"], _ = _timed(loop, batch, 0.0)
@@ -108,6 +112,9 @@ class Trials:
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
         for candidate in self._candidates(batch, max_workers, in_loop):
             found = self._try(candidate, batch, block)
+            while found is _TOO_LARGE:
+                candidate = replace(candidate, part_size=min(candidate.part_size, batch.num_samples) // 2)
+                found = self._try(candidate, batch, block) if candidate.part_size else None
             if found is None:
                 continue
             point, prologue = found
@@ -145,7 +152,10 @@ class Trials:
             yield Candidate(strategy="partial-compiled", part_size=sizes[0])
 
     def _try(self, candidate: Candidate, batch: Batch, block: PointBlock) -> tuple[float, float] | None:
-        """Seconds a point of the whole batch, and of its prologue; None where it can't run or the time is up."""
+        """Seconds a point of the whole batch, and of its prologue; None where it can't run or the time is up.
+
+        `_TOO_LARGE` where smaller parts of the batch may fit the memory.
+        """
         is_over = self._begun is not None and time.perf_counter() - self._begun > self._limit
         if is_over and candidate.strategy != "partial-compiled":
             return None
@@ -158,9 +168,22 @@ class Trials:
             return _timed(self._create(candidate.strategy, block, None), part, limit)
 
         try:
+            if self._begun is None and candidate.strategy == "partial":
+                # Capture and partition are made once, and are no part of what a block or a batch costs.
+                self._create(candidate.strategy, block, None).terms(part, slice(0, 1))
             # Processes want memory and cache of one another, so they are timed together.
             found, reasons = shared_out([share] * candidate.workers)
-        except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        except (
+            SlicerError,
+            CannotEvaluateError,
+            MemoryShortageError,
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+        ) as error:
+            if is_shortage(error) and is_splittable(self._wrapper, batch):
+                return _TOO_LARGE
             text = str(error.__cause__ or error).strip()
             self.reasons.append(f"{candidate.strategy}: {text.splitlines()[0][:200] if text else type(error).__name__}")
             return None
@@ -177,6 +200,11 @@ class Trials:
         # What was compiled is kept for all batches.
         is_kept = candidate.strategy == "partial-compiled"
         return point, 0.0 if is_kept else scale * max(prologue for _, prologue in found)
+
+
+def typical_block(blocks: Sequence[PointBlock]) -> PointBlock:
+    """One in an early layer, where there are several: what comes after it makes up most of the work of all."""
+    return blocks[len(blocks) // 4]
 
 
 def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
