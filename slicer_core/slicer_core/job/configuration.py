@@ -91,7 +91,7 @@ class Job:
     )
     strategy: str = _option(
         "auto",
-        "How points are run; auto takes partial evaluation where it pays.",
+        "How points are run; auto takes what is fastest in trials (docs/evaluation.md).",
         panel=HOW,
         choices=choices.STRATEGY_NAMES,
     )
