@@ -244,3 +244,28 @@ def test_a_metric_that_is_not_one_value_a_sample_is_refused(network) -> None:
     metrics = {"mean": lambda output, target: output.mean()}
     with pytest.raises(DataError, match="expected one value for each of 22 samples"):
         center(ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data, metrics=metrics))
+
+
+@pytest.mark.parametrize("strategy", ["loop", "partial"])
+def test_a_batch_whose_samples_are_coupled_is_never_cut(strategy: Any) -> None:
+    """Each sample is held against the mean of its batch, which parts of the batch would have another."""
+
+    class Centered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            # Of 120 kB a sample, which elsewhere would be reason enough to cut the batch.
+            self.wide, self.layer = nn.Linear(5, 30_000), nn.Linear(30_000, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.layer(self.wide(x))
+            return out - out.mean(dim=0, keepdim=True)
+
+    model, inputs, target = Centered(), torch.randn(80, 5), torch.randint(0, 3, (80,))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target), batch_coupled=True)
+    settings = EvaluationSettings(strategy=strategy, batch_size=80)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == strategy
+    with torch.no_grad():
+        whole = F.cross_entropy(model(inputs), target).item()
+    assert found.loss[1] == pytest.approx(whole, rel=1e-5)
+    assert found.evaluation["batches"] == {"train": 1}

@@ -117,7 +117,7 @@ class StrategyChoice:
         if known is not None and self._candidate.strategy in ("auto", known[0].strategy):
             self._candidate, self.timings = known
             return
-        trials = Trials(self._wrapper, self._objective, self._state, self._session, self._create)
+        trials = Trials(self._objective, self._state, self._session, self._create)
         if self._candidate.strategy == "auto":
             self._candidate = trials.fastest(
                 batch, blocks, repeats, max_workers=self._max_workers, compiling=self._compiling
@@ -129,7 +129,7 @@ class StrategyChoice:
             return
         if self._candidate.strategy == "partial" and self._compiling == "on":
             self._candidate = Candidate(strategy="partial-compiled")
-        if self._candidate.strategy.startswith("partial") and is_splittable(self._wrapper, batch):
+        if self._candidate.strategy.startswith("partial") and is_splittable(self._objective, batch):
             try:
                 sizes = part_sizes(self._session.traces, self._objective, self._state, batch)
             except CannotEvaluateError:
@@ -147,7 +147,7 @@ class StrategyChoice:
     def parts(self, batch: Batch) -> list[Batch]:
         """The batch in parts whose activations fit a core's cache, where the loss is a sum over its samples."""
         size = min(self._candidate.part_size, self._max_part)
-        if size >= batch.num_samples or not is_splittable(self._wrapper, batch):
+        if size >= batch.num_samples or not is_splittable(self._objective, batch):
             return [batch]
         return split_batch(batch, size)
 
@@ -160,7 +160,7 @@ class StrategyChoice:
 
         Empty where it can't be cut so.
         """
-        if size < 1 or not is_splittable(self._wrapper, batch):
+        if size < 1 or not is_splittable(self._objective, batch):
             return []
         self.limit_parts(size)
         return split_batch(batch, size)

@@ -224,7 +224,7 @@ def _examined(objective: Objective, state: NamedTensors, first: Batch, wrapper: 
     size, batch = first.num_samples, first
     while not _fits(lambda batch=batch: objective.examine(state, batch)):
         size //= 2
-        if size < 1 or not is_splittable(wrapper, first):
+        if size < 1 or not is_splittable(objective, first):
             raise ResourceError(shortage_message(batch.num_samples))
         batch = split_batch(first, size)[0]
     return batch

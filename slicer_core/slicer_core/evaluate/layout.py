@@ -10,12 +10,12 @@ from torch.utils import _pytree as pytree  # the flattening that torch.export it
 
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.trace import batch_tensors
-from slicer_core.subject import Batch, ModelWrapper
+from slicer_core.subject import Batch
 
 
-def is_splittable(wrapper: ModelWrapper, batch: Batch) -> bool:
-    """Where the loss is known to be a sum over samples, any partition gives the same sums."""
-    return wrapper.form.terms is not None and all(
+def is_splittable(objective: Objective, batch: Batch) -> bool:
+    """Whether the batch can be cut, and parts of it give the same sums."""
+    return objective.sums_over_samples and all(
         tensor.ndim > 0 and tensor.shape[0] == batch.num_samples for tensor in batch_tensors(batch)
     )
 
@@ -32,6 +32,14 @@ def split_batch(batch: Batch, size: int) -> list[Batch]:
         cut = [leaf[start:stop] if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         parts.append(Batch(data=pytree.tree_unflatten(cut, structure), num_samples=stop - start))
     return parts
+
+
+def first_samples(batch: Batch, count: int) -> Batch:
+    """The first samples of a batch that can be cut; a whole one where it has no more."""
+    if count >= batch.num_samples:
+        return batch
+    data = pytree.tree_map(lambda leaf: leaf[:count] if isinstance(leaf, Tensor) else leaf, batch.data)
+    return Batch(data=data, num_samples=count)
 
 
 def batch_laid_out(batch: Batch, objective: Objective) -> Batch:

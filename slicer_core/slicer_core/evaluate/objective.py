@@ -37,6 +37,8 @@ class Objective(nn.Module):
         self._wrapper = (wrapper,)
         self._dtype = dtype
         self.is_reduced = dtype in REDUCED
+        # Whether any partition of a batch gives the same sums; of losses that are not torch's own, `examine` tells.
+        self.sums_over_samples = wrapper.form.terms is not None and not wrapper.batch_coupled
         self.has_convolutions = any(isinstance(module, nn.Conv2d) for module in wrapper.model.modules())
         self._places = _places(self)
         own = {id(tensor) for _, tensor in _named_tensors(wrapper.model)}
@@ -109,7 +111,8 @@ class Objective(nn.Module):
         trial = Batch(data=copied(batch.data), num_samples=batch.num_samples)
         versions = {name: tensor._version for name, tensor in held.items()}
         batch_versions = written_versions(trial.data)
-        self.holding(held, lambda: self.terms(trial))
+        found = self.holding(held, lambda: self.terms(trial))
+        self.sums_over_samples = found[LOSS].sums.numel() == batch.num_samples and not self._wrapper[0].batch_coupled
         self.written = frozenset(name for name, tensor in held.items() if tensor._version != versions[name])
         self._writes_batch = written_versions(trial.data) != batch_versions
         with user_code("evaluating the loss"):

@@ -19,7 +19,7 @@ from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import CannotEvaluateError, Kernel, LoopKernel, Session, Traces, bytes_a_sample
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import Batch, ModelWrapper
+from slicer_core.subject import Batch
 
 # A capture pays where the loop alone would take several times as long: seconds of both, measured on two cores.
 _FIRST_CAPTURE_SECONDS = 1.5
@@ -34,7 +34,7 @@ _TRIAL_SHARE = 0.05
 # Parts of a batch keep the largest activation near these, on a CPU: the first a core's share of the last level of
 # cache, the second its own; smaller parts cost more calls than they save misses.
 _PART_BYTES = (4 * 2**20, 2**20)
-_MIN_PART = 16
+_MIN_PART = 4
 # What starting processes costs, a fork and the prologue in each.
 _FORK_SECONDS = 0.05
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
@@ -66,13 +66,11 @@ class Trials:
 
     def __init__(
         self,
-        wrapper: ModelWrapper,
         objective: Objective,
         state: NamedTensors,
         session: Session,
         create: Callable[[str, PointBlock, None], Kernel],
     ) -> None:
-        self._wrapper = wrapper
         self._objective = objective
         self._state = state
         self._session = session
@@ -129,7 +127,7 @@ class Trials:
         """In the order of promise; the trials end when their time is up."""
         sizes = [sys.maxsize]
         try:
-            if is_splittable(self._wrapper, batch) and self._objective.device.type == "cpu":
+            if is_splittable(self._objective, batch) and self._objective.device.type == "cpu":
                 sizes = part_sizes(self._session.traces, self._objective, self._state, batch)
             yield Candidate(strategy="partial", part_size=sizes[0])
         except CannotEvaluateError as error:
@@ -182,7 +180,7 @@ class Trials:
             TypeError,
             IndexError,
         ) as error:
-            if is_shortage(error) and is_splittable(self._wrapper, batch):
+            if is_shortage(error) and is_splittable(self._objective, batch):
                 return _TOO_LARGE
             text = str(error.__cause__ or error).strip()
             self.reasons.append(f"{candidate.strategy}: {text.splitlines()[0][:200] if text else type(error).__name__}")

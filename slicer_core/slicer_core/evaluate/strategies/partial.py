@@ -16,7 +16,7 @@ from slicer_core.choices import Layout
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
-from slicer_core.evaluate.layout import batch_laid_out, split_batch, weight_laid_out
+from slicer_core.evaluate.layout import batch_laid_out, first_samples, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, partition
 from slicer_core.evaluate.prologue import Components, NotAffineError, Values, affine_components, center_values
@@ -211,7 +211,7 @@ def bytes_a_sample(traces: Traces, objective: Objective, center: NamedTensors, b
     Raises:
         CannotEvaluateError: the loss has no graph.
     """
-    few = next(iter(split_batch(batch, 2)))
+    few = first_samples(batch, 2)
     state = {name: weight_laid_out(objective.cast(tensor), objective) for name, tensor in center.items()}
     try:
         trace = traces.tracer.trace(objective, state, batch_laid_out(few, objective))
