@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -72,7 +72,15 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tools: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Story:
+def _interrupts_are_heard() -> Iterator[None]:
+    """Where the tests run in the background, a shell has told them, and so what they start, to ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def story(tools: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory, _interrupts_are_heard: None) -> Story:
     folder = tmp_path_factory.mktemp("stopped")
     tools.copy_checkpoints("sgd", folder / "sgd", (0, 200, 2000))
     (folder / "subject.py").write_text(MODULE)

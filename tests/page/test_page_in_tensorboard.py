@@ -152,7 +152,7 @@ def test_a_damaged_slice_fails_in_its_own_card_and_can_be_tried_again(
     card = tab.card("broken")
     with tab.page.expect_response(lambda response: "header" in response.url):
         card.get_by_role("button", name="Try again").click()
-    assert card.get_by_role("alert").is_visible()
+    card.get_by_role("alert").wait_for()
     assert all("422" in problem for problem in tab.problems)
     tab.problems.clear()
 
