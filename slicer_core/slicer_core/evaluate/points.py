@@ -67,12 +67,16 @@ class PointsRun:
         size, low, part_size = self._chunk_size(kernel, batch), 0, batch.num_samples
         while low < count:
             points = slice(low, min(low + size, count))
-            terms = terms_if_they_fit(kernel, batch, points)
+            fits_between = True
+            try:
+                terms = terms_if_they_fit(kernel, batch, points)
+            except MemoryShortageError:
+                terms, fits_between = None, False
             if terms is None:
                 gc.collect()
                 if torch.cuda.is_initialized():
                     torch.cuda.empty_cache()
-                if size > 1:
+                if size > 1 and fits_between:
                     self._max_chunk = size = size // 2
                     continue
                 del kernel
@@ -99,7 +103,7 @@ class PointsRun:
             return self._kernel(block, batch, buffers, None)
         if not parts:
             raise ResourceError(shortage_message(max(1, size)))
-        return PartsKernel([self._kernel(block, part, buffers, None) for part in parts], parts)
+        return PartsKernel(lambda part: self._kernel(block, part, buffers, None), parts)
 
     def _chunk_size(self, kernel: Kernel, batch: Batch) -> int:
         size = kernel.chunk_size(batch)
