@@ -115,10 +115,7 @@ def evaluate(
             buffers = recomputed_statistics(objective, state, blocks, lambda: cast(recompute))
         batches = cast(data)
         first = next(batches)
-        fitting = _examined(objective, state, first, wrapper)
-        choice = _choice(wrapper, data, objective, state, settings, has_buffers=buffers is not None)
-        choice.limit_parts(fitting.num_samples)
-        choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
+        choice, _ = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=buffers is not None)
 
         def run(
             some: Sequence[PointBlock], over: Iterable[Batch], own: StrategyChoice, report: Advance | None
@@ -183,27 +180,28 @@ def choose_strategy(
     state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
     with wrapper.evaluating():
         first = cast_batch(next(iter(data.batches())), wrapper.device, settings.dtype)
-        fitting = _examined(objective, state, first, wrapper)
-        choice = _choice(wrapper, data, objective, state, settings, has_buffers=False)
-        choice.limit_parts(fitting.num_samples)
-        choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
+        choice, fitting = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
     scale = first.num_samples / fitting.num_samples
     return ChosenStrategy(
         label=choice.label, timings={label: seconds * scale for label, seconds in choice.timings.items()}
     )
 
 
-def _choice(
+def _settled(
     wrapper: ModelWrapper,
     data: SplitData,
+    blocks: Sequence[PointBlock],
     objective: Objective,
     state: NamedTensors,
     settings: EvaluationSettings,
+    first: Batch,
     *,
     has_buffers: bool,
-) -> StrategyChoice:
+) -> tuple[StrategyChoice, Batch]:
+    """The choice, made on as much of the first batch as fits the memory, which is returned too."""
+    fitting = _examined(objective, state, first)
     may_fork = data.in_memory and not has_buffers and wrapper.device.type == "cpu" and can_fork()
-    return StrategyChoice(
+    choice = StrategyChoice(
         "loop" if has_buffers and settings.strategy == "auto" else settings.strategy,
         wrapper,
         objective,
@@ -213,9 +211,12 @@ def _choice(
         compiling=settings.compile,
         memory_budget=memory_budget_bytes(settings.memory_budget, wrapper.device),
     )
+    choice.limit_parts(fitting.num_samples)
+    choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
+    return choice, fitting
 
 
-def _examined(objective: Objective, state: NamedTensors, first: Batch, wrapper: ModelWrapper) -> Batch:
+def _examined(objective: Objective, state: NamedTensors, first: Batch) -> Batch:
     """The first batch, or as large a part of it as the model can be run on in the memory that there is; see `examine`.
 
     Raises:
