@@ -27,7 +27,37 @@ export interface ViewState {
   readonly shared: boolean;
   /** Share of the horizontal range that families of curves show around the center. */
   readonly bounds: number;
+  /** In which order the members of a family stand. */
+  readonly sort: FamilySort;
+  /** What is drawn of each slice: its lines or colours, its surface, or its measures over all steps. */
+  readonly display: Display;
+  /** Whether a curve's other steps are drawn faintly behind it. */
+  readonly ghosts: boolean;
+  /** Whether the curves of all chosen runs are drawn into one plot. */
+  readonly overlay: boolean;
+  /** Whether the horizontal axis of curves is logarithmic, which leaves out what is not above zero. */
+  readonly across: ScaleName;
+  /** Whether heights and colours have the range of the shown step, or one over all steps and shown runs. */
+  readonly limits: "card" | "all";
+  /** Contour levels as numbers; empty for levels that are chosen by `levels` and `spacing`. */
+  readonly at: string;
+  readonly spacing: "even" | "ratio";
+  /** Whether cells that don't differ from the center by two standard errors are shaded. */
+  readonly significance: boolean;
+  /** Whether zoom and cursor are the same in all plots with the same axes. */
+  readonly linked: boolean;
+  /** A drawn line, from (x, y) to (x, y), whose values are shown as a curve. */
+  readonly cut: readonly number[] | null;
+  /** Height of a surface as a multiple of its usual one. */
+  readonly height: number;
+  /** Where a surface is seen from: azimuth and polar angle in degrees, distance in widths of the surface. */
+  readonly camera: readonly number[] | null;
 }
+
+export const FAMILY_SORTS = ["logged", "name", "layer", "curvature", "range"] as const;
+export type FamilySort = (typeof FAMILY_SORTS)[number];
+export const DISPLAYS = ["flat", "surface", "steps"] as const;
+export type Display = (typeof DISPLAYS)[number];
 
 export const DEFAULT_VIEW: ViewState = {
   runs: null,
@@ -45,6 +75,19 @@ export const DEFAULT_VIEW: ViewState = {
   parameters: "",
   shared: false,
   bounds: 1,
+  sort: "logged",
+  display: "flat",
+  ghosts: true,
+  overlay: false,
+  across: "linear",
+  limits: "card",
+  at: "",
+  spacing: "even",
+  significance: true,
+  linked: true,
+  cut: null,
+  height: 1,
+  camera: null,
 };
 
 export const MAX_LEVELS = 30;
@@ -69,6 +112,22 @@ function number(low: number, high: number): Field<number> {
     read: (value) => {
       const parsed = Number(value);
       return value.trim() !== "" && parsed >= low && parsed <= high ? parsed : undefined;
+    },
+  };
+}
+
+const flag: Field<boolean> = {
+  write: String,
+  read: (value) => (value === "true" ? true : value === "false" ? false : undefined),
+};
+
+/** Finite numbers with commas between them. */
+function tuple(length: number): Field<readonly number[] | null> {
+  return {
+    write: (value) => (value ?? []).join(","),
+    read: (value) => {
+      const parts = value.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+      return parts.length === length && parts.every(Number.isFinite) ? parts : undefined;
     },
   };
 }
@@ -99,11 +158,21 @@ const FIELDS: { readonly [Key in keyof ViewState]: Field<ViewState[Key]> } = {
   shading: choice(["cells", "smooth"]),
   smoothing: number(0, MAX_SMOOTHING),
   parameters: text,
-  shared: {
-    write: String,
-    read: (value) => (value === "true" ? true : value === "false" ? false : undefined),
-  },
+  shared: flag,
   bounds: number(0.01, 1),
+  sort: choice(FAMILY_SORTS),
+  display: choice(DISPLAYS),
+  ghosts: flag,
+  overlay: flag,
+  across: choice(["linear", "log"]),
+  limits: choice(["card", "all"]),
+  at: text,
+  spacing: choice(["even", "ratio"]),
+  significance: flag,
+  linked: flag,
+  cut: tuple(4),
+  height: number(0.1, 5),
+  camera: tuple(3),
 };
 
 const PREFIX = `p.${PLUGIN_NAME}.`;

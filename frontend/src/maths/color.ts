@@ -1,26 +1,27 @@
 /** Colour maps as tables of 256 colours, and the scale that puts a value at a place between 0 and 1. */
 import {
-  interpolateCividis,
   interpolateGreys,
   interpolateInferno,
   interpolateMagma,
   interpolatePlasma,
-  interpolateTurbo,
   interpolateViridis,
 } from "d3-scale-chromatic";
+import { CIVIDIS, COOLWARM } from "./color-tables";
 
 const INTERPOLATORS = {
   viridis: interpolateViridis,
+  cividis: tabulated(CIVIDIS),
   magma: interpolateMagma,
   inferno: interpolateInferno,
   plasma: interpolatePlasma,
-  cividis: interpolateCividis,
-  turbo: interpolateTurbo,
   greys: (share: number) => interpolateGreys(1 - share),
+  coolwarm: tabulated(COOLWARM),
 } as const;
 
 export type ColorMapName = keyof typeof INTERPOLATORS;
 export const COLOR_MAPS = Object.keys(INTERPOLATORS) as ColorMapName[];
+/** What differences are drawn with: its middle, a light grey, is zero. */
+export const DIVERGING: ColorMapName = "coolwarm";
 
 export type ScaleName = "linear" | "log";
 
@@ -68,6 +69,10 @@ export function isLight(map: ColorMap, place: number): boolean {
     return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
   }) as [number, number, number];
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.3;
+}
+
+function tabulated(hex: string): (share: number) => string {
+  return (share) => `#${hex.slice(Math.round(share * 255) * 6, Math.round(share * 255) * 6 + 6)}`;
 }
 
 function parseColor(text: string): [number, number, number] {
