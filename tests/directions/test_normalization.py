@@ -94,6 +94,68 @@ def test_a_center_in_half_precision_has_its_norms_taken_in_more() -> None:
     assert scaled["w"].double().norm().item() == pytest.approx(theta.double().norm().item(), rel=1e-6)
 
 
+def test_a_row_of_a_fused_attention_weight_is_one_filter() -> None:
+    """Row r of `in_proj_weight` makes unit r of the queries, keys and values together."""
+    layer = nn.MultiheadAttention(4, 2)
+    raw, scaled = normalized(layer)
+    theta = layer.in_proj_weight.detach().double()
+    assert theta.shape == (12, 4)
+    for row in range(12):
+        d = raw["in_proj_weight"][row].double()
+        expected = d * theta[row].norm() / (d.norm() + 1e-10)
+        torch.testing.assert_close(scaled["in_proj_weight"][row].double(), expected, rtol=1e-6, atol=0)
+    separate = nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
+    _, scaled = normalized(separate)
+    for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        theta = separate.get_parameter(name).detach()
+        torch.testing.assert_close(scaled[name].norm(dim=1), theta.norm(dim=1), rtol=1e-6, atol=0)
+
+
+def test_an_output_unit_of_transformers_conv1d_is_a_column() -> None:
+    """GPT-2's layer keeps its weight as (inputs, outputs)."""
+    conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+    layer = conv1d(3, 5)
+    nn.init.normal_(layer.weight)
+    raw, scaled = normalized(nn.Sequential(layer))
+    theta = layer.weight.detach().double()
+    for unit in range(3):
+        d = raw["0.weight"][:, unit].double()
+        expected = d * theta[:, unit].norm() / (d.norm() + 1e-10)
+        torch.testing.assert_close(scaled["0.weight"][:, unit].double(), expected, rtol=1e-6, atol=0)
+
+
+def test_only_the_own_class_of_transformers_has_its_units_in_columns() -> None:
+    other = type("Conv1D", (nn.Linear,), {})
+    assert filter_layouts(nn.Sequential(other(2, 3))) == {}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose1d(4, 6, 3, groups=2),
+        nn.Conv2d(4, 6, 3, groups=2),
+        nn.Embedding(6, 4),
+        nn.MultiheadAttention(4, 2),
+    ],
+)
+def test_unit_filters_and_layers_have_norm_one_by_module_kind(layer) -> None:
+    raw, units = normalized(layer, normalization="dfilter")
+    _, whole = normalized(layer, normalization="dlayer")
+    _, by_layer = normalized(layer, normalization="layer")
+    _, by_weight = normalized(layer, normalization="weight")
+    _, unscaled = normalized(layer, normalization="none")
+    transposed = isinstance(layer, nn.ConvTranspose1d)
+    for name, tensor in units.items():
+        theta = layer.get_parameter(name).detach()
+        # Of a transposed convolution, (2 groups, 2 inputs, 3 outputs, 3): filters are along dimension 2.
+        filters = tensor.reshape(2, 2, 3, 3).transpose(1, 2).reshape(6, -1) if transposed else tensor.flatten(1)
+        torch.testing.assert_close(filters.norm(dim=1), torch.ones(len(filters)))
+        torch.testing.assert_close(whole[name], raw[name] / raw[name].norm())
+        torch.testing.assert_close(by_layer[name], raw[name] * theta.norm() / raw[name].norm())
+        torch.testing.assert_close(by_weight[name], raw[name] * theta)
+        assert torch.equal(unscaled[name], raw[name])
+
+
 def test_layouts_name_the_parameters_in_full() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ConvTranspose1d(2, 2, 1)))
     assert filter_layouts(model)["1.0.weight"] == FilterLayout(axis=1)
