@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from slicer_core.evaluate import EvaluationSettings
     from slicer_core.job import Job, run_job
     from slicer_core.methods.axis import AxisParallelSlicer
+    from slicer_core.methods.layers import LayerSlicer
     from slicer_core.methods.linear import LinearInterpolationSlicer
     from slicer_core.methods.random_direction import RandomDirectionSlicer
     from slicer_core.slices import Slice
@@ -21,6 +22,7 @@ _HOMES = {
     "AxisParallelSlicer": "slicer_core.methods.axis",
     "EvaluationSettings": "slicer_core.evaluate",
     "Job": "slicer_core.job",
+    "LayerSlicer": "slicer_core.methods.layers",
     "LinearInterpolationSlicer": "slicer_core.methods.linear",
     "LossSum": "slicer_core.subject",
     "ModelWrapper": "slicer_core.subject",
@@ -34,6 +36,7 @@ __all__ = [
     "AxisParallelSlicer",
     "EvaluationSettings",
     "Job",
+    "LayerSlicer",
     "LinearInterpolationSlicer",
     "LossSum",
     "ModelWrapper",

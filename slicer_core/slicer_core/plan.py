@@ -50,6 +50,8 @@ class SlicePlan:
     cosine: float | None = None
     curves: tuple[Curve, ...] = ()
     markers: tuple[PlannedMarker, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the options were taken."""
 
     @property
     def num_points(self) -> int:

@@ -31,7 +31,7 @@ def message(refused: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--method", "nonsense"], "--method 'nonsense' is not one of linear, axis, random1d, random2d"),
+        (["--method", "nonsense"], "--method 'nonsense' is not one of linear, axis, layers, random1d"),
         (["--method", "random1d", "--to", "last"], "--to is an option of --method linear, not of random1d"),
         (["--to", "last"], "--to is an option of --method linear, not of random2d"),
         (["--method", "linear", "--params-to-slice", "0:3"], "--params-to-slice is an option of --method axis, not of"),

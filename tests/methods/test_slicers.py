@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from slicer_core import AxisParallelSlicer, LinearInterpolationSlicer, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import CheckpointError, UsageError
 from slicer_core.methods import METHODS, all_options, find_method
-from slicer_core.methods.method import SliceOptions
+from slicer_core.methods.axis import Axis
+from slicer_core.methods.method import CenterPoint, SliceOptions
 from slicer_core.slices import GEOMETRIES, Slice, decode_slice, encode_slice
 
 
@@ -136,6 +137,23 @@ def test_parameters_can_be_chosen_by_name(network, reference, plain_direction, c
     close_to_float64(found.loss, expected)
     with pytest.raises(UsageError, match="matches no parameter"):
         random(net, params=("9.*",))
+
+
+def test_the_default_of_axis_is_cut_to_what_a_small_model_has_and_says_so(network) -> None:
+    net = network("mlp")
+    net.model[0].requires_grad_(False)
+    net.model[2].weight.requires_grad_(False)
+    wrapper = wrapped(net)
+    found = AxisParallelSlicer(wrapper, progress=False).slice(n_samples=2)
+    assert [curve.name for curve in found.curves] == ["2.bias[0]", "2.bias[1]", "2.bias[2]"]
+    assert found.directions[0].recipe["params_to_slice"] == "0:3"
+    state = wrapper.state()
+    center = CenterPoint(wrapper=wrapper, state=state, scale_state=state, other=lambda name: state)
+    assert Axis().plan(center, SliceOptions()).notes == (
+        "--params-to-slice 0:10 is 0:3 here, all scalars that can vary",
+    )
+    with pytest.raises(UsageError, match="ends after the last of 3"):
+        AxisParallelSlicer(wrapper, progress=False).slice(params_to_slice="0:9")
 
 
 def test_curves_say_which_scalar_they_move_and_where_it_is(network) -> None:

@@ -21,7 +21,7 @@ from slicer_core.evaluate.memory import parse_bytes
 from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
 from slicer_core.methods import MethodRow, find_method
-from slicer_core.methods.method import Method, SliceOptions
+from slicer_core.methods.method import AUTO, Method, SliceOptions
 from slicer_core.methods.slicer import chosen_splits
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import axis_values
@@ -215,7 +215,7 @@ def _slice_options(job: Job, row: MethodRow) -> SliceOptions:
     num_axes = 2 if row.geometry == "grid" else 1
     options = SliceOptions.parse(
         grid=job.grid or row.grid,
-        range=job.range or row.range,
+        range=row.range if job.range in (None, AUTO) else job.range,
         num_axes=num_axes,
         normalize=cast("Normalization", job.normalize),
         ignore=cast("Ignore", job.ignore),
@@ -223,8 +223,9 @@ def _slice_options(job: Job, row: MethodRow) -> SliceOptions:
         exclude=job.exclude,
         seed=job.seed,
     )
-    for points, (low, high) in zip(options.grid or (), options.range or (), strict=True):
-        axis_values(low, high, points)
+    if options.range is not None:
+        for points, (low, high) in zip(options.grid or (), options.range, strict=True):
+            axis_values(low, high, points)
     return options
 
 
@@ -342,7 +343,7 @@ def describe_settings(prepared: PreparedJob) -> dict[str, Any]:
     resolved = replace(
         prepared.job,
         grid="x".join(map(str, prepared.options.grid or ())),
-        range=",".join(f"{low!r}:{high!r}" for low, high in prepared.options.range or ()),
+        range=",".join(f"{low!r}:{high!r}" for low, high in prepared.options.range or ()) or AUTO,
         batchnorm=prepared.batchnorm,
         module=_module_text(prepared.module),
     )

@@ -143,6 +143,7 @@ class _SourceRunner:
         self._job_hash = prepared.job_hash(source)
         self._path = source.run_dir / FILE_NAME
         self._store: Store | None = None
+        self._noted: set[str] = set()
 
     def open_stored(self) -> None:
         """Looks at what earlier runs have stored, where there is something.
@@ -230,6 +231,10 @@ class _SourceRunner:
             other=lambda name: prepared.other_state(source, name),
         )
         plan = prepared.method.plan(center, prepared.options)
+        for note in plan.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self._reporter.note(f"{source.name}: {note}")
         label = f"{source.name}, {checkpoint.step_unit} {checkpoint.step}"
         self._reporter.begin(label, plan.num_points * len(prepared.splits))
 

@@ -14,7 +14,8 @@ from slicer_core.parameters import NamedTensors, rows_of, shapes_of
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
-DEFAULT_SELECTION = "0:10"
+DEFAULT_COUNT = 10
+DEFAULT_SELECTION = f"0:{DEFAULT_COUNT}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,11 @@ class Axis(Method):
         ((points, low, high),) = axis_settings(options, grid=(51,), range=((-1.0, 1.0),))
         axis = slices.Axis(name="offset", label="offset from the center's value", values=axis_values(low, high, points))
         coefficients = grid_coefficients((axis,))
-        chosen = self._chosen(parameters, options.seed)
+        selection, notes = self._clipped(parameters)
+        if isinstance(selection, str):
+            chosen = parse_selection(selection, parameters, seed=options.seed)
+        else:
+            chosen, selection = coordinates_at(parameters, selection), ",".join(map(str, selection))
         return SlicePlan(
             slice_type="axis_parallel",
             geometry="curves",
@@ -45,21 +50,18 @@ class Axis(Method):
             ),
             curves=tuple(_curve(parameters, coordinate) for coordinate in chosen),
             directions=(
-                slices.Direction(
-                    name="offset", recipe={"kind": "axis", "params_to_slice": self._selection(chosen)}, norm=1.0
-                ),
+                slices.Direction(name="offset", recipe={"kind": "axis", "params_to_slice": selection}, norm=1.0),
             ),
+            notes=notes,
         )
 
-    def _chosen(self, parameters: NamedTensors, seed: int) -> list[Coordinate]:
-        if isinstance(self.params_to_slice, str):
-            return parse_selection(self.params_to_slice, parameters, seed=seed)
-        return coordinates_at(parameters, self.params_to_slice)
-
-    def _selection(self, chosen: Sequence[Coordinate]) -> str:
-        if isinstance(self.params_to_slice, str):
-            return self.params_to_slice
-        return ",".join(str(coordinate.flat) for coordinate in chosen)
+    def _clipped(self, parameters: NamedTensors) -> tuple[str | tuple[int, ...], tuple[str, ...]]:
+        """The selection, with the default cut to what there is, and a note where it was."""
+        total = sum(tensor.numel() for tensor in shapes_of(parameters).values())
+        if self.params_to_slice != DEFAULT_SELECTION or total >= DEFAULT_COUNT:
+            return self.params_to_slice, ()
+        note = f"--params-to-slice {DEFAULT_SELECTION} is 0:{total} here, all scalars that can vary"
+        return f"0:{total}", (note,)
 
 
 class AxisParallelSlicer(Slicer):

@@ -12,6 +12,9 @@ from slicer_core.parameters import NamedTensors, select_names, subset
 from slicer_core.plan import SlicePlan, parse_grid, parse_range
 from slicer_core.subject import ModelWrapper
 
+AUTO = "auto"
+"""A range that the method takes from what it finds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SliceOptions:
@@ -28,14 +31,14 @@ class SliceOptions:
 
     @classmethod
     def parse(cls, *, grid: str | None, range: str | None, num_axes: int, **others: object) -> SliceOptions:
-        """From the texts of the command, see `parse_grid` and `parse_range`.
+        """From the texts of the command, see `parse_grid` and `parse_range`; a range of `auto` is the method's own.
 
         Raises:
             UsageError: a text is not of its form.
         """
         return cls(
             grid=None if grid is None else parse_grid(grid, num_axes),
-            range=None if range is None else parse_range(range, num_axes),
+            range=None if range in (None, AUTO) else parse_range(range, num_axes),
             **others,  # type: ignore[arg-type] - the caller passes the other fields by name
         )
 

@@ -96,7 +96,7 @@ class RandomDirectionSlicer(Slicer):
 def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *, num_axes: int) -> SlicePlan:
     refuse_interpolation(options)
     parameters = center.varying(options)
-    vectors = [_direction(center, parameters, options, axis) for axis in range(num_axes)]
+    vectors = [scaled_random_direction(center, parameters, options, axis=axis) for axis in range(num_axes)]
     squares = products(vectors)
     for axis in range(num_axes):
         _check_length(math.sqrt(squares[axis][axis]), options)
@@ -114,7 +114,9 @@ def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *,
         blocks=(PointBlock(directions=lambda: tuple(vectors), coefficients=grid_coefficients(axes)),),
         directions=tuple(
             slices.Direction(
-                name=f"direction_{axis}", recipe=_recipe(options, axis, vector), norm=math.sqrt(squares[axis][axis])
+                name=f"direction_{axis}",
+                recipe=random_recipe(options, axis, vector),
+                norm=math.sqrt(squares[axis][axis]),
             )
             for axis, vector in enumerate(vectors)
         ),
@@ -122,7 +124,10 @@ def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *,
     )
 
 
-def _direction(center: CenterPoint, parameters: NamedTensors, options: SliceOptions, axis: int) -> NamedTensors:
+def scaled_random_direction(
+    center: CenterPoint, parameters: NamedTensors, options: SliceOptions, *, axis: int
+) -> NamedTensors:
+    """The random direction of that number in these parameters, as `--normalize`, `--ignore` and `--seed` have it."""
     return normalize_direction(
         random_direction(parameters, seed=options.seed, axis=axis),
         subset(center.scale_state, list(parameters)),
@@ -142,7 +147,8 @@ def _check_length(length: float, options: SliceOptions) -> None:
         )
 
 
-def _recipe(options: SliceOptions, axis: int, vector: NamedTensors) -> dict[str, Any]:
+def random_recipe(options: SliceOptions, axis: int, vector: NamedTensors) -> dict[str, Any]:
+    """How such a direction is made, for the header of a slice."""
     recipe: dict[str, Any] = {
         "kind": "random",
         "generator": RECIPE,

@@ -30,7 +30,10 @@ class MethodOption:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodRow:
-    """One method. `home` is `module:Class`; `grid` and `range` are the defaults that the command shows."""
+    """One method. `home` is `module:Class`; `grid` and `range` are the defaults that the command shows.
+
+    A `range` of `auto` is one that the method takes from what it finds, see `SliceOptions.parse`.
+    """
 
     name: str
     slice_type: str
@@ -93,6 +96,15 @@ METHODS: dict[str, MethodRow] = {
                     help="Which scalars: 0:10, 3,17,29, layer.weight[3,17], largest:20 or random:20.",
                 ),
             ),
+        ),
+        MethodRow(
+            name="layers",
+            slice_type="layer_directions",
+            geometry="curves",
+            summary="one random direction for each layer: which layer is sensitive",
+            home="slicer_core.methods.layers:Layers",
+            grid="51",
+            range="-1:1",
         ),
         MethodRow(
             name="random1d",
