@@ -69,6 +69,18 @@ describe("a header", () => {
     expect(found).toMatchObject({ markers: [], measures: [], directions: [], cosine: null });
   });
 
+  it("leaves out arrays of a role that this page does not know", () => {
+    const arrays = [
+      array("loss", "train", 1),
+      array("loss", "train", 2, "difference_stderr"),
+      array("loss", "train", 3, "of tomorrow"),
+    ];
+    expect(parseHeader(header({ arrays })).arrays.map((entry) => entry.role)).toEqual([
+      "value",
+      "difference_stderr",
+    ]);
+  });
+
   it("takes null for a number that is not finite", () => {
     const found = parseHeader(header({ center: { loss: { train: null } } }));
     expect(found.center?.loss.train).toBeNaN();

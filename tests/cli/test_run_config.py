@@ -48,8 +48,8 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(run: Run) -> None:
     cost = json.loads(done.stdout)["dry_run"]
     assert (cost["points"], cost["checkpoints"], cost["samples"]) == (45, 3, {"train": 1438})
     assert cost["bytes_read"] == sum(file.stat().st_size for file in Path("sgd/checkpoints").iterdir())
-    # A value and a standard error of loss and accuracy, and a count.
-    assert cost["bytes_written"] == 45 * (8 + 4 + 8 + 4 + 8)
+    # A value and a standard error of loss and accuracy; of the loss a count and the error of its difference.
+    assert cost["bytes_written"] == 45 * (8 + 4 + 8 + 4 + 8 + 4)
     assert cost["seconds"] >= 0
     assert not Path("runs").exists()
 

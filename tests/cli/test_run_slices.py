@@ -112,10 +112,11 @@ def test_the_header_says_how_the_slice_was_made(run: Run, tools: SimpleNamespace
         ("loss", "train", "value", "f8", [3, 2]),
         ("loss", "train", "stderr", "f4", [3, 2]),
         ("loss", "train", "count", "i8", [3, 2]),
+        ("loss", "train", "difference_stderr", "f4", [3, 2]),
         ("accuracy", "train", "value", "f8", [3, 2]),
         ("accuracy", "train", "stderr", "f4", [3, 2]),
     ]
-    assert [array["blob"] for array in header["arrays"]] == [1, 2, 3, 4, 5]
+    assert [array["blob"] for array in header["arrays"]] == [1, 2, 3, 4, 5, 6]
     recipe = header["directions"][1]["recipe"]
     chosen = {key: recipe[key] for key in ("kind", "seed", "axis", "normalize", "ignore")}
     assert chosen == {"kind": "random", "seed": 0, "axis": 1, "normalize": "filter", "ignore": "biasbn"}
@@ -237,7 +238,7 @@ def test_options_of_the_slice_change_what_they_name(
     assert plain.directions[0].norm == pytest.approx(6570**0.5, rel=0.05)
 
     test_split = only("--steps", "200", "--split", "test", "--metrics", "none", "--dtype", "float64")[200]
-    assert [(array.name, array.split) for array in test_split.arrays] == [("loss", "test")] * 3
+    assert [(array.name, array.split) for array in test_split.arrays] == [("loss", "test")] * 4
     assert test_split.center.loss == {"test": pytest.approx(own_loss(state, 1), rel=2e-6)}
     assert test_split.evaluation["dtype"] == "float64"
     assert test_split.center.metrics == {}

@@ -104,7 +104,7 @@ def test_points_say_whether_they_are_interpolated(trained: ModelWrapper) -> None
 def test_without_a_tolerance_nothing_is_marked(trained: ModelWrapper) -> None:
     full = plane(trained, grid_size=3)
     assert "tolerance" not in full.evaluation
-    assert {array.role for array in full.arrays} == {"value", "stderr", "count"}
+    assert {array.role for array in full.arrays} == {"value", "stderr", "difference_stderr", "count"}
 
 
 def test_the_same_numbers_come_again(trained: ModelWrapper) -> None:

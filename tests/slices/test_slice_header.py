@@ -28,6 +28,7 @@ from slicer_core.slices import (
 )
 from slicer_core.slices import header as header_module
 from slicer_core.slices.codec import CODECS
+from slicer_core.slices.slice import ROLES
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 OR_NAN = FINITE | st.just(math.nan)
@@ -64,7 +65,7 @@ def slices(draw) -> Slice:
             SliceArray(
                 name=draw(TEXT),
                 split=draw(SPLITS),
-                role=draw(st.sampled_from(["value", "stderr", "count", "interpolated"])),
+                role=draw(st.sampled_from(ROLES)),
                 values=draw(values),
             )
             for _ in range(draw(st.integers(1, 3)))
@@ -101,7 +102,7 @@ CENTERS = st.builds(
     whole_loss=LOSSES,
     data_loss=LOSSES,
 )
-MEASURES = st.builds(Measure, value=OR_NAN, error=st.none() | FINITE)
+MEASURES = st.builds(Measure, value=OR_NAN, error=st.none() | FINITE, details=JSON_MAP)
 MARKERS = st.builds(Marker, name=TEXT, coordinates=st.lists(FINITE, min_size=1, max_size=2).map(tuple), loss=LOSSES)
 
 

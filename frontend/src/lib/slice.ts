@@ -7,7 +7,7 @@ import { CODECS, type Codec, DTYPES, type Dtype } from "@/maths/decode";
 export const GEOMETRIES = ["curve", "curves", "grid"] as const;
 export type Geometry = (typeof GEOMETRIES)[number];
 
-export const ROLES = ["value", "stderr", "count", "interpolated"] as const;
+export const ROLES = ["value", "stderr", "count", "interpolated", "difference_stderr"] as const;
 export type Role = (typeof ROLES)[number];
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -125,7 +125,7 @@ export function parseHeader(value: unknown): SliceHeader {
   const curves = list(fields.curves ?? [], "curves").map(parseCurve);
   const sizes = axes.map((axis) => axis.values.length);
   const shape = geometry === "curves" ? [curves.length, ...sizes] : sizes;
-  const arrays = list(fields.arrays, "arrays").map((entry) => parseArray(entry, shape));
+  const arrays = list(fields.arrays, "arrays").flatMap((entry) => parseArray(entry, shape));
   if (!arrays.some((array) => array.role === "value")) throw new HeaderError("the slice holds no values");
   const filled = numberOrNull(fields.filled) ?? 1;
   return {
@@ -165,12 +165,14 @@ function parseAxis(value: unknown, index: number): Axis {
   return { name, label: text(fields.label) || name, values };
 }
 
-function parseArray(value: unknown, shape: readonly number[]): ArrayRecord {
+/** None where the role is one that this page does not know. */
+function parseArray(value: unknown, shape: readonly number[]): ArrayRecord[] {
   const fields = record(value, "an array's record");
   const name = text(fields.name) || "loss";
   const dtype = DTYPES.find((entry) => entry === fields.dtype);
   const codec = CODECS.find((entry) => entry === fields.codec);
   const role = ROLES.find((entry) => entry === (fields.role ?? "value"));
+  if (!role && typeof fields.role === "string") return [];
   const blob = fields.blob;
   if (!dtype || !codec || !role || typeof blob !== "number" || !Number.isInteger(blob) || blob < 1) {
     throw new HeaderError(`array ${shown(name)} is stored in a form that this page does not read`);
@@ -181,7 +183,7 @@ function parseArray(value: unknown, shape: readonly number[]): ArrayRecord {
       `array ${shown(name)} has shape ${sizes.join(" × ")}, the slice has ${shape.join(" × ")}`,
     );
   }
-  return { name, split: text(fields.split), role, blob, dtype, shape, codec };
+  return [{ name, split: text(fields.split), role, blob, dtype, shape, codec }];
 }
 
 function parseCurve(value: unknown, index: number): Curve {

@@ -44,6 +44,7 @@ class Completed:
 
     values: np.ndarray
     stderr: np.ndarray
+    difference_stderr: np.ndarray
     num_entries: np.ndarray
     interpolated: np.ndarray
 
@@ -118,14 +119,19 @@ def complete(sums: NestedSums, grid: Grid, *, tolerance: float | None) -> Comple
     """
     found = _refine(sums, grid, tolerance)
     evaluated = sums.evaluated
-    # The spread of the samples moves slowly; what the polynomials make of it must not be negative.
-    spread = grid.refine(sums.stderr.reshape(grid.shape), evaluated.reshape(grid.shape), tolerance=None).values
-    errors = (np.maximum(spread, 0.0), found.noise, found.errors)
-    with np.errstate(all="ignore"):
-        combined = np.sqrt(sum(error**2 for error in errors)).reshape(-1)
+
+    def with_interpolated(stderr: np.ndarray) -> np.ndarray:
+        # The spread of the samples moves slowly; what the polynomials make of it must not be negative.
+        spread = grid.refine(stderr.reshape(grid.shape), evaluated.reshape(grid.shape), tolerance=None).values
+        errors = (np.maximum(spread, 0.0), found.noise, found.errors)
+        with np.errstate(all="ignore"):
+            combined = np.sqrt(sum(error**2 for error in errors)).reshape(-1)
+        return np.where(evaluated, stderr, combined)
+
     return Completed(
         values=found.values.reshape(-1),
-        stderr=np.where(evaluated, sums.stderr, combined),
+        stderr=with_interpolated(sums.stderr),
+        difference_stderr=with_interpolated(sums.difference_stderr),
         num_entries=sums.num_entries,
         interpolated=(~evaluated).astype(np.int64),
     )

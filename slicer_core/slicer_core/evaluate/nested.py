@@ -107,6 +107,19 @@ class NestedSums:
         with np.errstate(all="ignore"):
             return np.hypot(found, self.sampling_error)
 
+    @property
+    def difference_stderr(self) -> np.ndarray:
+        """The paired standard error of L - L(center) as an estimate of its expectation, that of the sampling included.
+
+        Each point's difference is taken on the samples that it was evaluated on, the center's loss on the same ones.
+        """
+        found = np.full(self.num_points, np.nan)
+        for part in self.parts:
+            share = part.sums.num_entries / self._whole.num_entries
+            found[part.points] = part.scale(self._whole) * part.sums.difference_stderr * np.sqrt(share)
+        with np.errstate(all="ignore"):
+            return np.hypot(found, self.sampling_error)
+
     def to_bytes(self) -> bytes:
         """A line of JSON, then for each part its points and its sums; `stored_sums` reads it."""
         bodies = [part.sums.to_bytes() for part in self.parts]

@@ -84,9 +84,10 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         samples={data.name: data.num_samples for data in splits},
         parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
         bytes_read=sum(checkpoint.path.stat().st_size for checkpoint in chosen),
-        # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and a count (8). With a
-        # tolerance also which of the quantity's points are interpolated (8).
-        bytes_written=points * len(splits) * ((12 if job.tolerance is None else 20) * quantities + 8),
+        # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and of the loss a count (8) and
+        # the error of its difference to the center (4). With a tolerance also which of the quantity's points are
+        # interpolated (8).
+        bytes_written=points * len(splits) * ((12 if job.tolerance is None else 20) * quantities + 12),
         seconds=points * sum(cost.seconds for cost in costs) + len(chosen) * sum(cost.seconds for cost in at_centers),
         strategy=costs[0].strategy,
         trials=costs[0].trials,

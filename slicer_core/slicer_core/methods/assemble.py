@@ -27,6 +27,7 @@ from slicer_core.evaluate import (
     evaluate_to_tolerance,
     running_statistics,
 )
+from slicer_core.measures import with_measures
 from slicer_core.methods.method import CenterPoint
 from slicer_core.parameters import norm, subset
 from slicer_core.plan import PlannedMarker, SlicePlan
@@ -178,7 +179,7 @@ def assemble(
         evaluation=_evaluation(points),
         config=config,
     )
-    return _with_weight_decay(found, plan, center, weight_decay) if weight_decay else found
+    return with_measures(_with_weight_decay(found, plan, center, weight_decay) if weight_decay else found)
 
 
 def _with_weight_decay(data: Slice, plan: SlicePlan, center: CenterPoint, strength: float) -> Slice:
@@ -223,6 +224,8 @@ def _arrays(name: str, points: Mapping[str, Tile], plan: SlicePlan) -> list[Slic
             add("stderr", found.stderr.astype(np.float32))
         if name == LOSS:
             add("count", found.num_entries)
+            with np.errstate(over="ignore"):
+                add("difference_stderr", found.difference_stderr.astype(np.float32))
         if isinstance(tile.sums[name], NestedSums):
             add("interpolated", found.interpolated)
     return arrays
@@ -234,7 +237,13 @@ def _completed(name: str, tile: Tile, plan: SlicePlan) -> Completed:
     if isinstance(sums, NestedSums):
         return complete(sums, _grid(plan), tolerance=tile.how["tolerance"]["loss"] if name == LOSS else None)
     counts = np.full(plan.num_points, sums.num_entries, dtype=np.int64)
-    return Completed(values=sums.values, stderr=sums.stderr, num_entries=counts, interpolated=np.zeros_like(counts))
+    return Completed(
+        values=sums.values,
+        stderr=sums.stderr,
+        difference_stderr=sums.difference_stderr,
+        num_entries=counts,
+        interpolated=np.zeros_like(counts),
+    )
 
 
 def _grid(plan: SlicePlan) -> Grid:

@@ -169,7 +169,11 @@ def _build(data: Mapping[str, Any]) -> Slice:
         cosine=_float_or_none(data.get("cosine")),
         center=None if center is None else _center(center),
         measures={
-            str(name): Measure(value=_float(measure.get("value")), error=_float_or_none(measure.get("error")))
+            str(name): Measure(
+                value=_float(measure.get("value")),
+                error=_float_or_none(measure.get("error")),
+                details=dict(measure.get("details") or {}),
+            )
             for name, measure in (data.get("measures") or {}).items()
         },
         markers=tuple(
@@ -224,6 +228,7 @@ def _fields(data: Slice) -> dict[str, Any]:
         "center": None if data.center is None else _center_fields(data.center),
         "measures": {
             name: {"value": float(measure.value), "error": _float_or_none(measure.error)}
+            | ({"details": dict(measure.details)} if measure.details else {})
             for name, measure in data.measures.items()
         },
         "markers": [
@@ -304,8 +309,8 @@ def _dump(value: Any) -> bytes:
         text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         raise FormatError(
-            f"a slice's recipes, trajectory, checkpoint, evaluation and config hold texts, numbers, lists and "
-            f"dictionaries only: {error}"
+            f"a slice's recipes, measures' details, trajectory, checkpoint, evaluation and config hold texts, numbers, "
+            f"lists and dictionaries only: {error}"
         ) from error
     # A lone surrogate is no UTF-8, but its escape is JSON.
     return text.encode("utf-8", errors="backslashreplace")

@@ -15,7 +15,8 @@ from slicer_core.slices.types import GEOMETRIES, Geometry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Role = Literal["value", "stderr", "count", "interpolated"]
+Role = Literal["value", "stderr", "count", "interpolated", "difference_stderr"]
+"""`difference_stderr` is the paired standard error of the difference to the center."""
 ROLES: tuple[str, ...] = get_args(Role)
 Status = Literal["complete", "provisional"]
 
@@ -70,10 +71,14 @@ class Direction:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A number of the whole slice; `error` is one standard error, None where the value is exact."""
+    """A number of the whole slice; `error` is one standard error, None where the value is exact or it is not known.
+
+    `details` (JSON values): what else there is to say of it, such as where it was found and the settings.
+    """
 
     value: float
     error: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

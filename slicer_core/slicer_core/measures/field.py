@@ -1,0 +1,161 @@
+"""The loss of a slice as measures see it: axes ascending, in float64, with the errors that differences have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from slicer_core.slices import Measure, Slice
+
+LOSS = "loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Points along one axis through the center, or one curve of a family.
+
+    `coordinates` (n,) strictly ascend; `values` (n,); `positions` (n,) in the flattened field; `name` is the axis's or
+    the curve's, `number` its place among them; `norm` is that of the direction, None where it is not known.
+    """
+
+    name: str
+    number: int
+    coordinates: np.ndarray
+    values: np.ndarray
+    positions: np.ndarray
+    norm: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossField:
+    """The loss on one split at the points of a slice.
+
+    `values` and `difference_stderr` have the slice's shape, float64, with every axis put in ascending order; the
+    latter, the paired standard error of L - L(center), is None where it is not known. `coordinates`: for each axis.
+    """
+
+    data: Slice
+    split: str
+    coordinates: tuple[np.ndarray, ...]
+    values: np.ndarray
+    difference_stderr: np.ndarray | None
+
+    @classmethod
+    def of(cls, data: Slice, split: str) -> LossField:
+        """The field of one split of the slice.
+
+        Raises:
+            KeyError: the slice has no loss on the split.
+        """
+        orders = [np.argsort(axis.values, kind="stable") for axis in data.axes]
+
+        def sorted_values(role: str) -> np.ndarray | None:
+            for array in data.arrays:
+                if (array.name, array.split, array.role) == (LOSS, split, role):
+                    rows = [np.arange(len(data.curves)), *orders] if data.geometry == "curves" else orders
+                    return array.values[np.ix_(*rows)].astype(np.float64)
+            return None
+
+        values = sorted_values("value")
+        if values is None:
+            raise KeyError(f"the slice has no {LOSS} on split {split!r}")
+        return cls(
+            data=data,
+            split=split,
+            coordinates=tuple(
+                axis.values[order].astype(np.float64) for axis, order in zip(data.axes, orders, strict=True)
+            ),
+            values=values,
+            difference_stderr=sorted_values("difference_stderr"),
+        )
+
+    @property
+    def center_loss(self) -> float | None:
+        """The loss at the center, None where the slice does not say."""
+        return None if self.data.center is None else self.data.center.loss.get(self.split)
+
+    @property
+    def is_spaced(self) -> bool:
+        """Whether the coordinates along every axis differ, as differences between neighbors need."""
+        return all(bool((np.diff(values) > 0).all()) for values in self.coordinates)
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """The curve, each of a family, or of a grid those through the center; none of them where points coincide.
+
+        A grid has the line along an axis where 0 is a coordinate of the other.
+        """
+        if not self.is_spaced:
+            return ()
+        return tuple(self._curves() if self.data.geometry != "grid" else self._axes_of_grid())
+
+    def by_line(
+        self, name: str, found: Sequence[tuple[Line, Measure]], choose: Callable[..., Any]
+    ) -> dict[str, Measure]:
+        """What was found along lines, by the names that it has in a slice.
+
+        Along the axes of a grid it is `name_0` and `name_1`, with the axis in `details`. Of a family `choose` (min or
+        max) of the values is the slice's, with those of all curves in `details`.
+        """
+        if self.data.geometry == "grid":
+            return {
+                f"{name}_{line.number}": replace(entry, details={"axis": line.name, **entry.details})
+                for line, entry in found
+            }
+        if not found:
+            return {}
+        known = [pair for pair in found if not math.isnan(pair[1].value)]
+        if self.data.geometry == "curve" or not known:
+            return {name: found[0][1]}
+        line, chosen = choose(known, key=lambda pair: pair[1].value)
+        curves = {line.name: entry.value for line, entry in found}
+        return {name: replace(chosen, details={**chosen.details, "curve": line.name, "curves": curves})}
+
+    def difference_error(self, positions: np.ndarray, weights: np.ndarray) -> tuple[float | None, str]:
+        """The error of Σ w·(L - L(center)), and what kind of error it is.
+
+        What the points' errors say of each alone: Σ|w|·SE, which the standard error is never above.
+        """
+        if self.difference_stderr is None:
+            return None, "unknown"
+        used = weights != 0
+        errors = self.difference_stderr.reshape(-1)[np.asarray(positions)[used]]
+        bound = float(np.abs(weights[used]) @ errors)
+        return (bound, "upper bound") if math.isfinite(bound) else (None, "unknown")
+
+    def _curves(self) -> Iterator[Line]:
+        (coordinates,) = self.coordinates
+        rows = self.values.reshape(-1, coordinates.size)
+        names = [curve.name for curve in self.data.curves] or [self.data.axes[0].name]
+        norms = [direction.norm for direction in self.data.directions]
+        for index, (name, values) in enumerate(zip(names, rows, strict=True)):
+            yield Line(
+                name=name,
+                number=index,
+                coordinates=coordinates,
+                values=values,
+                positions=index * coordinates.size + np.arange(coordinates.size),
+                # One direction may stand for all: that of single parameters has norm 1.
+                norm=norms[index] if len(norms) == len(names) else norms[0] if len(norms) == 1 else None,
+            )
+
+    def _axes_of_grid(self) -> Iterator[Line]:
+        positions = np.arange(self.values.size).reshape(self.values.shape)
+        norms = [direction.norm for direction in self.data.directions]
+        for axis in (0, 1):
+            (center,) = np.nonzero(self.coordinates[1 - axis] == 0)
+            if center.size == 0:
+                continue
+            yield Line(
+                name=self.data.axes[axis].name,
+                number=axis,
+                coordinates=self.coordinates[axis],
+                values=self.values.take(center[0], axis=1 - axis),
+                positions=positions.take(center[0], axis=1 - axis),
+                norm=norms[axis] if len(norms) == 2 else None,
+            )

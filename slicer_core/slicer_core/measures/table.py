@@ -1,0 +1,70 @@
+"""The table of measures. It imports none of them, so that the command can list and check names without torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from slicer_core.errors import UsageError, suggestion
+from slicer_core.slices.types import Geometry
+
+ALL: tuple[Geometry, ...] = ("curve", "curves", "grid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureRow:
+    """One measure. `home` is `module:function`; `kind` says what the function is given.
+
+    `points`: a `LossField`, the slice's own points on one split, from which it is computed wherever it applies.
+    `model`: a `Surroundings`, of which it evaluates the model again, so only on request; it gives a measure of the
+    row's own name.
+    """
+
+    name: str
+    home: str
+    kind: Literal["points", "model"]
+    summary: str
+    geometries: tuple[Geometry, ...] = ALL
+
+    def function(self) -> Callable[[Any], Any]:
+        """What computes it, imported now."""
+        module, _, name = self.home.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+def _row(name: str, home: str, kind: Literal["points", "model"], summary: str, geometries=ALL) -> MeasureRow:
+    return MeasureRow(name=name, home=f"slicer_core.measures.{home}", kind=kind, summary=summary, geometries=geometries)
+
+
+MEASURES: dict[str, MeasureRow] = {
+    row.name: row
+    for row in (
+        _row(
+            "barrier",
+            "barrier:barrier",
+            "points",
+            "the highest rise above the straight line between two ends",
+            ("curve",),
+        ),
+        _row("width", "width:width", "points", "the interval around the center in which the loss stays low"),
+    )
+}
+
+
+def find_measures(text: str | None) -> tuple[MeasureRow, ...]:
+    """The rows that `a,b`, `all` or None (none besides those that are always computed) name, in the table's order.
+
+    Raises:
+        UsageError: a name is not one of the table's.
+    """
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if names == ["all"]:
+        return tuple(MEASURES.values())
+    for name in names:
+        if name not in MEASURES:
+            raise UsageError(
+                f"--measures names {name!r}{suggestion(name, MEASURES)}; there are {', '.join(MEASURES)}, and all"
+            )
+    return tuple(row for row in MEASURES.values() if row.name in names)
