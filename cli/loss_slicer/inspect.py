@@ -62,22 +62,17 @@ def _document(given: list[str], module: str | None, settings: list[str]) -> dict
 def _matcher(module: str | None, settings: list[str]) -> Any:
     if module is None:
         return None
-    from slicer_core.subject import compare_names, find_module, load_subject
+    from slicer_core.subject import find_module, fit_names, load_subject
 
     file = find_module(module)
     say(f"module: {file.path}")
     model = load_subject(file, parse_settings(settings)).model
 
-    def match(shapes: dict[str, tuple[int, ...]]) -> str:
-        mismatch = compare_names(shapes, model)
-        return mismatch.describe() if mismatch else "fits"
-
-    return match
+    return lambda tensors: fit_names(tensors, model).describe()
 
 
 def _entry(checkpoint: Any, match: Any) -> dict[str, Any]:
     contents = checkpoint.contents()
-    shapes = {name: info.shape for name, info in contents.tensors.items()}
     return {
         "path": str(checkpoint.path),
         "step": checkpoint.step,
@@ -86,7 +81,7 @@ def _entry(checkpoint: Any, match: Any) -> dict[str, Any]:
         "dtypes": dict(Counter(info.dtype for info in contents.tensors.values())),
         "bytes": sum(info.num_bytes for info in contents.tensors.values()),
         "tensors": {name: {"shape": list(info.shape), "dtype": info.dtype} for name, info in contents.tensors.items()},
-        "match": None if match is None else match(shapes),
+        "match": None if match is None else match(contents.tensors),
     }
 
 

@@ -25,7 +25,16 @@ from slicer_core.methods.method import AUTO, Method, SliceOptions
 from slicer_core.methods.slicer import chosen_splits
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import axis_values
-from slicer_core.subject import ModelWrapper, ModuleFile, compare_names, find_module, load_subject, match_state
+from slicer_core.subject import (
+    Fit,
+    ModelWrapper,
+    ModuleFile,
+    find_module,
+    load_subject,
+    match_state,
+    require_fit,
+    tensors_fingerprint,
+)
 from slicer_core.tolerance import Tolerance
 
 NUMBERS_VERSION = 2
@@ -61,12 +70,29 @@ class PreparedJob:
     module: ModuleFile
     wrapper: ModelWrapper
     sources: tuple[PreparedSource, ...]
+    _fits: dict[Path, Fit] = field(default_factory=dict, repr=False)
     _fingerprints: dict[Path, str] = field(default_factory=dict, repr=False)
 
+    def fit(self, checkpoint: Checkpoint) -> Fit:
+        """How the checkpoint's tensors are the model's.
+
+        Raises:
+            CheckpointError: it can't be read, or does not fit.
+        """
+        if checkpoint.path not in self._fits:
+            self._fits[checkpoint.path] = _fit(checkpoint, self.wrapper)
+        return self._fits[checkpoint.path]
+
     def fingerprint(self, checkpoint: Checkpoint) -> str:
-        """The hash of a checkpoint's file, read once."""
+        """The hash of a checkpoint's file and of what the module adds to it, read once."""
         if checkpoint.path not in self._fingerprints:
-            self._fingerprints[checkpoint.path] = checkpoint.fingerprint()
+            print_of_file = checkpoint.fingerprint()
+            added = self.fit(checkpoint).from_module
+            if added:
+                own = self.wrapper.state()
+                values = tensors_fingerprint({name: own[name] for name in added})
+                print_of_file = hashlib.blake2b(f"{print_of_file} {values}".encode(), digest_size=16).hexdigest()
+            self._fingerprints[checkpoint.path] = print_of_file
         return self._fingerprints[checkpoint.path]
 
     def state(self, checkpoint: Checkpoint) -> NamedTensors:
@@ -152,7 +178,8 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     _place(wrapper, job)
     wrapper.check_samples(job.samples)
     batchnorm = cast("BatchNormPolicy", job.batchnorm or method.default_batchnorm)
-    sources = tuple(_prepare_source(source, job, method, wrapper, reporter) for source in found)
+    fits: dict[Path, Fit] = {}
+    sources = tuple(_prepare_source(source, job, method, wrapper, reporter, fits) for source in found)
     _check_some_left(sources)
     for source in sources:
         _check_writable(source.run_dir)
@@ -179,6 +206,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         module=module,
         wrapper=wrapper,
         sources=sources,
+        _fits=fits,
     )
     for source in prepared.sources:
         # What it names has to be there before the first point is evaluated.
@@ -272,8 +300,9 @@ def _chosen_metrics(wrapper: ModelWrapper, text: str | None) -> tuple[str, ...] 
 
 
 def _prepare_source(
-    source: Source, job: Job, method: Method, wrapper: ModelWrapper, reporter: Reporter
+    source: Source, job: Job, method: Method, wrapper: ModelWrapper, reporter: Reporter, fits: dict[Path, Fit]
 ) -> PreparedSource:
+    """The source with the checkpoints that fit, whose fits are added to `fits`; what is done to them is told once."""
     steps = [checkpoint.step for checkpoint in source.checkpoints]
     if job.center == "each":
         chosen = select_steps(source.checkpoints, job.steps)
@@ -290,11 +319,13 @@ def _prepare_source(
             reporter.note(f"{source.name}, {reasons[-1]}")
             continue
         try:
-            _check_fit(checkpoint, wrapper)
+            fits[checkpoint.path] = _fit(checkpoint, wrapper)
         except SlicerError as error:
             failures.append(FailedCheckpoint(path=checkpoint.path, error=error))
         else:
             selected.append(checkpoint)
+    for note in dict.fromkeys(note for checkpoint in selected for note in fits[checkpoint.path].notes):
+        reporter.note(f"{source.name}: {note}")
     # TensorBoard reads a run only where its name is UTF-8.
     name = os.fsencode(source.name).decode("utf-8", "replace")
     return PreparedSource(
@@ -307,11 +338,8 @@ def _prepare_source(
     )
 
 
-def _check_fit(checkpoint: Checkpoint, wrapper: ModelWrapper) -> None:
-    shapes = {name: info.shape for name, info in checkpoint.contents().tensors.items()}
-    mismatch = compare_names(shapes, wrapper.model)
-    if mismatch:
-        raise CheckpointError(f"{checkpoint.path} does not fit the model: {mismatch.describe()}")
+def _fit(checkpoint: Checkpoint, wrapper: ModelWrapper) -> Fit:
+    return require_fit(checkpoint.contents().tensors, wrapper.model, source=str(checkpoint.path))
 
 
 def _named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str) -> Checkpoint:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.choices import STRATEGY_NAMES, StrategyName
@@ -20,7 +20,7 @@ from slicer_core.methods.method import CenterPoint
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
-from slicer_core.subject import LOSS
+from slicer_core.subject import LOSS, Fit
 
 View = Callable[[], Iterator[FinishedSlice]]
 """All slices of a run directory, those of a tag by ascending step, read from the store when it is called."""
@@ -257,7 +257,7 @@ class _SourceRunner:
             tiles,
             center,
             config=describe_settings(prepared),
-            checkpoint={"path": str(checkpoint.path), "step": checkpoint.step, "step_unit": checkpoint.step_unit},
+            checkpoint=_described(checkpoint, prepared.fit(checkpoint)),
             metrics=prepared.metrics,
             weight_decay=prepared.settings.weight_decay,
         )
@@ -320,6 +320,16 @@ def _in_order_of_making(stored: Iterable[StoredSlice]) -> list[tuple[str, int]]:
         latest[entry.tag] = max(entry.wall_time, latest.get(entry.tag, entry.wall_time))
         keys.append((latest[entry.tag], entry.tag, entry.step))
     return [(tag, step) for _, tag, step in sorted(keys)]
+
+
+def _described(checkpoint: Checkpoint, fit: Fit) -> dict[str, Any]:
+    """The checkpoint in the slice's header, with how it became the model's where that was not plain."""
+    described = {"path": str(checkpoint.path), "step": checkpoint.step, "step_unit": checkpoint.step_unit}
+    if fit.notes:
+        described["notes"] = list(fit.notes)
+    if fit.from_module:
+        described["from_module"] = list(fit.from_module)
+    return described
 
 
 def _checkpoint_path(stored: StoredSlice) -> str:

@@ -1,9 +1,10 @@
 """What slices are taken of: the user's module file, the model wrapper, its data and its losses."""
 
-from slicer_core.subject.data import Batch, SplitData, copied, written_versions
+from slicer_core.subject.data import Batch, SplitData, copied, tensors_fingerprint, written_versions
 from slicer_core.subject.losses import LossSum, SampleTerms
-from slicer_core.subject.matching import compare_names, match_state
+from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
+from slicer_core.subject.naming import Fit, Mismatch, fit_names
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper, cast_batch, user_code
 
@@ -11,19 +12,23 @@ __all__ = [
     "LOSS",
     "SPLITS",
     "Batch",
+    "Fit",
     "LossSum",
+    "Mismatch",
     "ModelWrapper",
     "ModuleFile",
     "SampleTerms",
     "SplitData",
     "cast_batch",
-    "compare_names",
     "copied",
     "find_module",
+    "fit_names",
     "load_subject",
     "match_state",
+    "require_fit",
     "stratified_order",
     "subset",
+    "tensors_fingerprint",
     "user_code",
     "written_versions",
 ]

@@ -224,6 +224,11 @@ def _num_samples(data: Any, name: str) -> int:
     )
 
 
+def tensors_fingerprint(data: Any) -> str:
+    """A hash of the nesting with the names, dtypes, shapes and values in it."""
+    return _fingerprint(data).hex()
+
+
 def _fingerprint(data: Any) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     leaves, structure = pytree.tree_flatten(data)
