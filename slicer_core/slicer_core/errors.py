@@ -34,6 +34,10 @@ class ResourceError(SlicerError):
     """The machine has less memory than the smallest piece of the work needs."""
 
 
+class ConvergenceError(SlicerError):
+    """An iteration did not come to its result within what it was allowed."""
+
+
 class FormatError(SlicerError):
     """Bytes or a dictionary are not a slice in a format that this version reads."""
 

@@ -59,6 +59,11 @@ class Objective(nn.Module):
         """Where the model is evaluated."""
         return self._wrapper[0].device
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The evaluation's precision, None for the model's own."""
+        return self._dtype
+
     def cast(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, and in the evaluation's dtype if it is floating."""
         dtype = self._dtype if tensor.is_floating_point() else None

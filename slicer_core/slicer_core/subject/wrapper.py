@@ -216,14 +216,17 @@ class ModelWrapper:
         output = self.model(*inputs)
         if widened:
             output = in_float32(output)
-        if self.form.terms is not None:
-            terms = {LOSS: self.form.terms(output, target)}
-        else:
-            assert self.loss_fn is not None
-            terms = {LOSS: terms_of_value(self.loss_fn(output, target), batch.num_samples)}
+        terms = {LOSS: self.terms_of_output(output, target, batch.num_samples)}
         for name, metric in self.metrics.items():
             terms[name] = _metric_terms(name, metric(output, target), batch.num_samples)
         return terms
+
+    def terms_of_output(self, output: Any, target: Any, num_samples: int) -> SampleTerms:
+        """The loss of each sample from the model's output on a batch; not for a `batch_loss`."""
+        if self.form.terms is not None:
+            return self.form.terms(output, target)
+        assert self.loss_fn is not None
+        return terms_of_value(self.loss_fn(output, target), num_samples)
 
     def check_batch(self, batch: Batch) -> None:
         """Holds the terms of a batch at the current tensors against the user's own value of it.
