@@ -55,6 +55,28 @@ describe("a header", () => {
     });
   });
 
+  it("keeps a trajectory's lists together where a point is dropped", () => {
+    const trajectory = {
+      steps: [0, 10, 20],
+      coordinates: [
+        [0, 0],
+        [null, 1],
+        [2, 2],
+      ],
+      residuals: [0.1, 0.2, 0.3],
+      losses: { train: [3, 2, null], test: [1] },
+    };
+    expect(parseHeader(header({ trajectory })).trajectory).toEqual({
+      steps: [0, 20],
+      coordinates: [
+        [0, 0],
+        [2, 2],
+      ],
+      residuals: [0.1, 0.3],
+      losses: { train: [3, Number.NaN] },
+    });
+  });
+
   it("ignores what it does not know, and survives what is wrong in the parts that only inform", () => {
     const found = parseHeader(
       header({

@@ -125,6 +125,7 @@ export async function fetchSeries(
       split: choice.split,
       values,
       stderr: find("stderr"),
+      differenceStderr: find("difference_stderr"),
       count: find("count"),
       interpolated: find("interpolated"),
     };

@@ -51,10 +51,19 @@ export interface Marker {
 export interface Trajectory {
   readonly steps: readonly number[];
   readonly coordinates: readonly (readonly number[])[];
+  /** Each point's distance from the plane; empty where the log has none. */
+  readonly residuals: readonly number[];
+  /** Each point's own loss by split; a list is as long as the others. */
+  readonly losses: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface Center {
+  /** At the point itself, by split. */
   readonly loss: Readonly<Record<string, number>>;
+  /** The same on all samples, where the slice has a part of them. */
+  readonly wholeLoss: Readonly<Record<string, number>>;
+  /** The same without the weight decay that the slice's losses have in them. */
+  readonly dataLoss: Readonly<Record<string, number>>;
   readonly metrics: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly step: number | null;
   readonly norm: number | null;
@@ -64,6 +73,7 @@ export interface Measure {
   readonly name: string;
   readonly value: number | null;
   readonly error: number | null;
+  readonly details: Json;
 }
 
 export interface SliceHeader {
@@ -72,6 +82,8 @@ export interface SliceHeader {
   readonly geometry: Geometry;
   readonly provisional: boolean;
   readonly filled: number;
+  /** Of a provisional slice: until it is complete. */
+  readonly secondsLeft: number | null;
   readonly axes: readonly Axis[];
   readonly arrays: readonly ArrayRecord[];
   readonly curves: readonly Curve[];
@@ -92,6 +104,8 @@ export interface Series {
   readonly split: string;
   readonly values: Float64Array;
   readonly stderr: Float64Array | null;
+  /** Of the paired difference to the center. */
+  readonly differenceStderr: Float64Array | null;
   readonly count: Float64Array | null;
   /** Not zero where a point was filled in rather than evaluated. */
   readonly interpolated: Float64Array | null;
@@ -134,6 +148,7 @@ export function parseHeader(value: unknown): SliceHeader {
     geometry,
     provisional: fields.status === "provisional",
     filled: Math.min(Math.max(filled, 0), 1),
+    secondsLeft: numberOrNull(optionalRecord(fields.evaluation).seconds_left),
     axes,
     arrays,
     curves,
@@ -144,6 +159,7 @@ export function parseHeader(value: unknown): SliceHeader {
       name,
       value: numberOrNull(optionalRecord(entry).value),
       error: numberOrNull(optionalRecord(entry).error),
+      details: (optionalRecord(entry).details ?? null) as Json,
     })),
     markers: optionalList(fields.markers).flatMap((entry) => parseMarker(entry, axes.length)),
     trajectory: parseTrajectory(fields.trajectory, axes.length),
@@ -210,6 +226,8 @@ function parseCenter(value: unknown): Center {
   const fields = optionalRecord(value);
   return {
     loss: numbers(fields.loss),
+    wholeLoss: numbers(fields.whole_loss),
+    dataLoss: numbers(fields.data_loss),
     metrics: Object.fromEntries(
       Object.entries(optionalRecord(fields.metrics)).map(([name, entry]) => [name, numbers(entry)]),
     ),
@@ -232,10 +250,23 @@ function parseTrajectory(value: unknown, dimensions: number): Trajectory | null 
   if (points.length === 0) return null;
   const kept = points.flatMap((point, index) =>
     point.length >= dimensions && point.every(isFiniteNumber)
-      ? [{ point, step: isFiniteNumber(steps[index]) ? steps[index] : index }]
+      ? [{ point, index, step: isFiniteNumber(steps[index]) ? steps[index] : index }]
       : [],
   );
-  return { steps: kept.map((entry) => entry.step), coordinates: kept.map((entry) => entry.point) };
+  // A list that is not as long as the path belongs to no point of it.
+  const along = (list: unknown[]) =>
+    list.length === points.length ? kept.map((entry) => numberOrNull(list[entry.index]) ?? Number.NaN) : [];
+  return {
+    steps: kept.map((entry) => entry.step),
+    coordinates: kept.map((entry) => entry.point),
+    residuals: along(optionalList(fields.residuals)),
+    losses: Object.fromEntries(
+      Object.entries(optionalRecord(fields.losses)).flatMap(([split, values]) => {
+        const losses = along(optionalList(values));
+        return losses.length > 0 ? [[split, losses]] : [];
+      }),
+    ),
+  };
 }
 
 function record(value: unknown, what: string): Record<string, unknown> {

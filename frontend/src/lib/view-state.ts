@@ -3,17 +3,32 @@
  * `#loss_slicer&p.loss_slicer.step=120&…`. Only what differs from the default is written; keys of others are kept.
  */
 import { COLOR_MAPS, type ColorMapName, type ScaleName } from "@/maths/color";
+import { type CardKey, type ComparedKey, MAX_COMPARED } from "./cards";
 import { PLUGIN_NAME } from "./host";
 
 export interface ViewState {
   /** Chosen runs; null stands for the first. */
   readonly runs: readonly string[] | null;
+  /** Pattern on runs: which are listed to choose from. */
+  readonly runFilter: string;
   /** Pattern on tags. */
   readonly filter: string;
   /** Slice type; null stands for the first with data. */
   readonly method: string | null;
   /** A step that the reader chose; null stands for the newest. */
   readonly step: number | null;
+  /** Whether new data moves the step to the newest. */
+  readonly follow: boolean;
+  /** Steps a second while playing. */
+  readonly speed: number;
+  /** Cards that stand first, whatever is filtered. */
+  readonly pinned: readonly CardKey[];
+  /** Cards as wide as the page. */
+  readonly wide: readonly CardKey[];
+  /** Slices that are looked at side by side. */
+  readonly compared: readonly ComparedKey[];
+  /** Whether the comparison is open. */
+  readonly comparing: boolean;
   readonly metric: string;
   readonly split: string;
   readonly range: "robust" | "full";
@@ -61,9 +76,16 @@ export type Display = (typeof DISPLAYS)[number];
 
 export const DEFAULT_VIEW: ViewState = {
   runs: null,
+  runFilter: "",
   filter: "",
   method: null,
   step: null,
+  follow: false,
+  speed: 2,
+  pinned: [],
+  wide: [],
+  compared: [],
+  comparing: false,
   metric: "",
   split: "",
   range: "robust",
@@ -92,6 +114,9 @@ export const DEFAULT_VIEW: ViewState = {
 
 export const MAX_LEVELS = 30;
 export const MAX_SMOOTHING = 5;
+export const SPEEDS: readonly number[] = [0.5, 1, 2, 4, 8];
+const MAX_CARDS = 100;
+const MAX_RUNS = 100_000;
 
 /** How one field is written as text and read back; undefined refuses the text. */
 interface Field<T> {
@@ -132,23 +157,71 @@ function tuple(length: number): Field<readonly number[] | null> {
   };
 }
 
+/** A list as JSON; `entry` is undefined for what is not one, which refuses the whole. */
+function jsonList<T>(
+  write: (entry: T) => unknown,
+  read: (entry: unknown) => T | undefined,
+  longest: number,
+): Field<readonly T[]> {
+  return {
+    write: (entries) => JSON.stringify(entries.map(write)),
+    read: (value) => {
+      let found: unknown;
+      try {
+        found = JSON.parse(value);
+      } catch {
+        return undefined;
+      }
+      if (!Array.isArray(found) || found.length > longest) return undefined;
+      const entries = found.map(read).filter((entry) => entry !== undefined);
+      return entries.length === found.length ? entries : undefined;
+    },
+  };
+}
+
+const cardKeys = jsonList<CardKey>(
+  ({ run, tag }) => [run, tag],
+  (entry) => {
+    const [run, tag]: unknown[] = Array.isArray(entry) ? entry : [];
+    return typeof run === "string" && typeof tag === "string" ? { run, tag } : undefined;
+  },
+  MAX_CARDS,
+);
+
+const comparedKeys = jsonList<ComparedKey>(
+  ({ run, tag, step }) => [run, tag, step],
+  (entry) => {
+    const [run, tag, step]: unknown[] = Array.isArray(entry) ? entry : [];
+    if (typeof run !== "string" || typeof tag !== "string") return undefined;
+    if (step !== null && !Number.isSafeInteger(step)) return undefined;
+    return { run, tag, step: step as number | null };
+  },
+  MAX_COMPARED,
+);
+
+const runs = jsonList<string>(
+  (run) => run,
+  (entry) => (typeof entry === "string" ? entry : undefined),
+  MAX_RUNS,
+);
+
 const step = number(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
 
 const FIELDS: { readonly [Key in keyof ViewState]: Field<ViewState[Key]> } = {
   runs: {
     write: (runs) => JSON.stringify(runs),
-    read: (value) => {
-      try {
-        const runs: unknown = JSON.parse(value);
-        return Array.isArray(runs) && runs.every((run) => typeof run === "string") ? runs : undefined;
-      } catch {
-        return undefined;
-      }
-    },
+    read: (value) => runs.read(value),
   },
+  runFilter: text,
   filter: text,
   method: optionalText,
   step: { write: String, read: (value) => step.read(value) },
+  follow: flag,
+  speed: { write: String, read: (value) => SPEEDS.find((entry) => String(entry) === value) },
+  pinned: cardKeys,
+  wide: cardKeys,
+  compared: comparedKeys,
+  comparing: flag,
   metric: text,
   split: text,
   range: choice(["robust", "full"]),
