@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import importlib.util
 import math
 import subprocess
 import sys
-import sysconfig
 import venv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -325,5 +325,8 @@ def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
     (site_packages,) = home.glob("lib/python*/site-packages")
     # A path alone: the editable install of the working tree is a .pth file there, which is not followed from here.
-    (site_packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    found = importlib.util.find_spec("tensorboard")
+    assert found is not None
+    assert found.origin is not None
+    (site_packages / "dependencies.pth").write_text(f"{Path(found.origin).parent.parent}\n")
     return python
