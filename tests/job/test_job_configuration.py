@@ -37,6 +37,7 @@ OTHER_VALUES: dict[str, Any] = {
     "batch_size": 32,
     "batch_coupled": True,
     "metrics": "accuracy",
+    "measures": "sharpness",
     "batchnorm": "frozen",
     "device": "cpu",
     "dtype": "float64",

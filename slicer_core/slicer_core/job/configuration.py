@@ -14,6 +14,7 @@ import tomli_w
 
 from slicer_core import choices
 from slicer_core.errors import UsageError, suggestion
+from slicer_core.measures.table import find_measures
 from slicer_core.methods import all_options, find_method
 from slicer_core.tolerance import Tolerance
 
@@ -79,6 +80,11 @@ class Job:
         False, "The loss couples the samples of a batch, so its value belongs to this partition.", panel=HOW
     )
     metrics: str | None = _option(None, "Metrics of the module, as a,b, or none (default: all).", panel=HOW)
+    measures: str | None = _option(
+        None,
+        "Measures that evaluate the model again, as a,b, or all (default: only those of the slice's points).",
+        panel=HOW,
+    )
     batchnorm: str | None = _option(
         None,
         "Running statistics away from the center (default: recompute for linear, else frozen).",
@@ -139,6 +145,7 @@ class Job:
             raise UsageError(f"--workers {self.workers} is not a number of processes: give 1 or more")
         if self.tolerance is not None:
             Tolerance.parse(self.tolerance)
+        find_measures(self.measures)
         if self.name is not None and not self.name.strip():
             raise UsageError("--name is empty: give a tag, or leave it out to use the method's name")
         if not self.logdir.strip():

@@ -20,6 +20,8 @@ from slicer_core.evaluate import EvaluationSettings, streams
 from slicer_core.evaluate.memory import parse_bytes
 from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
+from slicer_core.measures import MeasureRow, find_measures
+from slicer_core.measures.surroundings import check_measurable
 from slicer_core.methods import MethodRow, find_method
 from slicer_core.methods.method import AUTO, Method, SliceOptions
 from slicer_core.methods.slicer import chosen_splits
@@ -67,6 +69,7 @@ class PreparedJob:
     batchnorm: BatchNormPolicy
     splits: tuple[str, ...]
     metrics: tuple[str, ...] | None
+    measures: tuple[MeasureRow, ...]
     module: ModuleFile
     wrapper: ModelWrapper
     sources: tuple[PreparedSource, ...]
@@ -203,11 +206,14 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),
         metrics=_chosen_metrics(wrapper, job.metrics),
+        measures=find_measures(job.measures),
         module=module,
         wrapper=wrapper,
         sources=sources,
         _fits=fits,
     )
+    for measure in prepared.measures:
+        check_measurable(measure, streaming=prepared.settings.strategy == "streaming")
     for source in prepared.sources:
         # What it names has to be there before the first point is evaluated.
         prepared.job_hash(source)

@@ -15,6 +15,7 @@ from slicer_core.evaluate import EvaluationSettings, stored_sums
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
+from slicer_core.measures.surroundings import missing_measures, with_model_measures
 from slicer_core.methods.assemble import POINTS, WHOLE, Tile, assemble, evaluate_plan, marker_tile
 from slicer_core.methods.method import CenterPoint
 from slicer_core.plan import SlicePlan
@@ -159,9 +160,12 @@ class _SourceRunner:
         fingerprint = self._prepared.fingerprint(checkpoint)
         tag = self._prepared.job.tag
         there = self._store.slice(tag, checkpoint.step) if self._store is not None else None
+        before = None
         if there is not None and (there.job, there.checkpoint) == (self._job_hash, fingerprint):
-            return self._finished(there, decode_slice(there.blobs), stored_before=True)
-        data = self._evaluate(checkpoint, fingerprint)
+            before = decode_slice(there.blobs)
+            if not missing_measures(before, self._prepared.measures):
+                return self._finished(there, before, stored_before=True)
+        data = self._evaluate(checkpoint, fingerprint, before)
         stored = StoredSlice(
             tag=tag,
             step=checkpoint.step,
@@ -220,7 +224,8 @@ class _SourceRunner:
         folder = by_step[min(by_step)].path.parent.resolve()
         return any(Path(_checkpoint_path(there)).parent.resolve() != folder for there in stored)
 
-    def _evaluate(self, checkpoint: Checkpoint, fingerprint: str) -> Slice:
+    def _evaluate(self, checkpoint: Checkpoint, fingerprint: str, before: Slice | None) -> Slice:
+        """The slice, where `before` is what there is of it already: all but measures that are asked for only now."""
         prepared, source = self._prepared, self._source
         state = prepared.state(checkpoint)
         scale_from = prepared.job.scale_from
@@ -235,6 +240,18 @@ class _SourceRunner:
             if note not in self._noted:
                 self._noted.add(note)
                 self._reporter.note(f"{source.name}: {note}")
+        return with_model_measures(
+            before or self._of_points(checkpoint, fingerprint, center, plan),
+            prepared.measures,
+            wrapper=prepared.wrapper,
+            state=state,
+            plan=plan,
+            settings=prepared.settings,
+            seed=prepared.job.seed,
+        )
+
+    def _of_points(self, checkpoint: Checkpoint, fingerprint: str, center: CenterPoint, plan: SlicePlan) -> Slice:
+        prepared, source = self._prepared, self._source
         label = f"{source.name}, {checkpoint.step_unit} {checkpoint.step}"
         self._reporter.begin(label, plan.num_points * len(prepared.splits))
 

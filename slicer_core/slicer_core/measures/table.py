@@ -49,6 +49,14 @@ MEASURES: dict[str, MeasureRow] = {
             ("curve",),
         ),
         _row("width", "width:width", "points", "the interval around the center in which the loss stays low"),
+        _row("sam_sharpness", "sam:sam_sharpness", "model", "the rise of the loss one step up its gradient"),
+        _row("sharpness", "sharpness:sharpness", "model", "the highest rise within a ball around the center"),
+        _row(
+            "adaptive_sharpness",
+            "sharpness:adaptive_sharpness",
+            "model",
+            "the highest rise within a ball that scales with the weights",
+        ),
     )
 }
 

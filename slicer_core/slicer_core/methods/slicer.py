@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from slicer_core.errors import CheckpointError, UsageError, suggestion
 from slicer_core.evaluate import EvaluationSettings, kept_elsewhere, streams
+from slicer_core.measures.surroundings import named_rows, with_model_measures
 from slicer_core.methods.assemble import assemble, evaluate_plan
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions
 from slicer_core.parameters import NamedTensors, merged
@@ -27,6 +28,7 @@ class Slicer:
         wrapper: model, loss and data.
         split: `train`, `test` or `both`; None for train, or the only one there is.
         settings: batch size, number of samples, dtype, strategy and weight decay.
+        measures: names of measures that evaluate the model again, besides those that the points of a slice give.
         progress: shows a progress bar where there is a terminal or a notebook.
     """
 
@@ -36,11 +38,13 @@ class Slicer:
         *,
         split: str | None = None,
         settings: EvaluationSettings | None = None,
+        measures: Sequence[str] = (),
         progress: bool = True,
     ) -> None:
         self.wrapper = wrapper
         self.split = split
         self.settings = settings or EvaluationSettings()
+        self.measures = named_rows(measures)
         self.progress = progress
 
     def take(self, name: str, method: Method, center_point: Point | None, options: SliceOptions) -> Slice:
@@ -65,7 +69,16 @@ class Slicer:
                     advance=bar.update,
                 )
             config = {"method": name, "seed": options.seed, "weight_decay": self.settings.weight_decay}
-            return assemble(plan, evaluated, center, config=config, weight_decay=self.settings.weight_decay)
+            found = assemble(plan, evaluated, center, config=config, weight_decay=self.settings.weight_decay)
+            return with_model_measures(
+                found,
+                self.measures,
+                wrapper=self.wrapper,
+                state=state,
+                plan=plan,
+                settings=settings,
+                seed=options.seed,
+            )
 
     @contextlib.contextmanager
     def _own_state(self) -> Iterator[tuple[EvaluationSettings, NamedTensors]]:
