@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 
 from slicer_core.checkpoints import find_sources, open_checkpoint, recognize
-from slicer_core.checkpoints.find import step_from_name
+from slicer_core.checkpoints.steps import step_from_name
 from slicer_core.errors import CheckpointError
 
 
 def steps(*given: Path | str) -> list[list[int]]:
     return [[checkpoint.step for checkpoint in source.checkpoints] for source in find_sources([str(g) for g in given])]
+
+
+def step_of(path: Path) -> tuple[int, str] | None:
+    checkpoint, is_known = open_checkpoint(path)
+    return (checkpoint.step, checkpoint.step_unit) if is_known else None
 
 
 def test_a_folder_gives_its_checkpoints_ascending_by_step(tmp_path, save) -> None:
@@ -60,19 +65,16 @@ def test_sources_are_named_by_their_folders_and_told_apart_by_more_of_the_path(f
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_a_step_in_the_file_counts_more_than_its_name(suffix, tmp_path, save) -> None:
-    _, step, unit = open_checkpoint(save(tmp_path / f"step-1{suffix}", step=700))
-    assert (step, unit) == (700, "step")
-    _, step, unit = open_checkpoint(save(tmp_path / f"step-2{suffix}", epoch=4))
-    assert (step, unit) == (4, "epoch")
-    _, step, unit = open_checkpoint(save(tmp_path / f"step-3{suffix}", epoch=4, global_step=90))
-    assert (step, unit) == (90, "step")
+    assert step_of(save(tmp_path / f"step-1{suffix}", step=700)) == (700, "step")
+    assert step_of(save(tmp_path / f"step-2{suffix}", epoch=4)) == (4, "epoch")
+    assert step_of(save(tmp_path / f"step-3{suffix}", epoch=4, global_step=90)) == (90, "step")
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1" * 5000, "²"])
 def test_a_step_in_the_file_that_is_no_number_is_passed_over(value, tmp_path, save) -> None:
-    assert open_checkpoint(save(tmp_path / "step-3.safetensors", step=value))[1] == 3
+    assert step_of(save(tmp_path / "step-3.safetensors", step=value)) == (3, "step")
     number = int(value) if value.lstrip("-").isdecimal() and len(value) < 100 else 10**30
-    assert open_checkpoint(save(tmp_path / "step-4.pt", step=number))[1] == 4
+    assert step_of(save(tmp_path / "step-4.pt", step=number)) == (4, "step")
 
 
 @pytest.mark.parametrize(
@@ -95,14 +97,14 @@ def test_steps_in_names(name, expected) -> None:
 
 def test_a_step_that_is_unknown_is_an_error_with_what_to_do(tmp_path, save) -> None:
     save(tmp_path / "step-1.pt")
-    save(tmp_path / "best.pt")
-    with pytest.raises(CheckpointError, match=r"1 of 2 checkpoints is unknown: best.pt\. .*step-500\.safetensors"):
+    save(tmp_path / "best.pt", 2.0)
+    with pytest.raises(CheckpointError, match=r"1 of 2 checkpoints is unknown: best.pt\. .*--step-map best\.pt=500"):
         steps(tmp_path)
 
 
 def test_a_step_that_is_there_twice_is_an_error_with_both_names(tmp_path, save) -> None:
     save(tmp_path / "step-1.pt")
-    save(tmp_path / "last.pt", step=1)
+    save(tmp_path / "last.pt", 2.0, step=1)
     with pytest.raises(CheckpointError, match=r"steps are there twice.* 1: last\.pt, step-1\.pt"):
         steps(tmp_path)
 
@@ -119,7 +121,7 @@ def test_a_link_to_a_checkpoint_of_the_folder_is_not_another_one(tmp_path, save)
 def test_steps_and_epochs_are_not_mixed(tmp_path, save) -> None:
     save(tmp_path / "step-1.pt")
     save(tmp_path / "epoch-2.pt")
-    with pytest.raises(CheckpointError, match=r"epoch-2\.pt \(epoch\), step-1\.pt \(step\)"):
+    with pytest.raises(CheckpointError, match=r"step-1\.pt \(step\), epoch-2\.pt \(epoch\)"):
         steps(tmp_path)
 
 
@@ -162,7 +164,7 @@ def test_files_of_optimizers_are_left_out_and_names_that_only_resemble_them_are_
         (b"\xef\xbb\xbf<!doctype html>", "web page"),
         (b"\x1f\x8b\x08\x00\x00", "compressed with gzip"),
         (b"", "is empty"),
-        (b"hello world", "of no known format; read are safetensors, torch"),
+        (b"hello world", "of no known format; read are safetensors, torch, sharded"),
         (b"\xff" * 100, "of no known format"),
     ],
 )

@@ -100,18 +100,23 @@ def test_a_malformed_header_is_a_checkpoint_error_and_nothing_else(header, tmp_p
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("header", "message"),
     [
-        {"w": entry(shape=[10**15])},
-        {"w": entry(dtype="F99")},
-        {"w": entry(data_offsets=[8, 32])},
-        {"w": entry(), "v": entry(data_offsets=[12, 36])},
+        ({"w": entry(shape=[10**15])}, "24 bytes for w, whose shape and dtype need"),
+        ({"w": entry(shape=[2, 4])}, "24 bytes for w, whose shape and dtype need 32"),
+        ({"w": entry(), "v": entry(data_offsets=[32, 56])}, "leave a hole before v"),
+        ({"w": entry(), "v": entry(data_offsets=[12, 36])}, "overlap before v"),
+        ({"w": entry(), "v": entry(data_offsets=[24, 48])}, "8 bytes follow its tensors"),
     ],
-    ids=["too large", "unknown dtype", "a hole", "an overlap"],
+    ids=["too large", "larger", "a hole", "an overlap", "bytes that are left"],
 )
-def test_a_header_that_does_not_fit_its_data_is_refused_when_read(header, tmp_path) -> None:
-    with pytest.raises(CheckpointError, match=r"a\.safetensors can't be read as safetensors"):
-        SAFETENSORS.read(file_of(tmp_path / "a.safetensors", header))
+def test_a_header_that_does_not_fit_its_data_is_refused(header, message, tmp_path) -> None:
+    path = file_of(tmp_path / "a.safetensors", header, b"\0" * 56)
+    for read in (SAFETENSORS.contents, SAFETENSORS.read):
+        with pytest.raises(CheckpointError, match=rf"a\.safetensors .*{message}"):
+            read(path)
+    with pytest.raises(safetensors.SafetensorError):
+        safetensors.torch.load_file(path)
 
 
 def test_a_name_that_is_there_twice_is_refused(tmp_path) -> None:
@@ -202,9 +207,6 @@ def test_what_is_cut_short_or_contradicts_itself_is_told_at_the_reading(tmp_path
         file.truncate(path.stat().st_size - 5)
     with pytest.raises(CheckpointError, match="has been cut short while it was in use"):
         found["w"]
-    path = file_of(tmp_path / "b.safetensors", {"w": entry(shape=[2, 4])})
-    with pytest.raises(CheckpointError, match="has 24 bytes for w, whose shape and dtype need 32"):
-        open_safetensors(path)
-    path = file_of(tmp_path / "c.safetensors", {"w": entry(dtype="F4")})
+    path = file_of(tmp_path / "c.safetensors", {"w": entry(dtype="F4")}, b"\0" * 24)
     with pytest.raises(CheckpointError, match="has w in F4, which is no dtype of torch"):
         open_safetensors(path)

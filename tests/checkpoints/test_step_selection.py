@@ -11,7 +11,10 @@ from slicer_core.errors import UsageError
 
 STEPS = (0, 10, 20, 35, 40, 100)
 CHECKPOINTS = [
-    Checkpoint(path=Path(f"step-{step}.pt"), step=step, step_unit="step", format=FORMATS[0]) for step in STEPS
+    Checkpoint(
+        path=Path(f"step-{step}.pt"), data=Path(f"step-{step}.pt"), step=step, step_unit="step", format=FORMATS[0]
+    )
+    for step in STEPS
 ]
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import io
@@ -52,12 +51,16 @@ def test_a_modules_own_state_dict_with_parameters_inside(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
-        ({"state_dict": {"w": torch.ones(1)}, "model": {"w": torch.ones(1)}}, "under state_dict and model; which one"),
-        ({"weights": {"w": torch.ones(1)}}, "not a state dict: its entries are weights; expected tensors"),
+        (
+            {"state_dict": {"w": torch.ones(1)}, "model": {"w": torch.ones(1)}},
+            "not guessed: state_dict .*, model .*--weights KEY",
+        ),
+        ({"loss": {"train": torch.tensor(1.0)}}, "not a state dict: its entries are loss; expected tensors"),
+        ({"optimizer": {"momentum": torch.ones(1)}}, "not a state dict: its entries are optimizer"),
         ({}, "its entries are none"),
         ([torch.ones(1)], "holds a list"),
         (torch.ones(3), "holds a Tensor"),
-        ({"w": torch.ones(1), "epoch": 3}, "not a state dict"),
+        ({"w": torch.ones(1), "epochs": [3]}, "not a state dict"),
     ],
 )
 def test_other_contents_are_described(saved, message, tmp_path) -> None:
@@ -71,7 +74,7 @@ def test_a_dictionary_that_holds_itself_is_refused(tmp_path) -> None:
     saved: dict[str, Any] = {"w": 1}
     saved["model"] = saved
     torch.save(saved, tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match="expected a state dict"):
+    with pytest.raises(CheckpointError, match="is not a state dict"):
         TORCH.read(tmp_path / "a.pt")
 
 
@@ -119,10 +122,6 @@ def whole_module(path: Path) -> None:
     torch.save(nn.Linear(2, 2), path)
 
 
-def namespace(path: Path) -> None:
-    torch.save({"model": {"w": torch.ones(1)}, "args": argparse.Namespace(lr=0.1)}, path)
-
-
 def scripted(path: Path) -> None:
     torch.jit.script(nn.Linear(2, 2)).save(str(path))
 
@@ -145,7 +144,7 @@ def zip_magic_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "write", [whole_module, namespace, scripted, plain_pickle, other_zip, garbage_after_magic, zip_magic_only]
+    "write", [whole_module, scripted, plain_pickle, other_zip, garbage_after_magic, zip_magic_only]
 )
 def test_what_the_safe_reader_refuses_is_one_sentence_without_advice_to_turn_it_off(write, tmp_path) -> None:
     path = tmp_path / "step-1.pt"

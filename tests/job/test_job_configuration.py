@@ -17,6 +17,9 @@ from slicer_core.job import Job, read_config
 MakeJob = Callable[..., Job]
 
 OTHER_VALUES: dict[str, Any] = {
+    "step_map": "net_{step}.pt",
+    "weights": "ema",
+    "trust_checkpoint": True,
     "checkpoints": ["a", "b/*.pt"],
     "method": "linear",
     "module": "m.py:make",

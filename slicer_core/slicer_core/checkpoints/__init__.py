@@ -1,16 +1,20 @@
 """Find and read checkpoints: what a trainer left on disk, without running anything that is in it."""
 
-from slicer_core.checkpoints.checkpoint import Checkpoint, CheckpointFormat, Contents, TensorInfo
-from slicer_core.checkpoints.find import FORMATS, Source, find_sources, open_checkpoint, recognize
+from slicer_core.checkpoints.checkpoint import Checkpoint, CheckpointFormat, Contents, ReadOptions, TensorInfo
+from slicer_core.checkpoints.find import Source, find_sources, open_checkpoint
+from slicer_core.checkpoints.formats import FORMATS, recognize
 from slicer_core.checkpoints.safetensors_format import open_safetensors, write_safetensors
 from slicer_core.checkpoints.selection import select_steps
+from slicer_core.checkpoints.steps import StepMap
 
 __all__ = [
     "FORMATS",
     "Checkpoint",
     "CheckpointFormat",
     "Contents",
+    "ReadOptions",
     "Source",
+    "StepMap",
     "TensorInfo",
     "find_sources",
     "open_checkpoint",

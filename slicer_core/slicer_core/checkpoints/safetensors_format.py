@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slicer_core.checkpoints.checkpoint import MAX_STEP_DIGITS, CheckpointFormat, Contents, StepUnit, TensorInfo
+from slicer_core.checkpoints.checkpoint import (
+    AS_IT_IS,
+    MAX_STEP_DIGITS,
+    CheckpointFormat,
+    Contents,
+    ReadOptions,
+    StepUnit,
+    TensorInfo,
+)
+from slicer_core.checkpoints.shortage import memory_for
+from slicer_core.checkpoints.strict_json import parse_object
+from slicer_core.checkpoints.weights import under_prefix
 from slicer_core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -17,28 +29,32 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from slicer_core.parameters import NamedTensors
+    from slicer_core.parameters import LazyTensors, NamedTensors
 
 _MAX_HEADER_BYTES = 100_000_000
 _METADATA = "__metadata__"
 _DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "C64": "complex64",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "F8_E4M3": ("float8_e4m3fn", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
+    "F8_E4M3FNUZ": ("float8_e4m3fnuz", 1),
+    "F8_E5M2FNUZ": ("float8_e5m2fnuz", 1),
+    "F8_E8M0": ("float8_e8m0fnu", 1),
+    "C64": ("complex64", 8),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U64": ("uint64", 8),
+    "U32": ("uint32", 4),
+    "U16": ("uint16", 2),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
 }
+"""Dtypes by their words in a header: torch's name, and bytes of an entry."""
 _STEP_KEYS: tuple[tuple[str, StepUnit], ...] = (("step", "step"), ("global_step", "step"), ("epoch", "epoch"))
 
 
@@ -47,30 +63,25 @@ def _recognizes(path: Path, first_bytes: bytes) -> bool:
     return len(first_bytes) >= 9 and first_bytes[8:9] == b"{" and _header_length(first_bytes) <= _MAX_HEADER_BYTES
 
 
-def _contents(path: Path) -> Contents:
-    header = _read_header(path)
-    metadata = header.pop(_METADATA, {})
+def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
+    metadata, entries = _entries(path, options)
     tensors = {}
-    for name, entry in header.items():
+    for name, entry in entries.items():
         start, end = entry["data_offsets"]
-        dtype: str = _DTYPES.get(entry["dtype"]) or entry["dtype"].lower()
+        word = entry["dtype"]
+        dtype = _DTYPES[word][0] if word in _DTYPES else word.lower()
         tensors[name] = TensorInfo(shape=tuple(entry["shape"]), dtype=dtype, num_bytes=end - start)
     step, unit = _step(metadata)
-    return Contents(tensors=tensors, step=step, step_unit=unit)
+    return Contents(tensors=tensors, step=step, step_unit=unit, weights=options.weights)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    import safetensors.torch
-
-    _read_header(path)
-    try:
-        # From bytes, not from a memory map: a file that is cut short while it is mapped kills the process.
-        return safetensors.torch.load(path.read_bytes())
-    except Exception as error:
-        raise CheckpointError(f"{path} can't be read as safetensors: {error}") from error
+def _read(path: Path, options: ReadOptions = AS_IT_IS) -> dict[str, Tensor]:
+    tensors = open_safetensors(path, options)
+    with memory_for(path):
+        return {name: tensors.rows(name, 0, like.shape[0] if like.ndim else 1) for name, like in tensors.like.items()}
 
 
-def open_safetensors(path: Path) -> NamedTensors:
+def open_safetensors(path: Path, options: ReadOptions = AS_IT_IS) -> LazyTensors:
     """The tensors of a file, each read when it is asked for; the file stays open as long as they are referred to.
 
     Read, not mapped: a file that is cut short while it is mapped kills the process.
@@ -82,18 +93,11 @@ def open_safetensors(path: Path) -> NamedTensors:
 
     from slicer_core.parameters import LazyTensors
 
-    header = _read_header(path)
-    header.pop(_METADATA, None)
+    entries = _entries(path, options)[1]
     like = {
         name: torch.empty(entry["shape"], dtype=_dtype(path, name, entry), device="meta")
-        for name, entry in header.items()
+        for name, entry in entries.items()
     }
-    for name, tensor in like.items():
-        start, end = header[name]["data_offsets"]
-        if end - start != tensor.nbytes:
-            raise CheckpointError(
-                f"{path} has {end - start} bytes for {name}, whose shape and dtype need {tensor.nbytes}"
-            )
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -105,7 +109,7 @@ def open_safetensors(path: Path) -> NamedTensors:
         row = tensor.nbytes // max(1, tensor.shape[0]) if tensor.ndim else tensor.nbytes
         shape = (stop - start, *tensor.shape[1:]) if tensor.ndim else ()
         data = torch.empty((stop - start) * row, dtype=torch.uint8)
-        place = first + header[name]["data_offsets"][0] + start * row
+        place = first + entries[name]["data_offsets"][0] + start * row
         _fill(data.numpy(), file, place, path)
         return data.view(tensor.dtype).reshape(shape)
 
@@ -124,7 +128,7 @@ def write_safetensors(path: Path, tensors: NamedTensors) -> None:
 
     from slicer_core.parameters import row_blocks, rows_of, shapes_of
 
-    words = {getattr(torch, name): word for word, name in _DTYPES.items() if hasattr(torch, name)}
+    words = {getattr(torch, name): word for word, (name, _) in _DTYPES.items() if hasattr(torch, name)}
     header: dict[str, Any] = {}
     end = 0
     for name, tensor in shapes_of(tensors).items():
@@ -157,10 +161,19 @@ def _fill(data: np.ndarray, file: int, place: int, path: Path) -> None:
 def _dtype(path: Path, name: str, entry: dict[str, Any]) -> torch.dtype:
     import torch
 
-    found = getattr(torch, _DTYPES.get(entry["dtype"], ""), None)
+    found = getattr(torch, _DTYPES.get(entry["dtype"], ("",))[0], None)
     if found is None:
         raise CheckpointError(f"{path} has {name} in {entry['dtype']}, which is no dtype of torch {torch.__version__}")
     return found
+
+
+def _entries(path: Path, options: ReadOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The file's metadata, and its tensors by the names that the chosen set of weights gives them."""
+    header = _read_header(path)
+    metadata = header.pop(_METADATA, {})
+    if options.weights is None:
+        return metadata, header
+    return metadata, {name: header[full] for name, full in under_prefix(header, options.weights, path).items()}
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -169,11 +182,11 @@ def _read_header(path: Path) -> dict[str, Any]:
             length = _header_length(file.read(8))
             if length > _MAX_HEADER_BYTES:
                 raise CheckpointError(f"{path} claims a safetensors header of {length} bytes")
-            header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+            header = parse_object(file.read(length))
             size = path.stat().st_size - 8 - length
-    except (OSError, struct.error, ValueError, RecursionError) as error:
+    except (OSError, struct.error, ValueError, MemoryError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
-    if not isinstance(header, dict) or not all(isinstance(entry, dict) for entry in header.values()):
+    if not all(isinstance(entry, dict) for entry in header.values()):
         raise CheckpointError(f"{path} is not a safetensors file: its header is not an object of objects")
     entries = {name: entry for name, entry in header.items() if name != _METADATA}
     for name, entry in entries.items():
@@ -182,10 +195,30 @@ def _read_header(path: Path) -> dict[str, Any]:
                 f"{path} is not a safetensors file: the entry of {name[:100]!r} in its header needs a dtype, a shape "
                 "and two data_offsets"
             )
+    _check_places(path, entries, size)
+    return header
+
+
+def _check_places(path: Path, entries: dict[str, Any], size: int) -> None:
+    """That the tensors lie one after the other, fill the file, and have the bytes that their shapes need."""
     end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     if end > size:
         raise CheckpointError(f"{path} is cut short: its tensors need {end} bytes, {max(size, 0)} are there")
-    return header
+    place = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        start, stop = entry["data_offsets"]
+        if start != place:
+            kind = "overlap" if start < place else "leave a hole"
+            raise CheckpointError(f"{path} is not a whole safetensors file: its tensors {kind} before {name[:100]}")
+        if entry["dtype"] in _DTYPES:
+            needed = math.prod(entry["shape"]) * _DTYPES[entry["dtype"]][1]
+            if stop - start != needed:
+                raise CheckpointError(
+                    f"{path} has {stop - start} bytes for {name[:100]}, whose shape and dtype need {needed}"
+                )
+        place = stop
+    if place != size:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {size - place} bytes follow its tensors")
 
 
 def _is_tensor_entry(entry: dict[str, Any]) -> bool:
@@ -202,13 +235,6 @@ def _is_tensor_entry(entry: dict[str, Any]) -> bool:
 
 def _header_length(first_bytes: bytes) -> int:
     return struct.unpack("<Q", first_bytes[:8])[0]
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) != len(pairs):
-        raise ValueError("a name is there twice")
-    return names
 
 
 def _step(metadata: dict[str, Any]) -> tuple[int | None, StepUnit]:

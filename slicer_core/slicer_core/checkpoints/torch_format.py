@@ -1,16 +1,29 @@
-"""Files of `torch.save`: a state dict, or one under the usual keys. `weights_only=True` reads them and runs nothing."""
+"""Files of `torch.save`: a state dict, bare or under a key. `weights_only=True` reads them and runs nothing."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import pathlib
 import pickle
-import pickletools
-import re
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slicer_core.checkpoints.checkpoint import MAX_STEP_DIGITS, CheckpointFormat, Contents, StepUnit, TensorInfo
+from slicer_core.checkpoints.checkpoint import (
+    AS_IT_IS,
+    MAX_STEP_DIGITS,
+    CheckpointFormat,
+    Contents,
+    ReadOptions,
+    StepUnit,
+    TensorInfo,
+)
+from slicer_core.checkpoints.shortage import memory_for
+from slicer_core.checkpoints.torch_refusal import reason, refusal
+from slicer_core.checkpoints.weights import TOP, find_weights
 from slicer_core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -18,11 +31,8 @@ if TYPE_CHECKING:
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
-_GLOBAL = re.compile(r"GLOBAL (\S{1,100})")
-_ADVICE = re.compile(r"weights_only|safe_globals|can still be loaded", re.IGNORECASE)
-_NESTED_KEYS = ("state_dict", "model_state_dict", "model")
-# A dictionary in a pickle may hold itself.
-_MAX_DEPTH = 3
+# Real files of tensors are not compressed; a small one that unpacks to more than this many times its size is a trap.
+_MAX_EXPANSION = 1000
 _STEP_KEYS: tuple[tuple[str, StepUnit], ...] = (
     ("global_step", "step"),
     ("step", "step"),
@@ -36,9 +46,9 @@ def _recognizes(path: Path, first_bytes: bytes) -> bool:
     return first_bytes.startswith((_ZIP, _PICKLE))
 
 
-def _contents(path: Path) -> Contents:
-    loaded = _load(path, map_location="meta")
-    state = _state_dict(loaded, path)
+def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
+    loaded = load_torch(path, options, map_location="meta")
+    key, state = _state_dict(loaded, path, options)
     tensors = {
         name: TensorInfo(
             shape=tuple(tensor.shape),
@@ -47,80 +57,69 @@ def _contents(path: Path) -> Contents:
         )
         for name, tensor in state.items()
     }
-    step, unit = _step(loaded) if isinstance(loaded, Mapping) else (None, "step")
-    return Contents(tensors=tensors, step=step, step_unit=unit)
+    step, unit = stated_step(loaded) if isinstance(loaded, Mapping) else (None, "step")
+    return Contents(tensors=tensors, step=step, step_unit=unit, weights=None if key == TOP else key)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    _check_zip(path)
-    return _state_dict(_load(path, map_location="cpu"), path)
+def _read(path: Path, options: ReadOptions = AS_IT_IS) -> dict[str, Tensor]:
+    return _state_dict(load_torch(path, options), path, options)[1]
 
 
-def _load(path: Path, *, map_location: str) -> Any:
+def load_torch(path: Path, options: ReadOptions = AS_IT_IS, *, map_location: str = "cpu") -> Any:
+    """What `torch.save` saved, with its tensors on the CPU, or without their values on the meta device.
+
+    Raises:
+        CheckpointError: it is damaged, does not fit the memory, or holds what only code could make again.
+    """
     import torch
 
+    _check_zip(path, whole=map_location != "meta")
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with memory_for(path), _plain_values(), warnings.catch_warnings():
+            # Torch's remarks on the file's pickle are about how it was written.
+            warnings.simplefilter("ignore")
+            # Never mapped: a file that is cut short while it is mapped kills the process.
+            return torch.load(path, map_location=map_location, weights_only=not options.trusted, mmap=False)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
-        raise CheckpointError(_refusal(path, error)) from error
+        with _plain_values():
+            raise CheckpointError(refusal(path, error)) from error
     except Exception as error:
-        raise CheckpointError(f"{path} can't be read as a torch file: {_reason(error)}") from error
+        raise CheckpointError(f"{path} can't be read as a torch file: {reason(error)}") from error
 
 
-def _refusal(path: Path, error: Exception) -> str:
-    """What torch refused, without its advice to load the file unsafely."""
-    named = _refused_globals(path, error)
-    if named:
-        return (
-            f"{path} holds more than tensors ({', '.join(named[:5])}), and reading those runs code, so it is "
-            "not read: save model.state_dict() with torch.save or safetensors"
-        )
-    return f"{path} is not a torch file of tensors: {_reason(error)}"
-
-
-def _refused_globals(path: Path, error: Exception) -> list[str]:
-    """The names that the file would have imported; of an old file, the first that was refused, or what it lists."""
+@contextlib.contextmanager
+def _plain_values() -> Iterator[None]:
+    """Lets torch's safe reader make the classes that trainers put beside weights and that only hold values."""
+    import numpy
     import torch
+    from numpy._core import multiarray
 
-    try:
-        named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # noqa: BLE001 - the file is hostile or broken; any failure here only means no names to show
-        named = []
-    return [name[:100] for name in named] or _GLOBAL.findall(str(error))[:1] or _pickled_globals(path)
+    scalar: Any = multiarray.scalar
+    dtypes = [type(numpy.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+    paths = [(pathlib.PosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")]
+    scalars = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
+    with torch.serialization.safe_globals([argparse.Namespace, numpy.dtype, *dtypes, *scalars, *paths]):
+        yield
 
 
-def _pickled_globals(path: Path) -> list[str]:
-    """What a plain pickle names, read without running it: torch's reader knows old protocols only."""
-    named: set[str] = set()
-    texts = [""]
+def _check_zip(path: Path, *, whole: bool) -> None:
+    """A flipped byte inside a zip file loads without an error; its checksum tells, where the `whole` is to be read."""
     try:
         with path.open("rb") as file:
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name == "GLOBAL":
-                    named.add(str(argument).replace(" ", "."))
-                elif opcode.name == "STACK_GLOBAL":
-                    named.add(".".join(texts[-2:]))
-                elif isinstance(argument, str):
-                    texts = [texts[-1], argument]
-    except Exception:  # noqa: BLE001 - as above; what was named so far is shown
-        pass
-    return sorted(name[:100] for name in named if not name.startswith(("torch.", "collections.")))
-
-
-def _reason(error: Exception) -> str:
-    """Torch's reason in one line. Its advice to switch the safe reader off comes before it or after it."""
-    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
-    line = text.splitlines()[0][:200] if text else type(error).__name__
-    return "it holds code, or more than tensors" if _ADVICE.search(line) else line
-
-
-def _check_zip(path: Path) -> None:
-    """A flipped byte inside a zip file loads without an error; its checksum tells."""
-    try:
+            if file.read(len(_ZIP)) != _ZIP:
+                return
+        size = path.stat().st_size
         if not zipfile.is_zipfile(path):
-            return
+            raise CheckpointError(f"{path} is cut short: it is a zip file without its directory, which is at the end")
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+            expanded = sum(entry.file_size for entry in archive.infolist() if entry.compress_type)
+            if expanded > _MAX_EXPANSION * size:
+                raise CheckpointError(f"{path} is not read: its {size} bytes unpack to {expanded}")
+            broken = archive.testzip() if whole else None
+    except CheckpointError:
+        raise
     except Exception as error:
         # A damaged directory of the archive may end in any exception of its reader.
         raise CheckpointError(f"{path} is damaged: {error}") from error
@@ -128,30 +127,28 @@ def _check_zip(path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: the checksum of {broken} does not fit")
 
 
-def _state_dict(loaded: Any, path: Path, depth: int = 0) -> dict[str, Tensor]:
+def _state_dict(loaded: Any, path: Path, options: ReadOptions) -> tuple[str, dict[str, Tensor]]:
     from torch import Tensor
 
-    if isinstance(loaded, Mapping) and depth <= _MAX_DEPTH:
-        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-        if tensors and len(tensors) == len(loaded):
-            return tensors
-        nested = [key for key in _NESTED_KEYS if isinstance(loaded.get(key), Mapping)]
-        if len(nested) == 1:
-            return _state_dict(loaded[nested[0]], path, depth + 1)
-        if len(nested) > 1:
-            raise CheckpointError(f"{path} has state dicts under {' and '.join(nested)}; which one is meant is unclear")
-        raise CheckpointError(
-            f"{path} is not a state dict: its entries are {_listed(loaded) or 'none'}; expected "
-            f"tensors, or a state dict under {', '.join(_NESTED_KEYS)}"
-        )
-    raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a state dict")
+    tree = _without_modules(loaded) if options.trusted else loaded
+    if not isinstance(tree, Mapping):
+        raise CheckpointError(f"{path} holds a {type(tree).__name__}, expected a state dict")
+    return find_weights(tree, lambda value: isinstance(value, Tensor), path, options.weights)
 
 
-def _listed(loaded: Mapping[Any, Any]) -> str:
-    return ", ".join(str(key)[:100] for key in list(loaded)[:6])
+def _without_modules(loaded: Any) -> Any:
+    """Whole modules, which only a trusted file can hold, as their state."""
+    from torch import nn
+
+    if isinstance(loaded, nn.Module):
+        return loaded.state_dict()
+    if isinstance(loaded, Mapping):
+        return {key: value.state_dict() if isinstance(value, nn.Module) else value for key, value in loaded.items()}
+    return loaded
 
 
-def _step(loaded: Mapping[Any, Any]) -> tuple[int | None, StepUnit]:
+def stated_step(loaded: Mapping[Any, Any]) -> tuple[int | None, StepUnit]:
+    """The step under one of the usual keys, a whole number from 0 up; else None."""
     for key, unit in _STEP_KEYS:
         value = loaded.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**MAX_STEP_DIGITS:
@@ -161,7 +158,7 @@ def _step(loaded: Mapping[Any, Any]) -> tuple[int | None, StepUnit]:
 
 TORCH = CheckpointFormat(
     name="torch",
-    suffixes=(".pt", ".pth", ".bin", ".ckpt"),
+    suffixes=(".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar"),
     recognizes=_recognizes,
     contents=_contents,
     read=_read,

@@ -51,6 +51,18 @@ class Job:
         {}, "KEY=VALUE for the build function (a TOML value, else a text); may be given several times.", panel=WHAT
     )
     steps: str = _option("all", "all, first, last, every:K, FROM:TO:BY, or steps as in first,100,500.", panel=WHAT)
+    step_map: str | None = _option(
+        None,
+        "Steps of checkpoints whose files do not tell: a pattern of names with {step} or {epoch}, NAME=STEP,NAME=STEP, "
+        "or a TOML, JSON or CSV file of names and steps.",
+        panel=WHAT,
+    )
+    weights: str | None = _option(
+        None, "Which set of weights is taken of files that hold several, as in ema or state_dict.", panel=WHAT
+    )
+    trust_checkpoint: bool = _option(
+        False, "Read pickled modules too, which may run any code that is in the file.", panel=WHAT
+    )
     grid: str | None = _option(None, "Points along each axis: N, or NxM.", panel=SLICE)
     range: str | None = _option(None, "LO:HI of the coordinates, or LO:HI,LO:HI for two axes.", panel=SLICE)
     normalize: str = _option("filter", "Scaling of random directions.", panel=SLICE, choices=choices.NORMALIZATIONS)
@@ -233,6 +245,9 @@ def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, An
         result["checkpoints"] = [_absolute(given, folder)]
     elif isinstance(given, (list, tuple)):
         result["checkpoints"] = [_absolute(entry, folder) for entry in given]
+    step_map = result.get("step_map")
+    if isinstance(step_map, str) and "{" not in step_map and (folder / step_map).is_file():
+        result["step_map"] = _absolute(step_map, folder)
     for name in ("logdir", "module", *_POINT_OPTIONS):
         if name in result and not (name in _POINT_OPTIONS and _is_point_word(result[name])):
             result[name] = _absolute(result[name], folder)

@@ -83,7 +83,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         + len(chosen) * sum(data.num_batches for data in centers),
         samples={data.name: data.num_samples for data in splits},
         parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
-        bytes_read=sum(checkpoint.path.stat().st_size for checkpoint in chosen),
+        bytes_read=sum(checkpoint.num_bytes() for checkpoint in chosen),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and of the loss a count (8) and
         # the error of its difference to the center (4). With a tolerance also which of the quantity's points are
         # interpolated (8).

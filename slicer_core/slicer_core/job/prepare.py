@@ -13,7 +13,15 @@ from typing import Any, cast
 
 import torch
 
-from slicer_core.checkpoints import Checkpoint, Source, find_sources, open_checkpoint, select_steps
+from slicer_core.checkpoints import (
+    Checkpoint,
+    ReadOptions,
+    Source,
+    StepMap,
+    find_sources,
+    open_checkpoint,
+    select_steps,
+)
 from slicer_core.choices import BatchNormPolicy, CompileChoice, Ignore, Normalization, StrategyName
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.evaluate import EvaluationSettings, streams
@@ -113,7 +121,7 @@ class PreparedJob:
         Raises:
             SlicerError: there is none.
         """
-        return _named_checkpoint(source.all_checkpoints, name, option)
+        return _named_checkpoint(source.all_checkpoints, name, option, self.job)
 
     def other_state(self, source: PreparedSource, name: str) -> NamedTensors:
         """`state` of `other`."""
@@ -142,6 +150,7 @@ class PreparedJob:
             # What says nothing is left out, so that results of jobs without it stay where they are.
             | ({"samples": samples} if samples else {})
             | ({"weight_decay": job.weight_decay} if job.weight_decay else {})
+            | ({} if job.weights is None else {"weights": job.weights})
             | ({} if self.settings.tolerance is None else {"tolerance": str(self.settings.tolerance)}),
             sort_keys=True,
             default=str,
@@ -175,7 +184,9 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     options = _slice_options(job, row)
     memory_budget = None if job.memory_budget is None else parse_bytes(job.memory_budget)
     module = find_module(job.module, checkpoints=job.checkpoints)
-    found = find_sources(job.checkpoints)
+    found = find_sources(job.checkpoints, _read_options(job), StepMap.parse(job.step_map))
+    if job.trust_checkpoint:
+        reporter.note("checkpoint files are trusted: reading them may run code that is in them")
     reporter.note(f"module: {_from_here(module.path)} ({module.chosen_by})")
     wrapper = load_subject(module, job.set)
     _place(wrapper, job)
@@ -316,7 +327,7 @@ def _prepare_source(
     elif job.steps != "all":
         raise UsageError(f"--center {job.center} takes one slice around one point, so --steps has no meaning with it")
     else:
-        chosen, skipped = (_named_checkpoint(source.checkpoints, job.center, "--center"),), {}
+        chosen, skipped = (_named_checkpoint(source.checkpoints, job.center, "--center", job),), {}
     failures = [FailedCheckpoint(path=path, error=error) for path, error in source.failures]
     selected, reasons = [], []
     for checkpoint in chosen:
@@ -348,19 +359,22 @@ def _fit(checkpoint: Checkpoint, wrapper: ModelWrapper) -> Fit:
     return require_fit(checkpoint.contents().tensors, wrapper.model, source=str(checkpoint.path))
 
 
-def _named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str) -> Checkpoint:
+def _named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str, job: Job) -> Checkpoint:
     if name in ("first", "last"):
         return checkpoints[0 if name == "first" else -1]
     by_step: Mapping[str, Checkpoint] = {str(checkpoint.step): checkpoint for checkpoint in checkpoints}
     if name in by_step:
         return by_step[name]
     path = Path(name).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(
             f"{option} {name!r} is neither first, last, one of the steps {', '.join(by_step)}, nor a checkpoint file"
         )
-    format_, step, unit = open_checkpoint(path)
-    return Checkpoint(path=path, step=step or 0, step_unit=unit, format=format_)
+    return open_checkpoint(path, _read_options(job))[0]
+
+
+def _read_options(job: Job) -> ReadOptions:
+    return ReadOptions(weights=job.weights, trusted=job.trust_checkpoint)
 
 
 def with_module(job: Job) -> Job:

@@ -1,0 +1,228 @@
+"""Folders that are one checkpoint, folders of such, and sets of files with an index."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from slicer_core.checkpoints import ReadOptions, find_sources, open_checkpoint
+from slicer_core.errors import CheckpointError
+from slicer_core.parameters import LazyTensors
+
+WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b.weight": torch.ones(4).bfloat16(), "b.bias": torch.ones(())}
+
+
+def trainer(folder: Path, step: int, name: str = "model.safetensors", add: float = 0.0) -> Path:
+    """A folder as Hugging Face's Trainer leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor + step + add for name, tensor in WEIGHTS.items()}
+    if name.endswith(".safetensors"):
+        safetensors.torch.save_file(weights, folder / name)
+    else:
+        torch.save(weights, folder / name)
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "epoch": 0.5}))
+    for other in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+        (folder / other).write_bytes(b"never opened")
+    return folder
+
+
+def sharded(folder: Path, ending: str, **changes: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = list(WEIGHTS)
+    places = {}
+    stem, _, suffix = ending.partition(".")
+    for number, part in enumerate((names[:1], names[1:]), start=1):
+        file = f"{stem}-{number:05}-of-00002.{suffix}"
+        tensors = {name: WEIGHTS[name] for name in part}
+        if suffix == "safetensors":
+            safetensors.torch.save_file(tensors, folder / file)
+        else:
+            torch.save(tensors, folder / file)
+        places |= dict.fromkeys(part, file)
+    index = folder / f"{ending}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 36}, "weight_map": places} | changes))
+    return index
+
+
+def assert_weights(read: Any) -> None:
+    assert set(read) == set(WEIGHTS)
+    assert all(torch.equal(read[name], tensor) for name, tensor in WEIGHTS.items())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "adapter_model.safetensors"])
+def test_a_trainers_folder_its_parent_a_glob_and_its_file_give_the_same(name, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for step in (500, 1000):
+        trainer(Path("outputs") / f"checkpoint-{step}", step, name)
+    for given in (["outputs"], ["outputs/checkpoint-*"], ["outputs/checkpoint-1000", f"outputs/checkpoint-500/{name}"]):
+        (source,) = find_sources(given)
+        assert source.name == "outputs"
+        assert [(checkpoint.step, checkpoint.step_unit) for checkpoint in source.checkpoints] == [
+            (500, "step"),
+            (1000, "step"),
+        ]
+        assert source.failures == ()
+        for checkpoint in source.checkpoints:
+            assert checkpoint.path.name == f"checkpoint-{checkpoint.step}"
+            assert checkpoint.read()["a.weight"][0, 1] == 1 + checkpoint.step
+            assert checkpoint.contents().tensors["a.weight"].shape == (2, 3)
+            assert (checkpoint.adapter is not None) == name.startswith("adapter")
+
+
+def test_the_step_in_the_trainers_state_counts_more_than_the_folders_name(tmp_path) -> None:
+    checkpoint, is_known = open_checkpoint(trainer(tmp_path / "checkpoint-1", 70))
+    assert (checkpoint.step, is_known) == (70, True)
+
+
+def test_a_file_of_a_trainer_is_what_it_was_as_a_folder(tmp_path) -> None:
+    folder = trainer(tmp_path / "checkpoint-5", 5)
+    alone = open_checkpoint(folder)[0]
+    file = open_checkpoint(folder / "model.safetensors")[0]
+    assert alone.fingerprint() == file.fingerprint()
+    assert file.step == 5
+    assert alone.num_bytes() == (folder / "model.safetensors").stat().st_size
+
+
+def test_the_final_weights_beside_the_folders_of_steps_are_the_last_steps(tmp_path) -> None:
+    for step in (5, 10):
+        trainer(tmp_path / "out" / f"checkpoint-{step}", step)
+    trainer(tmp_path / "out", 10)
+    (tmp_path / "out" / "trainer_state.json").unlink()
+    (source,) = find_sources([str(tmp_path / "out")])
+    assert [checkpoint.step for checkpoint in source.checkpoints] == [5, 10]
+    assert source.same == {tmp_path / "out" / "model.safetensors": tmp_path / "out" / "checkpoint-10"}
+    trainer(tmp_path / "out", 10, add=0.5)
+    (tmp_path / "out" / "trainer_state.json").unlink()
+    with pytest.raises(CheckpointError, match=r"1 of 3 checkpoints is unknown: model\.safetensors"):
+        find_sources([str(tmp_path / "out")])
+
+
+def test_a_folder_of_one_model_without_a_number_is_a_source_of_its_own(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "gpt"
+    folder.mkdir()
+    safetensors.torch.save_file(WEIGHTS, folder / "model.safetensors", metadata={"step": "3"})
+    torch.save(WEIGHTS, folder / "pytorch_model.bin")
+    (source,) = find_sources([str(folder)])
+    assert (source.name, source.folder, len(source.checkpoints)) == ("gpt", folder, 1)
+    assert source.checkpoints[0].format.name == "safetensors"
+    monkeypatch.chdir(folder)
+    (source,) = find_sources(["."])
+    assert (source.name, source.folder) == ("gpt", folder)
+
+
+@pytest.mark.parametrize("ending", ["model.safetensors", "pytorch_model.bin"])
+def test_a_set_of_files_with_an_index_is_one_checkpoint(ending, tmp_path) -> None:
+    index = sharded(tmp_path / "checkpoint-7", ending)
+    for given in (index, index.parent, tmp_path):
+        ((checkpoint,),) = [source.checkpoints for source in find_sources([str(given)])]
+        assert (checkpoint.step, checkpoint.format.name) == (7, "sharded")
+        assert_weights(checkpoint.read())
+        opened = checkpoint.open()
+        assert isinstance(opened, LazyTensors) == (ending == "model.safetensors")
+        assert_weights(opened)
+        contents = checkpoint.contents()
+        assert {name: info.shape for name, info in contents.tensors.items()} == {
+            name: tuple(tensor.shape) for name, tensor in WEIGHTS.items()
+        }
+    before = checkpoint.fingerprint()
+    shard = tmp_path / "checkpoint-7" / f"{ending.partition('.')[0]}-00002-of-00002.{ending.partition('.')[2]}"
+    shard.write_bytes(shard.read_bytes() + b"\0")
+    assert checkpoint.fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"weight_map": {"a.weight": "../secret.safetensors"}},
+            "names '../secret.safetensors': expected a file beside",
+        ),
+        ({"weight_map": {"a.weight": "/etc/passwd"}}, "names '/etc/passwd'"),
+        ({"weight_map": {"a.weight": ".."}}, r"names '\.\.'"),
+        ({"weight_map": {"a.weight": "gone.safetensors"}}, "names files that are not there: gone.safetensors"),
+        ({"weight_map": {"z": "model-00001-of-00002.safetensors"}}, "has z; it has not"),
+        ({"weight_map": {"a.weight": 5}}, "is not an index of weights"),
+        ({"weight_map": {}}, "is not an index of weights"),
+        ({"weight_map": {"a.weight": "notes.txt"}}, "is neither a safetensors nor a torch file"),
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_refused(changes, message, tmp_path) -> None:
+    index = sharded(tmp_path / "checkpoint-7", "model.safetensors", **changes)
+    (index.parent / "notes.txt").write_text("notes")
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(index.parent)
+
+
+def test_an_index_that_is_no_json_or_has_a_key_twice_is_refused(tmp_path) -> None:
+    index = sharded(tmp_path / "checkpoint-7", "model.safetensors")
+    for text in ("{", '{"weight_map": {"a": "x", "a": "y"}}', '{"a":' * 10**5):
+        index.write_text(text)
+        with pytest.raises(CheckpointError, match="is not a file of one JSON object"):
+            open_checkpoint(index)
+
+
+def test_a_file_of_a_set_without_its_index_is_told(tmp_path) -> None:
+    index = sharded(tmp_path / "checkpoint-7", "model.safetensors")
+    with pytest.raises(CheckpointError, match="is one of several files of a checkpoint"):
+        open_checkpoint(index.parent / "model-00001-of-00002.safetensors")
+
+
+def test_of_several_models_in_a_folder_none_is_guessed(tmp_path) -> None:
+    folder = trainer(tmp_path / "checkpoint_3", 3)
+    safetensors.torch.save_file({"c": torch.ones(1)}, folder / "model_1.safetensors")
+    with pytest.raises(CheckpointError, match=r"several models.*: model, model_1\. Give --weights KEY"):
+        open_checkpoint(folder)
+    checkpoint = open_checkpoint(folder, ReadOptions(weights="model_1"))[0]
+    assert set(checkpoint.read()) == {"c"}
+
+
+def test_a_saving_is_counted_as_such_where_accelerate_numbers_it(tmp_path) -> None:
+    for number in (0, 1):
+        folder = trainer(tmp_path / f"checkpoint_{number}", number)
+        (folder / "trainer_state.json").unlink()
+        (folder / "random_states_0.pkl").write_bytes(b"never opened")
+    (source,) = find_sources([str(tmp_path)])
+    assert [(checkpoint.step, checkpoint.step_unit) for checkpoint in source.checkpoints] == [(0, "save"), (1, "save")]
+
+
+def test_shards_of_deepspeed_are_answered_with_its_script(tmp_path) -> None:
+    folder = tmp_path / "run" / "global_step500"
+    folder.mkdir(parents=True)
+    for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"):
+        (folder / name).write_bytes(b"never opened")
+    for given in (folder, folder.parent):
+        with pytest.raises(CheckpointError, match="DeepSpeed ZeRO shards") as caught:
+            find_sources([str(given)])
+        assert f"python {tmp_path}/run/zero_to_fp32.py {tmp_path}/run {tmp_path}/run/global_step500-fp32" in str(
+            caught.value
+        )
+        assert "--tag global_step500" in str(caught.value)
+    # Beside whole weights they are the optimizer's.
+    trainer(folder.parent, 500)
+    (source,) = find_sources([str(folder.parent)])
+    assert [checkpoint.step for checkpoint in source.checkpoints] == [500]
+
+
+def test_an_orbax_folder_is_answered_with_a_script(tmp_path) -> None:
+    folder = tmp_path / "it's 5"
+    folder.mkdir()
+    for name in ("_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"):
+        (folder / name).write_bytes(b"{}")
+    with pytest.raises(CheckpointError, match=r"is an Orbax checkpoint.*\n    python -c .*PyTreeCheckpointer"):
+        find_sources([str(folder)])
+
+
+def test_a_folder_that_can_not_be_listed_is_told(tmp_path, monkeypatch) -> None:
+    def refuse(path: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    folder = trainer(tmp_path / "checkpoint-1", 1)
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CheckpointError, match="can't be read: Permission denied"):
+        open_checkpoint(folder)
