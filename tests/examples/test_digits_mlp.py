@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "checkpoints_examples"
 RUNS = ("sgd", "adam", "adamw")
+ALL_RUNS = (*RUNS, "adam-seed1")
 STEPS = [0, 10, 20, 40, 80, 120, 200, 320, 500, 800, 1200, 2000]
 
 # Parameters are at most 0.2 here, where neighboring float32 numbers are 1.5e-8 apart. After ten steps, runs in float32
@@ -98,7 +99,7 @@ def test_the_training_loss_falls_from_each_checkpoint_to_the_next(run: str, subj
     assert all(later < earlier for earlier, later in itertools.pairwise(losses))
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", ALL_RUNS)
 def test_the_last_checkpoint_has_the_numbers_of_the_readme(run: str, subject: ModuleType):
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| `{run}` \|[^|]*\| ([\d.]+) \| ([\d.]+) % \| ([\d.]+) % \| ([\d.]+) \|$", readme, re.M)
@@ -136,4 +137,4 @@ def test_the_script_trains_only_what_was_asked_for(trained_again: Path):
 
 
 def test_the_committed_checkpoints_stay_small():
-    assert sum(path.stat().st_size for run in RUNS for path in saved(run)) < 1_200_000
+    assert sum(path.stat().st_size for run in ALL_RUNS for path in saved(run)) < 1_400_000
