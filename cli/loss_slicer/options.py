@@ -102,7 +102,8 @@ def _method_parameters() -> list[inspect.Parameter]:
     parameters: dict[str, inspect.Parameter] = {}
     for row in METHODS.values():
         for method_option in row.options:
-            panel = f"Only for --method {row.name}"
+            owners = [other.name for other in METHODS.values() if method_option.name in other.option_names]
+            panel = f"Only for --method {' and '.join(owners)}"
             parameters.setdefault(method_option.name, _method_parameter(method_option, panel))
     return list(parameters.values())
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from slicer_core.errors import UsageError
 from slicer_core.parameters import NamedTensors
-from slicer_core.slices import Axis, Curve, Direction
+from slicer_core.slices import Axis, Curve, Direction, Measure
 from slicer_core.slices.types import Geometry
 
 MAX_POINTS_PER_AXIS = 100_001
@@ -50,6 +50,7 @@ class SlicePlan:
     cosine: float | None = None
     curves: tuple[Curve, ...] = ()
     markers: tuple[PlannedMarker, ...] = ()
+    measures: Mapping[str, Measure] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What a person should know of how the options were taken."""
 

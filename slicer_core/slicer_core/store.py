@@ -126,7 +126,9 @@ class Store:
         """How the points of a job were computed so far, None where there are none; a marker is a center alone."""
         with self._telling():
             row = self._connection.execute(
-                "SELECT how FROM tiles WHERE job = ? AND tile NOT LIKE 'marker:%' AND tile != 'whole' LIMIT 1", (job,)
+                "SELECT how FROM tiles WHERE job = ? AND tile NOT LIKE 'marker:%' AND tile NOT LIKE 'made:%' "
+                "AND tile != 'whole' LIMIT 1",
+                (job,),
             ).fetchone()
         return None if row is None else json.loads(row[0]).get("strategy")
 

@@ -12,6 +12,7 @@ from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, prepare
 from slicer_core.job.reporter import Reporter
 from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.preparation import Preparation
 from slicer_core.plan import PointBlock, SlicePlan
 from slicer_core.subject import SplitData
 
@@ -54,7 +55,8 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
     Raises:
         SlicerError: the job can't be run.
     """
-    prepared = prepare(job, reporter or Reporter())
+    watcher = reporter or Reporter()
+    prepared = prepare(job, watcher)
     source = next(source for source in prepared.sources if source.selected)
     state = prepared.state(source.selected[0])
     center = CenterPoint(
@@ -62,8 +64,11 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         state=state,
         scale_state=state,
         other=lambda name: prepared.other_state(source, name),
+        preparation=Preparation(settings=prepared.settings, split=prepared.splits[0], rehearsal=True),
     )
     plan = prepared.method.plan(center, prepared.options)
+    for note in plan.notes:
+        watcher.note(note)
     wholes = [prepared.wrapper.split(name, job.batch_size) for name in prepared.splits]
     splits = [prepared.wrapper.split(name, job.batch_size, job.samples) for name in prepared.splits]
     # The center is evaluated on all samples too, where the points are not.

@@ -13,11 +13,13 @@ from slicer_core.choices import STRATEGY_NAMES, StrategyName
 from slicer_core.errors import SlicerError, StoreError
 from slicer_core.evaluate import EvaluationSettings, stored_sums
 from slicer_core.job.configuration import Job
+from slicer_core.job.made import decode_made, encode_made, made_tile
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
 from slicer_core.measures.surroundings import missing_measures, with_model_measures
 from slicer_core.methods.assemble import POINTS, WHOLE, Tile, assemble, evaluate_plan, marker_tile
 from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.preparation import Made, Preparation
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
@@ -234,6 +236,7 @@ class _SourceRunner:
             state=state,
             scale_state=state if scale_from == "each" else prepared.other_state(source, scale_from),
             other=lambda name: prepared.other_state(source, name),
+            preparation=self._preparation(fingerprint, self._label(checkpoint)),
         )
         plan = prepared.method.plan(center, prepared.options)
         for note in plan.notes:
@@ -251,9 +254,8 @@ class _SourceRunner:
         )
 
     def _of_points(self, checkpoint: Checkpoint, fingerprint: str, center: CenterPoint, plan: SlicePlan) -> Slice:
-        prepared, source = self._prepared, self._source
-        label = f"{source.name}, {checkpoint.step_unit} {checkpoint.step}"
-        self._reporter.begin(label, plan.num_points * len(prepared.splits))
+        prepared = self._prepared
+        self._reporter.begin(self._label(checkpoint), plan.num_points * len(prepared.splits))
 
         def keep(split: str, name: str, tile: Tile) -> None:
             sums = {metric: values.to_bytes() for metric, values in tile.sums.items()}
@@ -277,6 +279,31 @@ class _SourceRunner:
             checkpoint=_described(checkpoint, prepared.fit(checkpoint)),
             metrics=prepared.metrics,
             weight_decay=prepared.settings.weight_decay,
+        )
+
+    def _label(self, checkpoint: Checkpoint) -> str:
+        return f"{self._source.name}, {checkpoint.step_unit} {checkpoint.step}"
+
+    def _preparation(self, fingerprint: str, label: str) -> Preparation:
+        """What took long to make is kept beside the tiles, so that a run that goes on has the same points."""
+
+        def kept(name: str, make: Callable[[], Made]) -> Made:
+            key = self._key(fingerprint, made_tile(name), "")
+            stored = None if self._store is None else self._store.tile(key)
+            if stored is not None:
+                return decode_made(stored)
+            made = make()
+            encoded = encode_made(made)
+            if encoded is not None:
+                self._open().put_tile(key, encoded)
+            return made
+
+        return Preparation(
+            settings=self._settings(),
+            split=self._prepared.splits[0],
+            begin=lambda what, steps: self._reporter.begin(f"{label}: {what}", steps),
+            advance=self._reporter.advance,
+            kept=kept,
         )
 
     def _settings(self) -> EvaluationSettings:

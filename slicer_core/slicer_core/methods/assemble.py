@@ -156,6 +156,7 @@ def assemble(
         curves=plan.curves,
         directions=plan.directions,
         cosine=plan.cosine,
+        measures=plan.measures,
         center=slices.Center(
             loss={split: tile.sums[LOSS].center_value for split, tile in points.items()},
             metrics={

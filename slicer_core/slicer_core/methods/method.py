@@ -1,4 +1,7 @@
-"""What a method is given and what it answers: a center and options in, a plan of points out. It evaluates nothing."""
+"""What a method is given and what it answers: a center and options in, a plan of points out.
+
+It evaluates none of them; what it may have to, to find its directions, goes through `Preparation`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, field
 
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
 from slicer_core.errors import UsageError
+from slicer_core.methods.preparation import Preparation
 from slicer_core.parameters import NamedTensors, select_names, subset
 from slicer_core.plan import SlicePlan, parse_grid, parse_range
 from slicer_core.subject import ModelWrapper
@@ -55,6 +59,7 @@ class CenterPoint:
     state: NamedTensors
     scale_state: NamedTensors
     other: Callable[[str], NamedTensors] = field(repr=False)
+    preparation: Preparation = field(default_factory=Preparation, repr=False)
 
     def varying(self, options: SliceOptions) -> NamedTensors:
         """The parameters that may get a random or axis direction, after `--params` and `--exclude`.

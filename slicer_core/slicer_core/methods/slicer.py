@@ -13,6 +13,7 @@ from slicer_core.evaluate import EvaluationSettings, kept_elsewhere, streams
 from slicer_core.measures.surroundings import named_rows, with_model_measures
 from slicer_core.methods.assemble import assemble, evaluate_plan
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions
+from slicer_core.methods.preparation import Preparation
 from slicer_core.parameters import NamedTensors, merged
 from slicer_core.slices import Slice
 from slicer_core.subject import ModelWrapper
@@ -56,9 +57,15 @@ class Slicer:
         with self._own_state() as (settings, state):
             if center_point is not None:
                 state = full_state(self.wrapper, center_point, "center_point", rest=state)
-            center = CenterPoint(wrapper=self.wrapper, state=state, scale_state=state, other=_no_other)
-            plan = method.plan(center, options)
             splits = chosen_splits(self.wrapper, self.split)
+            center = CenterPoint(
+                wrapper=self.wrapper,
+                state=state,
+                scale_state=state,
+                other=_no_other,
+                preparation=Preparation(settings=settings, split=splits[0]),
+            )
+            plan = method.plan(center, options)
             with _progress_bar(name, plan.num_points * len(splits), shown=self.progress) as bar:
                 evaluated = evaluate_plan(
                     plan,

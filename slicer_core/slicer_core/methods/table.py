@@ -44,6 +44,11 @@ class MethodRow:
     range: str
     options: tuple[MethodOption, ...] = ()
 
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """The names of the method's own options."""
+        return tuple(option.name for option in self.options)
+
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raises UsageError where an option is not one of the method's."""
         known = {option.name for option in self.options}
@@ -61,6 +66,16 @@ class MethodRow:
         module, _, class_name = self.home.partition(":")
         return getattr(importlib.import_module(module), class_name)(**options)
 
+
+_CURVATURE_OPTIONS = (
+    MethodOption(name="curvature", default="hessian", help="hessian, or ggn for the generalized Gauss-Newton matrix."),
+    MethodOption(
+        name="which", default="top", help="Eigenvectors of the top or the bottom eigenvalues, or both for one of each."
+    ),
+    MethodOption(name="eigen_tolerance", default=1e-4, help="Residual of an eigenvector, relative to its eigenvalue."),
+    MethodOption(name="products", default=2000, help="The most products with the curvature at a checkpoint."),
+    MethodOption(name="blocks", default=False, help="Also the top eigenvalue of each layer's block."),
+)
 
 METHODS: dict[str, MethodRow] = {
     row.name: row
@@ -123,6 +138,26 @@ METHODS: dict[str, MethodRow] = {
             home="slicer_core.methods.random_direction:Random2D",
             grid="51x51",
             range="-1:1",
+        ),
+        MethodRow(
+            name="hessian1d",
+            slice_type="hessian_1d",
+            geometry="curve",
+            summary="the direction of largest curvature",
+            home="slicer_core.methods.hessian:Hessian1D",
+            grid="51",
+            range="auto",
+            options=_CURVATURE_OPTIONS,
+        ),
+        MethodRow(
+            name="hessian2d",
+            slice_type="hessian_2d",
+            geometry="grid",
+            summary="the plane of the two directions of largest curvature",
+            home="slicer_core.methods.hessian:Hessian2D",
+            grid="51x51",
+            range="auto",
+            options=_CURVATURE_OPTIONS,
         ),
     )
 }
