@@ -1,5 +1,6 @@
 """Find and read checkpoints: what a trainer left on disk, without running anything that is in it."""
 
+from slicer_core.checkpoints.adam import AdamMoments, adam_moments
 from slicer_core.checkpoints.checkpoint import Checkpoint, CheckpointFormat, Contents, ReadOptions, TensorInfo
 from slicer_core.checkpoints.find import Source, find_sources, open_checkpoint
 from slicer_core.checkpoints.formats import FORMATS, recognize
@@ -9,6 +10,7 @@ from slicer_core.checkpoints.steps import StepMap
 
 __all__ = [
     "FORMATS",
+    "AdamMoments",
     "Checkpoint",
     "CheckpointFormat",
     "Contents",
@@ -16,6 +18,7 @@ __all__ = [
     "Source",
     "StepMap",
     "TensorInfo",
+    "adam_moments",
     "find_sources",
     "open_checkpoint",
     "open_safetensors",

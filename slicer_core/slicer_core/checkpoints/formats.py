@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from slicer_core.checkpoints.checkpoint import CheckpointFormat
+from slicer_core.checkpoints.distributed_format import DISTRIBUTED
 from slicer_core.checkpoints.safetensors_format import SAFETENSORS
 from slicer_core.checkpoints.sharded_format import SHARDED
 from slicer_core.checkpoints.sniff import first_bytes
 from slicer_core.checkpoints.torch_format import TORCH
 from slicer_core.errors import CheckpointError
 
-FORMATS: tuple[CheckpointFormat, ...] = (SAFETENSORS, TORCH, SHARDED)
+FORMATS: tuple[CheckpointFormat, ...] = (SAFETENSORS, TORCH, SHARDED, DISTRIBUTED)
 
 
 def recognize(path: Path) -> CheckpointFormat:

@@ -33,7 +33,7 @@ _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 # Real files of tensors are not compressed; a small one that unpacks to more than this many times its size is a trap.
 _MAX_EXPANSION = 1000
-_STEP_KEYS: tuple[tuple[str, StepUnit], ...] = (
+STEP_KEYS: tuple[tuple[str, StepUnit], ...] = (
     ("global_step", "step"),
     ("step", "step"),
     ("iter_num", "step"),
@@ -149,7 +149,7 @@ def _without_modules(loaded: Any) -> Any:
 
 def stated_step(loaded: Mapping[Any, Any]) -> tuple[int | None, StepUnit]:
     """The step under one of the usual keys, a whole number from 0 up; else None."""
-    for key, unit in _STEP_KEYS:
+    for key, unit in STEP_KEYS:
         value = loaded.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**MAX_STEP_DIGITS:
             return value, unit

@@ -1,0 +1,200 @@
+"""Folders of torch.distributed.checkpoint (FSDP, torchtitan): `.metadata` and shards, read without a process group."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicer_core.checkpoints.checkpoint import (
+    AS_IT_IS,
+    CheckpointFormat,
+    Contents,
+    ReadOptions,
+    StepUnit,
+    TensorInfo,
+)
+from slicer_core.checkpoints.distributed_metadata import read_metadata
+from slicer_core.checkpoints.layouts import DISTRIBUTED_METADATA
+from slicer_core.checkpoints.shortage import memory_for
+from slicer_core.checkpoints.torch_format import STEP_KEYS, stated_step
+from slicer_core.checkpoints.weights import TOP, find_weights
+from slicer_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+
+
+def _recognizes(path: Path, first_bytes: bytes) -> bool:
+    return (path / DISTRIBUTED_METADATA).is_file()
+
+
+def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
+    metadata = read_metadata(path / DISTRIBUTED_METADATA)
+    key, names = _names(path, metadata, options)
+    tensors = {}
+    for name, full in names.items():
+        saved = _saved(metadata, full)
+        dtype = saved.properties.dtype
+        tensors[name] = TensorInfo(
+            shape=tuple(saved.size),
+            dtype=str(dtype).removeprefix("torch."),
+            num_bytes=saved.size.numel() * dtype.itemsize,
+        )
+    step, unit = _step(path, metadata)
+    return Contents(tensors=tensors, step=step, step_unit=unit, weights=None if key == TOP else key)
+
+
+def _read(path: Path, options: ReadOptions = AS_IT_IS) -> dict[str, Tensor]:
+    metadata = read_metadata(path / DISTRIBUTED_METADATA)
+    names = _names(path, metadata, options)[1]
+    read = load_distributed(path, metadata, names.values())
+    return {name: read[full] for name, full in names.items()}
+
+
+def load_distributed(path: Path, metadata: Metadata, names: Iterable[str]) -> dict[str, Tensor]:
+    """Tensors of the folder by the names that its metadata has, through torch's own reader.
+
+    That reads a tensor with `weights_only=True`; other entries, which it does not, are never asked for.
+
+    Raises:
+        CheckpointError: a shard is damaged, or the tensors do not fit the memory.
+    """
+    import torch
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    class Reader(FileSystemReader):
+        # Torch's own reads the metadata with a pickle that can run anything.
+        def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+            return metadata
+
+    try:
+        with memory_for(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state: dict[str, Any] = {}
+            for name in names:
+                saved = _saved(metadata, name)
+                state[name] = torch.empty(saved.size, dtype=saved.properties.dtype)
+            load(state, storage_reader=Reader(path), no_dist=True)
+    except CheckpointError:
+        raise
+    except (Exception, CheckpointException) as error:
+        # Torch's has the exception of each process, and is no Exception itself.
+        causes = getattr(error, "failures", {}).values()
+        reason = next((str(cause[0]) for cause in causes), str(error)).splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{path} can't be read as a distributed checkpoint: {reason[0][:200]}") from error
+    return state
+
+
+def load_optimizer_tree(path: Path, keys: Sequence[str]) -> Mapping[Any, Any]:
+    """The optimizer's state under one of `keys`, as far as it is tensors: `state` by name, and one group of all.
+
+    Raises:
+        CheckpointError: there is none, or it can't be read.
+    """
+    metadata = read_metadata(path / DISTRIBUTED_METADATA)
+    tree = distributed_tree(metadata)
+    found = next((tree[key] for key in keys if isinstance(tree.get(key), Mapping)), {})
+    states = found.get("state")
+    if not isinstance(states, Mapping):
+        return {}
+    leaves = {
+        (name, key): leaf.name
+        for name, entry in states.items()
+        if isinstance(entry, Mapping)
+        for key, leaf in entry.items()
+        if isinstance(leaf, _Leaf)
+    }
+    read = load_distributed(path, metadata, leaves.values())
+    state: dict[Any, dict[Any, Tensor]] = {}
+    for (name, key), full in leaves.items():
+        state.setdefault(name, {})[key] = read[full]
+    return {"state": state, "param_groups": [{"params": list(state)}]}
+
+
+def _saved(metadata: Metadata, name: str) -> TensorStorageMetadata:
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    saved = metadata.state_dict_metadata[name]
+    assert isinstance(saved, TensorStorageMetadata)
+    return saved
+
+
+def _names(path: Path, metadata: Metadata, options: ReadOptions) -> tuple[str, dict[str, str]]:
+    """The key of the chosen set of weights, and its names -> the metadata's."""
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    tree = distributed_tree(metadata)
+    key, chosen = find_weights(
+        tree, lambda value: isinstance(value, _Leaf) and isinstance(value.saved, TensorStorageMetadata), path,
+        options.weights,
+    )  # fmt: skip
+    return key, {name: leaf.name for name, leaf in chosen.items()}
+
+
+class _Leaf:
+    """A saved entry, under the metadata's name for it."""
+
+    def __init__(self, name: str, saved: Any) -> None:
+        self.name = name
+        self.saved = saved
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.saved.size)
+
+
+def distributed_tree(metadata: Metadata) -> dict[Any, Any]:
+    """The nested mapping that was saved, with leaves in place of its values; entries that are no tensors are None."""
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    paths = metadata.planner_data if isinstance(metadata.planner_data, Mapping) else {}
+    tree: dict[Any, Any] = {}
+    for name, saved in metadata.state_dict_metadata.items():
+        parts = paths.get(name)
+        if not isinstance(parts, tuple) or not parts or not all(isinstance(part, (str, int)) for part in parts):
+            parts = (name,)
+        *owners, last = parts
+        node = tree
+        for owner in owners:
+            below = node.setdefault(owner, {})
+            node = below if isinstance(below, dict) else {}
+        node[last] = _Leaf(name, saved) if isinstance(saved, TensorStorageMetadata) else None
+    return tree
+
+
+def _step(path: Path, metadata: Metadata) -> tuple[int | None, StepUnit]:
+    """The step that was saved beside the weights, a small entry that is no tensor."""
+    import torch
+    from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex
+
+    found: dict[str, Any] = {}
+    for key, _ in STEP_KEYS:
+        info = metadata.storage_data.get(MetadataIndex(key))
+        if info is None or info.transform_descriptors:
+            continue
+        if not isinstance(metadata.state_dict_metadata.get(key), BytesStorageMetadata):
+            continue
+        try:
+            with (path / info.relative_path).open("rb") as file:
+                file.seek(info.offset)
+                found[key] = torch.load(io.BytesIO(file.read(info.length)), weights_only=True)
+        except Exception:  # noqa: BLE001 - an entry that is no number is no step, whatever it is
+            continue
+    return stated_step(found)
+
+
+DISTRIBUTED = CheckpointFormat(
+    name="distributed",
+    suffixes=(),
+    recognizes=_recognizes,
+    contents=_contents,
+    read=_read,
+    open=_read,
+    files=lambda path: (path / DISTRIBUTED_METADATA, *sorted(path.glob("*.distcp"))),
+)
