@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS tiles (
     sums BLOB NOT NULL, crc INTEGER NOT NULL, how TEXT NOT NULL, created REAL NOT NULL,
     PRIMARY KEY (job, checkpoint, tile, split, metric)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (
+    job TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (job, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS slices (
     tag TEXT NOT NULL, step INTEGER NOT NULL, job TEXT NOT NULL, checkpoint TEXT NOT NULL, wall_time REAL NOT NULL,
     blobs BLOB NOT NULL, sizes TEXT NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (tag, step)
@@ -122,27 +125,53 @@ class Store:
             self._verify(_checksum(sums, how), crc, f"tile {key.tile} ({key.split}, {metric})")
         return StoredTile(sums={metric: sums for metric, sums, _, _ in rows}, how=json.loads(rows[0][3]))
 
-    def strategy_of(self, job: str) -> str | None:
-        """How the points of a job were computed so far, None where there are none; a marker is a center alone."""
+    def tile_names(self, job: str, checkpoint: str) -> list[tuple[str, str]]:
+        """(split, tile) of all that is done of a checkpoint, in a fixed order."""
+        with self._telling():
+            return self._connection.execute(
+                "SELECT DISTINCT split, tile FROM tiles WHERE job = ? AND checkpoint = ? ORDER BY split, tile",
+                (job, checkpoint),
+            ).fetchall()
+
+    def note(self, job: str, name: str) -> Any:
+        """What `put_note` kept of a job under the name, None where there is nothing.
+
+        Raises:
+            StoreError: its checksum does not fit.
+        """
         with self._telling():
             row = self._connection.execute(
-                "SELECT how FROM tiles WHERE job = ? AND tile NOT LIKE 'marker:%' AND tile NOT LIKE 'made:%' "
-                "AND tile != 'whole' LIMIT 1",
-                (job,),
+                "SELECT body, crc FROM notes WHERE job = ? AND name = ?", (job, name)
             ).fetchone()
-        return None if row is None else json.loads(row[0]).get("strategy")
+        if row is None:
+            return None
+        self._verify(_checksum(b"", row[0]), row[1], f"note {name}")
+        return json.loads(row[0])
+
+    def put_note(self, job: str, name: str, value: Any) -> None:
+        """Keeps a JSON value of a job, in place of the one before."""
+        body = json.dumps(value)
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)", (job, name, body, _checksum(b"", body))
+            )
 
     def put_tile(self, key: TileKey, tile: StoredTile) -> None:
         """All metrics of the tile in one transaction."""
-        how = json.dumps(tile.how)
+        self.put_tiles([(key, tile)])
+
+    def put_tiles(self, tiles: Sequence[tuple[TileKey, StoredTile]]) -> None:
+        """All metrics of all of them in one transaction."""
         with self._transaction():
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (key.job, key.checkpoint, key.tile, key.split, metric, sums, _checksum(sums, how), how, time.time())
-                    for metric, sums in tile.sums.items()
-                ],
-            )
+            for key, tile in tiles:
+                how = json.dumps(tile.how)
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [
+                        (*vars(key).values(), metric, sums, _checksum(sums, how), how, time.time())
+                        for metric, sums in tile.sums.items()
+                    ],
+                )
 
     def slice(self, tag: str, step: int) -> StoredSlice | None:
         """The slice logged under the tag at the step, or None."""
@@ -160,11 +189,6 @@ class Store:
         """Takes the tag's slices out of the log; the tiles that they came from stay."""
         with self._transaction():
             self._connection.execute("DELETE FROM slices WHERE tag = ?", (tag,))
-
-    def forget(self, job: str) -> None:
-        """Drops the tiles of a job."""
-        with self._transaction():
-            self._connection.execute("DELETE FROM tiles WHERE job = ?", (job,))
 
     def copy_to(self, path: Path) -> None:
         """A whole copy of the store in a file of its own."""

@@ -69,7 +69,8 @@ def measure(path: Path, depth: int, grid: int, params: tuple[str, ...]) -> dict[
     """Takes the slice in this process."""
     from slicer_core import EvaluationSettings, ModelWrapper
     from slicer_core.checkpoints import open_safetensors
-    from slicer_core.methods.assemble import assemble, evaluate_plan
+    from slicer_core.methods.assemble import assemble
+    from slicer_core.methods.evaluation import evaluate_plan
     from slicer_core.methods.method import CenterPoint, SliceOptions
     from slicer_core.methods.random_direction import Random2D
     from slicer_core.subject import match_state

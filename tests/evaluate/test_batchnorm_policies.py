@@ -15,8 +15,9 @@ from torch.optim.swa_utils import update_bn
 
 from slicer_core import EvaluationSettings, ModelWrapper
 from slicer_core.errors import UsageError
-from slicer_core.methods.assemble import assemble, evaluate_plan
+from slicer_core.methods.assemble import assemble
 from slicer_core.methods.axis import Axis
+from slicer_core.methods.evaluation import evaluate_plan
 from slicer_core.methods.linear import Linear
 from slicer_core.methods.method import CenterPoint, SliceOptions
 from slicer_core.methods.random_direction import Random1D, Random2D

@@ -5,6 +5,7 @@ Each batch is held against the loop, which runs the user's own forward, at one p
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import torch
 
 from slicer_core.choices import CompileChoice
 from slicer_core.errors import SlicerError
+from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
@@ -83,10 +85,10 @@ class StrategyChoice:
         self._checked: set[frozenset[str]] = set()
         self.timings: dict[str, float] = {}
 
-    @property
-    def used(self) -> dict[str, int]:
-        """How many kernels there were of each strategy."""
-        return self._used
+    def take_used(self) -> dict[str, int]:
+        """How many kernels there were of each strategy since the last time that this was asked."""
+        used, self._used = self._used, {}
+        return used
 
     @property
     def reasons(self) -> list[str]:
@@ -112,10 +114,18 @@ class StrategyChoice:
             self._candidate = Candidate(strategy="loop")
             return
         moved = frozenset(name for direction in typical_block(blocks).directions() for name in direction)
+        self._settle(batch, blocks, repeats, moved)
+        key = moved_key(moved, len(blocks), batch.num_samples)
+        self._session.traces.decisions.strategies.setdefault(key, self._candidate.to_tuple())
+
+    def _settle(self, batch: Batch, blocks: Sequence[PointBlock], repeats: float, moved: frozenset[str]) -> None:
         key = (moved, len(blocks), batch.num_samples, self._max_workers)
         known = self._session.traces.chosen.get(key)
         if known is not None and self._candidate.strategy in ("auto", known[0].strategy):
             self._candidate, self.timings = known
+            return
+        if self._candidate.strategy == "auto" and (decided := self._decided(batch, blocks, moved)) is not None:
+            self._candidate = decided
             return
         trials = Trials(self._objective, self._state, self._session, self._create)
         if self._candidate.strategy == "auto":
@@ -135,6 +145,26 @@ class StrategyChoice:
             except CannotEvaluateError:
                 return
             self._candidate = replace(self._candidate, part_size=sizes[0])
+
+    def _decided(self, batch: Batch, blocks: Sequence[PointBlock], moved: frozenset[str]) -> Candidate | None:
+        """What a process before this one chose for such a slice."""
+        if not self._session.traces.decides_alike:
+            return None
+        known = self._session.traces.decisions.strategies.get(moved_key(moved, len(blocks), batch.num_samples))
+        return None if known is None else Candidate.from_tuple(known, max_workers=self._max_workers)
+
+    def decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
+        """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
+        if not self._candidate.strategy.startswith("partial"):
+            return
+        part = self.parts(batch)[0]
+        seen: set[frozenset[str]] = set()
+        for block in blocks:
+            moved = frozenset(name for direction in block.directions() for name in direction)
+            if moved not in seen and moved_key(moved) not in self._session.traces.decisions.cuts:
+                with contextlib.suppress(MemoryShortageError):
+                    self.kernel(block, part, None, probe=None).terms(part, slice(0, 1))
+            seen.add(moved)
 
     def fork(self) -> StrategyChoice:
         """The same choice for the blocks of another process or thread, which remembers for itself."""
@@ -235,6 +265,12 @@ class StrategyChoice:
             steps = 0.0 if name == LOSS else max(2.0, relative * batch.num_samples if self._objective.is_reduced else 0)
             if not same and not abs(left - right) <= relative * abs(right) + _ABSOLUTE + steps:
                 raise CannotEvaluateError(f"its {name} of a batch at a point is {left:.8g}, the loop's {right:.8g}")
+
+
+def decide_alike(wrapper: ModelWrapper, dtype: torch.dtype | None, decisions: Decisions) -> None:
+    """Evaluations of the wrapper take what is decided there, and add to it what is not."""
+    traces = _TRACES.setdefault(wrapper, {}).setdefault(dtype, Traces())
+    traces.decisions, traces.decides_alike = decisions, True
 
 
 def first_line(error: BaseException) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,8 +19,8 @@ from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.parallel import can_fork, shared_out
-from slicer_core.evaluate.points import Advance, PointsRun
-from slicer_core.evaluate.precision import PrecisionReport, held_against_float32
+from slicer_core.evaluate.points import Advance, KnownBatches, PointsRun
+from slicer_core.evaluate.precision import COMPARED_POINTS, PrecisionReport, held_against_float32
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.strategies.streaming import STREAMING, stream, streams
@@ -87,13 +86,134 @@ def evaluate(
         UserCodeError: the model or the loss raised.
         UsageError: an unknown strategy.
     """
-    start = time.perf_counter()
-    if settings.strategy not in STRATEGY_NAMES:
-        raise UsageError(f"--strategy {settings.strategy!r} is not one of {', '.join(STRATEGY_NAMES)}")
-    objective = Objective(wrapper, settings.dtype)
-    if streams(wrapper, settings.strategy, settings.memory_budget):
+    evaluator = PointEvaluator(wrapper, data, blocks, center, settings=settings, recompute=recompute)
+    return evaluator.evaluate(blocks, advance)
+
+
+class PointEvaluator:
+    """One center on one split, whose points may be asked for bit by bit: what was settled for the first stays.
+
+    Arguments are those of `evaluate`; `blocks` are all points that will ever be asked for.
+    """
+
+    def __init__(
+        self,
+        wrapper: ModelWrapper,
+        data: SplitData,
+        blocks: Sequence[PointBlock],
+        center: NamedTensors,
+        *,
+        settings: EvaluationSettings,
+        recompute: SplitData | None = None,
+    ) -> None:
+        if settings.strategy not in STRATEGY_NAMES:
+            raise UsageError(f"--strategy {settings.strategy!r} is not one of {', '.join(STRATEGY_NAMES)}")
+        self._wrapper, self._data, self._blocks, self._center = wrapper, data, blocks, center
+        self._settings, self._recompute = settings, recompute
+        self._objective = Objective(wrapper, settings.dtype)
+        self._streams = streams(wrapper, settings.strategy, settings.memory_budget)
+        self._state: NamedTensors = {}
+        self._choice: StrategyChoice | None = None
+        self._known = KnownBatches()
+        self._to_compare = COMPARED_POINTS
+
+    def settle(self) -> None:
+        """Chooses how points are run, and decides all that timing decides; done by the first `evaluate` otherwise."""
+        if self._streams or self._choice is not None:
+            return
+        wrapper, center = self._wrapper, self._center
+        self._state = {
+            key: self._objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()
+        }
+        with wrapper.evaluating():
+            first = next(iter(self._cast(self._data)))
+            if self._recompute is not None and self._blocks:
+                self._objective.examine(self._state, next(iter(self._cast(self._recompute))))
+            self._choice, fitting = _settled(
+                wrapper,
+                self._data,
+                self._blocks,
+                self._objective,
+                self._state,
+                self._settings,
+                first,
+                has_buffers=self._recompute is not None,
+            )
+            self._trial_samples = fitting.num_samples
+            self._choice.decide_all(fitting, self._blocks)
+
+    def seconds_a_point(self) -> float | None:
+        """What the trials say of the strategy that was settled on; None where there were none."""
+        if self._choice is None or self._choice.label not in self._choice.timings:
+            return None
+        return self._choice.timings[self._choice.label] * self._data.num_samples / self._trial_samples
+
+    def evaluate(self, blocks: Sequence[PointBlock], advance: Advance | None = None) -> Evaluation:
+        """The sums at the points of `blocks`, some of those that were announced; see `evaluate`."""
+        start = time.perf_counter()
+        if self._streams:
+            return self._stream(blocks, advance, start)
+        self.settle()
+        assert self._choice is not None
+        choice, data, wrapper = self._choice, self._data, self._wrapper
+        with wrapper.evaluating():
+            buffers = None
+            if self._recompute is not None:
+                recompute = self._recompute
+                buffers = recomputed_statistics(self._objective, self._state, blocks, lambda: self._cast(recompute))
+            num_workers = min(choice.workers, sum(len(block.coefficients) for block in blocks))
+            if num_workers > 1:
+                whole = _in_workers(
+                    blocks,
+                    num_workers,
+                    lambda some, report: self._run(some, choice.fork(), report, None),
+                    advance,
+                )
+            else:
+                whole = self._run(blocks, choice, advance, buffers)
+        sums, precision = whole.sums, None
+        if self._objective.is_reduced and blocks:
+            sums, precision = held_against_float32(sums, blocks, self._again, compared=self._to_compare)
+            self._to_compare -= precision.points
+        reasons = dict.fromkeys([*choice.reasons, *whole.reasons])
+        return Evaluation(
+            sums=sums,
+            strategy="+".join(sorted(whole.used, key=lambda name: -whole.used[name])) or "loop",
+            reason="; ".join(reasons) or None,
+            num_batches=data.num_batches,
+            num_samples=data.num_samples,
+            seconds=time.perf_counter() - start,
+            workers=max(num_workers, 1),
+            timings=choice.timings,
+            precision=precision,
+        )
+
+    def _run(
+        self,
+        blocks: Sequence[PointBlock],
+        choice: StrategyChoice,
+        report: Advance | None,
+        buffers: Sequence[NamedTensors] | None,
+    ) -> _Share:
+        num_points = sum(len(block.coefficients) for block in blocks)
+        output = SumsOutput(num_points, self._wrapper.device, is_total=self._wrapper.form.is_total)
+        points = PointsRun(
+            choice, self._objective, self._state, output, buffers=buffers, advance=report, known=self._known
+        )
+        points.over(self._cast(self._data), self._data.num_samples, blocks)
+        return _Share(sums=output.result(), used=choice.take_used(), reasons=choice.reasons)
+
+    def _stream(self, blocks: Sequence[PointBlock], advance: Advance | None, start: float) -> Evaluation:
+        settings, data = self._settings, self._data
         streamed = stream(
-            wrapper, objective, data, blocks, center, dtype=settings.dtype, recompute=recompute, advance=advance
+            self._wrapper,
+            self._objective,
+            data,
+            blocks,
+            self._center,
+            dtype=settings.dtype,
+            recompute=self._recompute,
+            advance=advance,
         )
         return Evaluation(
             sums=streamed.result(),
@@ -103,56 +223,14 @@ def evaluate(
             num_samples=data.num_samples,
             seconds=time.perf_counter() - start,
         )
-    state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
 
-    def cast(source: SplitData) -> Iterator[Batch]:
-        return (cast_batch(batch, wrapper.device, settings.dtype) for batch in source.batches())
+    def _again(self, some: Sequence[PointBlock]) -> dict[str, PointSums]:
+        exact = replace(self._settings, dtype=torch.float32)
+        again = evaluate(self._wrapper, self._data, some, self._center, settings=exact, recompute=self._recompute)
+        return again.sums
 
-    with wrapper.evaluating():
-        buffers = None
-        if recompute is not None:
-            objective.examine(state, next(cast(recompute)))
-            buffers = recomputed_statistics(objective, state, blocks, lambda: cast(recompute))
-        batches = cast(data)
-        first = next(batches)
-        choice, _ = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=buffers is not None)
-
-        def run(
-            some: Sequence[PointBlock], over: Iterable[Batch], own: StrategyChoice, report: Advance | None
-        ) -> _Share:
-            num_points = sum(len(block.coefficients) for block in some)
-            output = SumsOutput(num_points, wrapper.device, is_total=wrapper.form.is_total)
-            points = PointsRun(own, objective, state, output, buffers=buffers, advance=report)
-            points.over(over, data.num_samples, some)
-            return _Share(sums=output.result(), used=own.used, reasons=own.reasons)
-
-        num_workers = min(choice.workers, sum(len(block.coefficients) for block in blocks))
-        if num_workers > 1:
-            whole = _in_workers(
-                blocks, num_workers, lambda some, report: run(some, cast(data), choice.fork(), report), advance
-            )
-        else:
-            whole = run(blocks, itertools.chain([first], batches), choice, advance)
-    sums, precision = whole.sums, None
-    if objective.is_reduced and blocks:
-
-        def again(some: Sequence[PointBlock]) -> dict[str, PointSums]:
-            exact = replace(settings, dtype=torch.float32)
-            return evaluate(wrapper, data, some, center, settings=exact, recompute=recompute).sums
-
-        sums, precision = held_against_float32(sums, blocks, again)
-    reasons = dict.fromkeys([*choice.reasons, *whole.reasons])
-    return Evaluation(
-        sums=sums,
-        strategy="+".join(sorted(whole.used, key=lambda name: -whole.used[name])) or "loop",
-        reason="; ".join(reasons) or None,
-        num_batches=data.num_batches,
-        num_samples=data.num_samples,
-        seconds=time.perf_counter() - start,
-        workers=max(num_workers, 1),
-        timings=choice.timings,
-        precision=precision,
-    )
+    def _cast(self, source: SplitData) -> Iterator[Batch]:
+        return (cast_batch(batch, self._wrapper.device, self._settings.dtype) for batch in source.batches())
 
 
 @dataclass(frozen=True, kw_only=True)

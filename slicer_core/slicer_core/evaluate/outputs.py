@@ -81,10 +81,7 @@ class SumsOutput(Output):
                     f"what the {name} is divided by changes with the parameters: LossSum needs a count that depends on "
                     "the data alone"
                 )
-            values = self._double(sums)
-            self._points[name][:, points] += torch.stack(
-                [values.sum(dim=1), (values * values).sum(dim=1), values @ center_counts, values @ center_sums]
-            )
+            self._points[name][:, points] += _row_sums(self._double(sums), center_counts, center_sums)
 
     def result(self) -> dict[str, PointSums]:
         """The sums by the name of the quantity."""
@@ -111,3 +108,16 @@ class SumsOutput(Output):
 
     def _double(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to(self._device).double()
+
+
+def _row_sums(values: Tensor, counts: Tensor, center: Tensor) -> Tensor:
+    """Σs, Σs², Σsc and Σs·s₀ of each row, shape (4, rows).
+
+    Row sums of one matrix, not products with a vector: on a CPU a row's sum is the same bits whichever rows are summed
+    with it, so that a point's sums do not depend on the tile that it came in.
+    """
+    products = values.new_empty(4, *values.shape)
+    products[0] = values
+    for product, factor in zip(products[1:], (values, counts, center), strict=True):
+        torch.mul(values, factor, out=product)
+    return products.view(-1, values.shape[1]).sum(dim=1).view(4, -1)

@@ -9,7 +9,7 @@ import torch
 
 from slicer_core.errors import ResourceError
 from slicer_core.evaluate.choice import StrategyChoice
-from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.shortage import MemoryShortageError, shortage_message
 from slicer_core.evaluate.strategies import Kernel, PartsKernel, terms_if_they_fit
@@ -18,6 +18,33 @@ from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
 Advance = Callable[[float], None]
+
+
+class KnownBatches:
+    """What the points asked for before have shown of each part of a batch: the center's terms, and that it was checked.
+
+    Kept where the terms are small beside the data, which they are unless a loss is given for each token.
+    """
+
+    _BYTES = 64 * 2**20
+
+    def __init__(self) -> None:
+        self._terms: dict[tuple[int, int, int], Terms] = {}
+        self._left = self._BYTES
+
+    def __contains__(self, key: tuple[int, int, int]) -> bool:
+        return key in self._terms
+
+    def terms(self, key: tuple[int, int, int], compute: Callable[[], Terms]) -> Terms:
+        """The center's terms of the part."""
+        if key in self._terms:
+            return self._terms[key]
+        terms = compute()
+        size = sum(part.sums.nbytes + part.counts.nbytes for part in terms.values())
+        if size <= self._left:
+            self._left -= size
+            self._terms[key] = terms
+        return terms
 
 
 class PointsRun:
@@ -32,6 +59,7 @@ class PointsRun:
         *,
         buffers: Sequence[NamedTensors] | None = None,
         advance: Advance | None = None,
+        known: KnownBatches | None = None,
     ) -> None:
         self._choice = choice
         self._objective = objective
@@ -39,6 +67,7 @@ class PointsRun:
         self._output = output
         self._buffers = buffers
         self._advance = advance
+        self._known = known or KnownBatches()
         # The most points a chunk may have, once memory has run out.
         self._max_chunk: int | None = None
 
@@ -50,13 +79,20 @@ class PointsRun:
         """
         for index, whole in enumerate(batches):
             for part, batch in enumerate(self._choice.parts(whole)):
-                self._output.begin_batch(
-                    batch, self._objective.center_terms(self._state, batch, is_first=index == 0 and part == 0)
+                key, is_first = (index, part, batch.num_samples), index == 0 and part == 0
+                was_checked = key in self._known
+                terms = self._known.terms(
+                    key,
+                    lambda batch=batch, is_first=is_first: self._objective.center_terms(
+                        self._state, batch, is_first=is_first
+                    ),
                 )
+                self._output.begin_batch(batch, terms)
                 first = 0
                 for number, block in enumerate(blocks):
                     # Every batch is checked with one of the blocks.
-                    probe = index + part if number == (index + part) % len(blocks) else None
+                    is_probed = not was_checked and number == (index + part) % len(blocks)
+                    probe = index + part if is_probed else None
                     self._run_block(block, batch, first, probe, share=batch.num_samples / num_samples)
                     first += len(block.coefficients)
 

@@ -15,7 +15,8 @@ from slicer_core.subject import LOSS
 Again = Callable[[Sequence[PointBlock]], dict[str, PointSums]]
 """The sums of points in float32."""
 
-_COMPARED_POINTS = 8
+COMPARED_POINTS = 8
+"""On how many points of a split the two precisions are compared."""
 _SEED = 32
 
 
@@ -45,23 +46,23 @@ class PrecisionReport:
 
 
 def held_against_float32(
-    sums: dict[str, PointSums], blocks: Sequence[PointBlock], again: Again
+    sums: dict[str, PointSums], blocks: Sequence[PointBlock], again: Again, *, compared: int = COMPARED_POINTS
 ) -> tuple[dict[str, PointSums], PrecisionReport]:
-    """The sums with non-finite points replaced by float32's, and the report on some seeded points."""
+    """The sums with non-finite points replaced by float32's, and the report on `compared` seeded points."""
     losses = sums[LOSS].values
     lost = np.flatnonzero(~np.isfinite(losses))
     generator = torch.Generator().manual_seed(_SEED)
     order = torch.randperm(len(losses), generator=generator).numpy()
-    compared = np.sort(order[np.isfinite(losses[order])][:_COMPARED_POINTS])
-    where = np.union1d(lost, compared)
+    seen = np.sort(order[np.isfinite(losses[order])][:compared])
+    where = np.union1d(lost, seen)
     exact = again(chosen_points(blocks, where))
     center = exact[LOSS].center_value
-    expected = exact[LOSS].values[np.searchsorted(where, compared)]
+    expected = exact[LOSS].values[np.searchsorted(where, seen)]
     with np.errstate(all="ignore"):
-        differences = np.abs(losses[compared] - expected) / np.maximum(np.abs(expected), abs(center))
+        differences = np.abs(losses[seen] - expected) / np.maximum(np.abs(expected), abs(center))
     finite = differences[np.isfinite(differences)]
     report = PrecisionReport(
-        points=len(compared),
+        points=len(seen),
         largest_difference=float(finite.max()) if len(finite) else None,
         center_float32=center,
         again=len(lost),

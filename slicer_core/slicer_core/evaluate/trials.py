@@ -57,6 +57,16 @@ class Candidate:
         part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
         return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
 
+    def to_tuple(self) -> tuple[str, int | None, int]:
+        """As it is kept among the `Decisions`."""
+        return self.strategy, None if self.part_size == sys.maxsize else self.part_size, self.workers
+
+    @classmethod
+    def from_tuple(cls, kept: tuple[str, int | None, int], *, max_workers: int) -> Candidate:
+        """What `to_tuple` gave, with at most so many processes."""
+        strategy, part_size, workers = kept
+        return cls(strategy=strategy, part_size=part_size or sys.maxsize, workers=min(workers, max_workers))
+
 
 _TOO_LARGE = (float("inf"), float("inf"))
 

@@ -47,7 +47,7 @@ from slicer_core.subject import (
 )
 from slicer_core.tolerance import Tolerance
 
-NUMBERS_VERSION = 2
+NUMBERS_VERSION = 3
 """Part of every job's hash; it grows when the same job would give other numbers."""
 
 LOG_FOLDER = "loss_slicer"
@@ -63,6 +63,10 @@ class PreparedSource:
     selected: tuple[Checkpoint, ...]
     failures: tuple[FailedCheckpoint, ...]
     skipped: tuple[str, ...] = ()
+
+    def checkpoint_at(self, step: int) -> Checkpoint:
+        """The selected checkpoint of that step."""
+        return next(checkpoint for checkpoint in self.selected if checkpoint.step == step)
 
 
 @dataclass(frozen=True, kw_only=True)

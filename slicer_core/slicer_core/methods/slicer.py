@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from slicer_core.errors import CheckpointError, UsageError, suggestion
 from slicer_core.evaluate import EvaluationSettings, kept_elsewhere, streams
 from slicer_core.measures.surroundings import named_rows, with_model_measures
-from slicer_core.methods.assemble import assemble, evaluate_plan
+from slicer_core.methods.assemble import assemble
+from slicer_core.methods.evaluation import evaluate_plan
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions
 from slicer_core.methods.preparation import Preparation
 from slicer_core.parameters import NamedTensors, merged

@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from slicer_core.choices import Layout
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
+from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
 from slicer_core.evaluate.layout import batch_laid_out, first_samples, weight_laid_out
 from slicer_core.evaluate.objective import Objective
@@ -42,6 +43,10 @@ class Traces:
         self.compiled: dict[tuple[Trace, frozenset[str]], Any] = {}
         # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
         self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
+        # What later processes are to do alike.
+        self.decisions = Decisions()
+        # Whether strategies are among them: a training loop's next slice may be of another length.
+        self.decides_alike = False
 
 
 class Session:
@@ -140,12 +145,16 @@ class PartialKernel(Kernel):
 
     def make_epilogue(self, frontier: Mapping[fx.Node, Components]) -> None:
         """Makes what runs the general part from the frontier's components."""
-        layouts = self._session.traces.layouts
+        layouts, decided = self._session.traces.layouts, self._session.traces.decisions.layouts
         if self.key not in layouts:
-            layouts[self.key] = "rows"
-            if any(node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()):
+            key = moved_key(self.varying)
+            layouts[self.key] = decided.get(key, "rows")
+            if key not in decided and any(
+                node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()
+            ):
                 timed = {layout: self._seconds(frontier, layout) for layout in ("rows", "columns")}
                 layouts[self.key] = "columns" if timed["columns"] < timed["rows"] else "rows"
+            decided[key] = layouts[self.key]
         self._combiner, self._epilogue = self._compiled(frontier, layouts[self.key])
 
     def collected(self, rows: Mapping[fx.Node, Tensor], count: int) -> ChunkTerms:
@@ -184,7 +193,10 @@ class PartialKernel(Kernel):
         # Components of the half precisions would cancel; weights alone are combined, in float32.
         whole = self.objective.is_reduced or self._recomputing
         denied: set[fx.Node] = set(trace.nodes) if whole else set()
-        dear_known = whole
+        decided, key = self._session.traces.decisions.cuts, moved_key(varied)
+        dear_known = whole or key in decided
+        if not whole and dear_known:
+            denied |= {node for node in trace.nodes if node.name in decided[key]}
         while True:
             parts = partition(trace, varied, denied)
             constants = self._session.constants(trace, self.held, batch, parts)
@@ -198,6 +210,8 @@ class PartialKernel(Kernel):
             if not dear:
                 if not self._recomputing:
                     self._session.traces.partitions[trace, varied] = parts
+                if not whole:
+                    decided.setdefault(key, tuple(sorted(node.name for node in denied)))
                 return parts, constants, components
             denied |= dear
 

@@ -1,0 +1,444 @@
+"""One source's checkpoints against its store: what is there, what is left, and the slices that are made of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slicer_core.checkpoints import Checkpoint
+from slicer_core.evaluate import stored_sums
+from slicer_core.executors import Executor, Failure
+from slicer_core.job.made import decode_made, encode_made, made_tile
+from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings
+from slicer_core.job.reporter import FinishedSlice, Reporter
+from slicer_core.job.tiles import disjoint, missing, range_names
+from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileResult, TileTask
+from slicer_core.measures.surroundings import missing_measures, with_model_measures
+from slicer_core.methods.assemble import assemble
+from slicer_core.methods.evaluation import (
+    POINTS,
+    PlanEvaluator,
+    Tile,
+    joined_points,
+    other_tiles,
+    range_tile,
+    tile_range,
+)
+from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.preparation import Made, Preparation
+from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
+from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
+from slicer_core.subject import LOSS, Fit
+
+_DECIDED = "decided"
+_GENERATION = "generation"
+# How far a center's loss may be from the one that was stored, beside the precision of the evaluation's own type.
+_RELATIVE = {"float64": 1e-6, "bfloat16": 3e-2, "float16": 3e-3}
+_DEFAULT_RELATIVE = 2e-5
+_ABSOLUTE = 1e-6
+
+
+@dataclass(kw_only=True)
+class CheckpointWork:
+    """A checkpoint whose tiles are being evaluated."""
+
+    checkpoint: Checkpoint
+    fingerprint: str
+    center: CenterPoint
+    evaluator: PlanEvaluator
+    tiles: dict[tuple[str, str], Tile] = field(default_factory=dict)
+    left: list[TileTask] = field(default_factory=list)
+    num_left: int = 0
+    before: Slice | None = None
+
+
+class SourceRunner:
+    """One source's store, which is opened when there is something to look up or to keep."""
+
+    def __init__(
+        self,
+        prepared: PreparedJob,
+        source: PreparedSource,
+        reporter: Reporter,
+        executor: Executor[TileTask],
+        planner: TileEvaluator,
+    ) -> None:
+        self._prepared = prepared
+        self._source = source
+        self._index = prepared.sources.index(source)
+        self._reporter = reporter
+        self._executor = executor
+        self._planner = planner
+        self._hash = prepared.job_hash(source)
+        self._job = self._hash
+        self._path = source.run_dir / FILE_NAME
+        self._store: Store | None = None
+        self._tile_points: dict[str, int] | None = None
+        self._noted: set[str] = set()
+
+    def open_stored(self) -> None:
+        """Looks at what earlier runs have stored, where there is something.
+
+        Raises:
+            StoreError: it is damaged, or in use by another run.
+        """
+        if not self._path.exists():
+            return
+        store = self._open()
+        self._job = self._current_job(store)
+        self._look_over(store)
+        if not self._prepared.job.fresh:
+            self._check_stored(store)
+        decided = store.note(self._job, _DECIDED)
+        if decided is not None:
+            self._adopt(decided)
+
+    def stored(self, checkpoint: Checkpoint) -> FinishedSlice | None:
+        """The checkpoint's slice, where an earlier run of the job has stored it."""
+        if self._store is None:
+            return None
+        there = self._store.slice(self._prepared.job.tag, checkpoint.step)
+        if there is None or (there.job, there.checkpoint) != (self._job, self._prepared.fingerprint(checkpoint)):
+            return None
+        return self._finished(there, decode_slice(there.blobs), stored_before=True)
+
+    def lacks_measures(self, there: FinishedSlice) -> bool:
+        """Whether measures are asked for that the stored slice has not."""
+        return bool(missing_measures(there.data, self._prepared.measures))
+
+    def begin(self, checkpoint: Checkpoint, before: Slice | None = None) -> CheckpointWork:
+        """What is to do for the checkpoint; its stored tiles are in it.
+
+        `before`: all of the slice but measures that are asked for only now.
+
+        Raises:
+            SlicerError: there can be no slice of it.
+        """
+        prepared, source = self._prepared, self._source
+        fingerprint, label = prepared.fingerprint(checkpoint), self._label(checkpoint)
+        preparation = self._preparation(fingerprint, label)
+        center, evaluator = self._planner.planned(self._index, checkpoint.step, preparation)
+        work = CheckpointWork(
+            checkpoint=checkpoint,
+            fingerprint=fingerprint,
+            center=center,
+            evaluator=evaluator,
+            before=before,
+        )
+        for note in evaluator.plan.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self._reporter.note(f"{source.name}: {note}")
+        if before is not None:
+            return work
+        num_points = evaluator.plan.num_points
+        self._reporter.begin(label, num_points * len(prepared.splits))
+        self._read_tiles(work)
+        if self._tile_points is None:
+            self._calibrate(work)
+        for split in prepared.splits:
+            names = [name for own, name in work.tiles if own == split]
+            done = disjoint(names)
+            for bounds in done:
+                self._reporter.advance(bounds[1] - bounds[0])
+            if prepared.settings.tolerance is None:
+                assert self._tile_points is not None
+                wanted = range_names(missing(done, num_points, self._tile_points[split]))
+            else:
+                wanted = [POINTS]
+            wanted += other_tiles(evaluator.plan, has_whole=evaluator.has_whole(split))
+            work.left += [self._task(checkpoint, split, name) for name in wanted if name not in names]
+        work.num_left = len(work.left)
+        return work
+
+    def keep(self, work: CheckpointWork, result: TaskResult) -> None:
+        """Stores the tiles of a task of the checkpoint."""
+        self._keep(work, result)
+        work.num_left -= 1
+
+    def finish(self, work: CheckpointWork) -> FinishedSlice:
+        """The slice of all tiles, stored."""
+        prepared = self._prepared
+        data = with_model_measures(
+            work.before or self._assemble(work),
+            prepared.measures,
+            wrapper=prepared.wrapper,
+            state=work.center.state,
+            plan=work.evaluator.plan,
+            settings=prepared.settings,
+            seed=prepared.job.seed,
+        )
+        stored = StoredSlice(
+            tag=self._prepared.job.tag,
+            step=work.checkpoint.step,
+            job=self._job,
+            checkpoint=work.fingerprint,
+            wall_time=time.time(),
+            blobs=encode_slice(data),
+        )
+        only_adds = self._open().put_slice(stored)
+        return self._finished(stored, data, stored_before=False, only_adds=only_adds)
+
+    def view(self) -> Iterator[FinishedSlice]:
+        """See `View`."""
+        was_open = self._store is not None
+        store = self._open()
+        try:
+            for tag, step in _in_order_of_making(store.slices()):
+                stored = store.slice(tag, step)
+                if stored is not None:
+                    yield self._finished(stored, decode_slice(stored.blobs), stored_before=True)
+        finally:
+            if not was_open:
+                self.close()
+
+    def close(self) -> None:
+        """Lets go of the store."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def _label(self, checkpoint: Checkpoint) -> str:
+        return f"{self._source.name}, {checkpoint.step_unit} {checkpoint.step}"
+
+    def _preparation(self, fingerprint: str, label: str) -> Preparation:
+        """What took long to make is kept beside the tiles, so that a run that goes on has the same points."""
+
+        def kept(name: str, make: Callable[[], Made]) -> Made:
+            key = self._key(fingerprint, made_tile(name), "")
+            stored = None if self._store is None else self._store.tile(key)
+            if stored is not None:
+                return decode_made(stored)
+            made = make()
+            encoded = encode_made(made)
+            if encoded is not None:
+                self._open().put_tile(key, encoded)
+            return made
+
+        return Preparation(
+            settings=self._prepared.settings,
+            split=self._prepared.splits[0],
+            begin=lambda what, steps: self._reporter.begin(f"{label}: {what}", steps),
+            advance=self._reporter.advance,
+            kept=kept,
+        )
+
+    def _current_job(self, store: Store) -> str:
+        """The job's name in the store: its hash, and which start it is where there were several."""
+        generation = store.note(self._hash, _GENERATION) or 0
+        return f"{self._hash}.{generation}" if generation else self._hash
+
+    def _start_anew(self, store: Store) -> None:
+        store.put_note(self._hash, _GENERATION, (store.note(self._hash, _GENERATION) or 0) + 1)
+        self._job = self._current_job(store)
+        store.add_job(self._job, self._prepared.job.to_dict())
+
+    def _look_over(self, store: Store) -> None:
+        """Settles what earlier runs left under the job's tag, so that a tag never mixes jobs or trainings."""
+        tag, name = self._prepared.job.tag, self._source.name
+        if self._prepared.job.fresh:
+            aside = _aside(self._path)
+            store.copy_to(aside)
+            self._start_anew(store)
+            self._reporter.note(f"{name}: what was there is kept aside in {aside}")
+            return
+        stored = store.tag_slices(tag)
+        if any(there.job != self._job for there in stored):
+            self._reporter.note(
+                f"{name}: tag {tag} held slices of a run with other options, module or data; they leave the log as the "
+                "new ones come"
+            )
+        elif self._is_of_other_training(stored):
+            store.drop_tag(tag)
+            self._reporter.note(f"{name}: tag {tag} held slices of another training; they leave the log")
+
+    def _is_of_other_training(self, stored: Sequence[StoredSlice]) -> bool:
+        """A step that both have tells; without one, the folder that the checkpoints lay in."""
+        by_step = {checkpoint.step: checkpoint for checkpoint in self._source.all_checkpoints}
+        shared = [there for there in stored if there.step in by_step]
+        if shared:
+            return any(self._prepared.fingerprint(by_step[there.step]) != there.checkpoint for there in shared)
+        folder = by_step[min(by_step)].path.parent.resolve()
+        return any(Path(_checkpoint_path(there)).parent.resolve() != folder for there in stored)
+
+    def _check_stored(self, store: Store) -> None:
+        """Evaluates the center of checkpoints whose points are stored, since a module can import anything.
+
+        Each of them where something is left to do, else the first. Where one differs, the job starts anew.
+        """
+        split = self._prepared.splits[0]
+        kept = {
+            checkpoint: names
+            for checkpoint in self._source.selected
+            if (names := store.tile_names(self._job, self._prepared.fingerprint(checkpoint)))
+        }
+        all_done = all(self.stored(checkpoint) is not None for checkpoint in self._source.selected)
+        for checkpoint, names in list(kept.items())[: 1 if all_done else None]:
+            found = [name for own, name in names if own == split and name.startswith(POINTS)]
+            tile = store.tile(self._key(self._prepared.fingerprint(checkpoint), found[0], split)) if found else None
+            if tile is None:
+                continue
+            result = self._executor.run(self._task(checkpoint, split, CENTER))
+            if isinstance(result, Failure):
+                raise result.error
+            difference = self._difference(tile, result.tiles[split, CENTER])
+            if difference is not None:
+                self._start_anew(store)
+                self._reporter.note(
+                    f"{self._source.name}: {difference} at the center of {checkpoint.step_unit} {checkpoint.step}, "
+                    "though options, module file, data and checkpoint are the same: something that the module imports "
+                    "has changed, or the machine. A new job starts; nothing stored is mixed into it"
+                )
+                return
+
+    def _difference(self, stored: StoredTile, found: TileResult) -> str | None:
+        relative = _RELATIVE.get(self._prepared.job.dtype or "", _DEFAULT_RELATIVE)
+        for name in self._quantities():
+            if name not in stored.sums:
+                return f"there is no stored {name}"
+            was, now = (stored_sums(sums[name]).center_value for sums in (stored.sums, found.sums))
+            if not (was == now or (math.isnan(was) and math.isnan(now))) and not (
+                abs(was - now) <= relative * abs(was) + _ABSOLUTE
+            ):
+                return f"the {name} is {now:.9g} now and was {was:.9g} when the points were stored"
+        return None
+
+    def _calibrate(self, work: CheckpointWork) -> None:
+        task = self._task(work.checkpoint, self._prepared.splits[0], POINTS, calibrates=True)
+        result = self._executor.run(task)
+        if isinstance(result, Failure):
+            raise result.error
+        assert result.decided is not None
+        store = self._open()
+        store.put_note(self._job, _DECIDED, dict(result.decided))
+        self._adopt(result.decided)
+        self._keep(work, result)
+
+    def _adopt(self, decided: Any) -> None:
+        self._tile_points = decided["tile_points"]
+        self._executor.share(decided)
+
+    def _keep(self, work: CheckpointWork, result: TaskResult) -> None:
+        if not result.tiles:
+            return
+        keys = {where: self._key(work.fingerprint, where[1], where[0]) for where in result.tiles}
+        self._open().put_tiles(
+            [
+                (keys[where], StoredTile(sums=dict(tile.sums), how=dict(tile.how)))
+                for where, tile in result.tiles.items()
+            ]
+        )
+        for where, tile in result.tiles.items():
+            work.tiles[where] = self._tile(tile.sums, tile.how)
+
+    def _read_tiles(self, work: CheckpointWork) -> None:
+        """What an interrupted run of the same job left of the checkpoint."""
+        if self._store is None:
+            return
+        for split, name in self._store.tile_names(self._job, work.fingerprint):
+            stored = self._store.tile(self._key(work.fingerprint, name, split))
+            if stored is not None and split in self._prepared.splits and set(self._quantities()) <= set(stored.sums):
+                work.tiles[split, name] = self._tile(stored.sums, stored.how)
+
+    def _tile(self, sums: Any, how: Any) -> Tile:
+        # The loss comes first in a slice, and the store has the names in an order of its own.
+        return Tile(sums={name: stored_sums(sums[name]) for name in self._quantities()}, how=how)
+
+    def _quantities(self) -> tuple[str, ...]:
+        return (LOSS, *self._prepared.wrapper.metrics)
+
+    def _assemble(self, work: CheckpointWork) -> Slice:
+        prepared, checkpoint, plan = self._prepared, work.checkpoint, work.evaluator.plan
+        return assemble(
+            plan,
+            self._whole_tiles(work),
+            work.center,
+            config=describe_settings(prepared),
+            checkpoint=_described(checkpoint, prepared.fit(checkpoint)),
+            metrics=prepared.metrics,
+            weight_decay=prepared.settings.weight_decay,
+        )
+
+    def _whole_tiles(self, work: CheckpointWork) -> dict[tuple[str, str], Tile]:
+        """The tiles as a slice is made of them, each split's points in one."""
+        plan = work.evaluator.plan
+        tiles = {where: tile for where, tile in work.tiles.items() if tile_range(where[1]) is None}
+        for split in self._prepared.splits:
+            if (split, POINTS) not in tiles:
+                ranges = disjoint(name for own, name in work.tiles if own == split)
+                parts = [(bounds, work.tiles[split, range_tile(*bounds)]) for bounds in ranges]
+                tiles[split, POINTS] = joined_points(plan, parts, plan.num_points)
+        # Points come first, and the splits in their order.
+        order = {split: number for number, split in enumerate(self._prepared.splits)}
+        return dict(sorted(tiles.items(), key=lambda entry: (order[entry[0][0]], entry[0][1] != POINTS)))
+
+    def _task(self, checkpoint: Checkpoint, split: str, tile: str, *, calibrates: bool = False) -> TileTask:
+        return TileTask(source=self._index, step=checkpoint.step, split=split, tile=tile, calibrates=calibrates)
+
+    def _key(self, fingerprint: str, tile: str, split: str) -> TileKey:
+        return TileKey(job=self._job, checkpoint=fingerprint, tile=tile, split=split)
+
+    def _open(self) -> Store:
+        if self._store is None:
+            self._store = Store(self._path)
+            self._store.add_job(self._job, self._prepared.job.to_dict())
+        return self._store
+
+    def _finished(
+        self, stored: StoredSlice, data: Slice, *, stored_before: bool, only_adds: bool = False
+    ) -> FinishedSlice:
+        return FinishedSlice(
+            source=self._source.name,
+            run_dir=self._source.run_dir,
+            tag=stored.tag,
+            step=stored.step,
+            wall_time=stored.wall_time,
+            data=data,
+            stored=stored_before,
+            only_adds=only_adds,
+        )
+
+
+def _in_order_of_making(stored: Iterable[StoredSlice]) -> list[tuple[str, int]]:
+    """Tags and steps as a log has them to which each was appended when it was made, but the steps of a tag ascend.
+
+    So a log that grew by appending is the same when it is made again.
+    """
+    latest: dict[str, float] = {}
+    keys: list[tuple[float, str, int]] = []
+    for entry in stored:
+        latest[entry.tag] = max(entry.wall_time, latest.get(entry.tag, entry.wall_time))
+        keys.append((latest[entry.tag], entry.tag, entry.step))
+    return [(tag, step) for _, tag, step in sorted(keys)]
+
+
+def _described(checkpoint: Checkpoint, fit: Fit) -> dict[str, Any]:
+    """The checkpoint in the slice's header, with how it became the model's where that was not plain."""
+    described: dict[str, Any] = {
+        "path": str(checkpoint.path),
+        "step": checkpoint.step,
+        "step_unit": checkpoint.step_unit,
+    }
+    if fit.notes:
+        described["notes"] = list(fit.notes)
+    if fit.from_module:
+        described["from_module"] = list(fit.from_module)
+    return described
+
+
+def _checkpoint_path(stored: StoredSlice) -> str:
+    checkpoint = parse_header(stored.blobs[0]).get("checkpoint") or {}
+    return str(checkpoint.get("path", ""))
+
+
+def _aside(path: Path) -> Path:
+    """A name for a copy of the store, by the time of its last change."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(path.stat().st_mtime))
+    number = 0
+    while (aside := path.with_name(f"slices.{stamp}{f'-{number}' if number else ''}.sqlite")).exists():
+        number += 1
+    return aside

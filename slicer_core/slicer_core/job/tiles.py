@@ -1,0 +1,44 @@
+"""Which tiles a checkpoint has, and which of them are left to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from slicer_core.job.work import CALIBRATION
+from slicer_core.methods.evaluation import range_tile, tile_range
+
+Bounds = tuple[int, int]
+
+
+def disjoint(names: Iterable[str]) -> list[Bounds]:
+    """The ranges among tile names, ascending; of those that overlap, as other jobs' shards may leave them, the longest.
+
+    Which ones is the same whatever the order in which they came.
+    """
+    ranges = [bounds for name in names if (bounds := tile_range(name)) is not None]
+    chosen: list[Bounds] = []
+    for start, stop in sorted(ranges, key=lambda bounds: (bounds[0] - bounds[1], bounds)):
+        if all(stop <= low or high <= start for low, high in chosen):
+            chosen.append((start, stop))
+    return sorted(chosen)
+
+
+def missing(done: Sequence[Bounds], num_points: int, tile_points: int) -> list[Bounds]:
+    """The ranges that are left, cut where they are cut in a run without a stop: a point's tile is always the same."""
+    first = CALIBRATION[-1][1] if CALIBRATION[0] in done else 0
+    found: list[Bounds] = []
+    end = 0
+    for low, high in [*done, (num_points, num_points)]:
+        start = end
+        while start < low:
+            next_cut = first + tile_points * ((start - first) // tile_points + 1) if start >= first else first
+            stop = min(low, next_cut)
+            found.append((start, stop))
+            start = stop
+        end = max(end, high)
+    return found
+
+
+def range_names(ranges: Iterable[Bounds]) -> list[str]:
+    """Their tiles' names."""
+    return [range_tile(*bounds) for bounds in ranges]

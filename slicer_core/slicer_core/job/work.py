@@ -1,0 +1,188 @@
+"""The unit of work of a job: a tile of one checkpoint on one split. Small to send, the same wherever it is run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slicer_core.checkpoints import Checkpoint
+from slicer_core.errors import UsageError
+from slicer_core.evaluate import Decisions, decide_alike, evaluate
+from slicer_core.job.prepare import PreparedJob, PreparedSource
+from slicer_core.methods.evaluation import POINTS, PlanEvaluator, range_tile
+from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.preparation import Preparation
+from slicer_core.plan import SlicePlan
+
+CENTER = "center"
+"""The name of the tile with the center alone on the samples of the points; it is compared, not kept."""
+TILE_SECONDS = "LOSS_SLICER_TILE_SECONDS"
+"""Environment variable with the seconds that a tile is to take, in place of those chosen here."""
+# Long enough that what is done once a tile does not count, short enough to lose.
+_SECONDS = 4.0
+_MOST_SECONDS = 30.0
+_POINTS = 100
+# Points that are timed where no trials of strategies have told how long one takes.
+CALIBRATION = ((0, 2), (2, 8))
+
+Advance = Callable[[float], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileTask:
+    """Which tile: of which source and checkpoint, on which split. `calibrates`: see `TileEvaluator.calibrate`."""
+
+    source: int
+    step: int
+    split: str
+    tile: str
+    calibrates: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileResult:
+    """Sums by quantity, as bytes, and how they were come by."""
+
+    sums: Mapping[str, bytes]
+    how: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """The tiles of a task by (split, name), and what a calibration decided for all tiles to come (JSON values)."""
+
+    tiles: Mapping[tuple[str, str], TileResult]
+    decided: Mapping[str, Any] | None = None
+
+
+class TileEvaluator:
+    """Evaluates tasks of a job in this process. The last checkpoint's plan, and what was computed once for it, stay."""
+
+    def __init__(self, prepared: PreparedJob) -> None:
+        self._prepared = prepared
+        self._decisions = Decisions()
+        self._last: tuple[tuple[int, int], CenterPoint, PlanEvaluator] | None = None
+        decide_alike(prepared.wrapper, prepared.settings.dtype, self._decisions)
+
+    def decide_as(self, decided: Mapping[str, Any]) -> None:
+        """From now on decides what timing decides as another process did."""
+        if decided["decisions"] == self._decisions.to_dict():
+            return
+        self._decisions = Decisions.from_dict(decided["decisions"])
+        decide_alike(self._prepared.wrapper, self._prepared.settings.dtype, self._decisions)
+        if self._last is not None:
+            key, center, evaluator = self._last
+            self._last = (key, center, self._evaluator(evaluator.plan, center))
+
+    def planned(
+        self, source: int, step: int, preparation: Preparation | None = None
+    ) -> tuple[CenterPoint, PlanEvaluator]:
+        """The checkpoint's center and plan, ready to be evaluated. `preparation`: see `CenterPoint`.
+
+        Raises:
+            SlicerError: the checkpoint can't be read, or there is no such slice of it.
+        """
+        key = (source, step)
+        if self._last is None or self._last[0] != key:
+            self._last = None
+            prepared = self._prepared
+            chosen = prepared.sources[source]
+            if preparation is None:
+                preparation = Preparation(settings=prepared.settings, split=prepared.splits[0])
+            center = center_of(prepared, chosen, chosen.checkpoint_at(step), preparation)
+            plan = prepared.method.plan(center, prepared.options)
+            self._last = (key, center, self._evaluator(plan, center))
+        return self._last[1:]
+
+    def _evaluator(self, plan: SlicePlan, center: CenterPoint) -> PlanEvaluator:
+        prepared = self._prepared
+        return PlanEvaluator(plan, center, settings=prepared.settings, batchnorm=prepared.batchnorm)
+
+    def run(self, task: TileTask, advance: Advance | None = None) -> TaskResult:
+        """What the task asks for.
+
+        Raises:
+            SlicerError: see `evaluate`.
+        """
+        if task.tile == CENTER:
+            return TaskResult(tiles={(task.split, CENTER): self._center(task)})
+        _, evaluator = self.planned(task.source, task.step)
+        if task.calibrates:
+            return self.calibrate(evaluator, advance)
+        return TaskResult(tiles={(task.split, task.tile): _tile(evaluator, task.split, task.tile, advance)})
+
+    def calibrate(self, evaluator: PlanEvaluator, advance: Advance | None) -> TaskResult:
+        """Makes all choices, and finds out how many points a tile is to have.
+
+        The tiles of a few points where it took some to know how long one takes.
+        """
+        prepared, tiles = self._prepared, {}
+        if prepared.settings.tolerance is not None:
+            return TaskResult(tiles={}, decided={"decisions": self._decisions.to_dict(), "tile_points": {}})
+        num_points = evaluator.plan.num_points
+        first, *_ = prepared.splits
+        for split in prepared.splits:
+            evaluator.settle(split)
+        seconds = evaluator.seconds_a_point(first)
+        if seconds is None:
+            taken = []
+            for start, stop in CALIBRATION:
+                if start < num_points:
+                    begun = time.perf_counter()
+                    name = range_tile(start, min(stop, num_points))
+                    tiles[first, name] = _tile(evaluator, first, name, advance)
+                    taken.append(time.perf_counter() - begun)
+            few, more = (stop - start for start, stop in CALIBRATION)
+            # The second time without what is done once; what is done at each tile cancels out.
+            seconds = max((taken[-1] - taken[0]) / (more - few), taken[-1] / more / 4) if len(taken) > 1 else taken[0]
+        samples = {split: evaluator.num_samples(split) for split in prepared.splits}
+        tile_points = {
+            split: _tile_points(seconds * samples[split] / max(1, samples[first])) for split in prepared.splits
+        }
+        return TaskResult(tiles=tiles, decided={"decisions": self._decisions.to_dict(), "tile_points": tile_points})
+
+    def _center(self, task: TileTask) -> TileResult:
+        prepared = self._prepared
+        source = prepared.sources[task.source]
+        state = prepared.state(source.checkpoint_at(task.step))
+        settings = prepared.settings
+        data = prepared.wrapper.split(task.split, settings.batch_size, settings.samples)
+        evaluation = evaluate(prepared.wrapper, data, (), state, settings=settings)
+        return TileResult(sums={name: sums.to_bytes() for name, sums in evaluation.sums.items()}, how={})
+
+
+def center_of(
+    prepared: PreparedJob, source: PreparedSource, checkpoint: Checkpoint, preparation: Preparation
+) -> CenterPoint:
+    """The checkpoint as the center of a slice."""
+    state = prepared.state(checkpoint)
+    scale_from = prepared.job.scale_from
+    return CenterPoint(
+        wrapper=prepared.wrapper,
+        state=state,
+        scale_state=state if scale_from == "each" else prepared.other_state(source, scale_from),
+        other=lambda name: prepared.other_state(source, name),
+        preparation=preparation,
+    )
+
+
+def _tile(evaluator: PlanEvaluator, split: str, name: str, advance: Advance | None) -> TileResult:
+    counted = advance if name.startswith(POINTS) else None
+    tile = evaluator.tile(split, name, counted)
+    return TileResult(sums={metric: values.to_bytes() for metric, values in tile.sums.items()}, how=tile.how)
+
+
+def _tile_points(seconds_a_point: float) -> int:
+    """How many points take as long as a tile should."""
+    given = os.environ.get(TILE_SECONDS)
+    if given is None:
+        wanted = min(_MOST_SECONDS, max(_SECONDS, _POINTS * seconds_a_point))
+    else:
+        try:
+            wanted = float(given)
+        except ValueError:
+            raise UsageError(f"{TILE_SECONDS}={given} is not a number of seconds") from None
+    return max(1, min(2**40, round(wanted / max(seconds_a_point, 1e-9))))
