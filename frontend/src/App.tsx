@@ -12,6 +12,7 @@ import { SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
 import { ThemeProvider } from "@/contexts/theme-context";
 import { useMobile } from "@/hooks/use-mobile";
 import { onDataReloaded } from "@/lib/host";
+import { isDrawnElsewhere } from "@/lib/overlay";
 
 export function App() {
   const client = useQueryClient();
@@ -98,9 +99,11 @@ function Cards() {
             : "grid grid-cols-[repeat(auto-fit,minmax(min(100%,30rem),1fr))] items-start gap-3"
         }
       >
-        {cards.map((card) => (
-          <SliceCard key={`${card.run}\n${card.tag}`} card={card} />
-        ))}
+        {cards
+          .filter((card) => !(view.overlay && isDrawnElsewhere(cards, card)))
+          .map((card) => (
+            <SliceCard key={`${card.run}\n${card.tag}`} card={card} />
+          ))}
       </div>
       {cards.length === 0 && (
         <Notice>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { contourLevels, isolines } from "@/maths/contour";
+import { contourLevels, isolines, type Point, parseLevels } from "@/maths/contour";
 
 /** `values[i * n1 + j]` at column i and row j. */
 function field(n0: number, n1: number, value: (i: number, j: number) => number): Float64Array {
@@ -64,18 +64,96 @@ describe("isolines", () => {
   });
 });
 
+/** Plain marching squares: for each cell with four finite corners, where its edges cross the level. */
+function crossings(values: Float64Array, n0: number, n1: number, level: number): Map<string, Point[]> {
+  const found = new Map<string, Point[]>();
+  const at = (i: number, j: number) => values[i * n1 + j] as number;
+  for (let i = 0; i + 1 < n0; i++) {
+    for (let j = 0; j + 1 < n1; j++) {
+      const corners = [
+        [i, j],
+        [i + 1, j],
+        [i + 1, j + 1],
+        [i, j + 1],
+      ] as const;
+      if (!corners.every(([a, b]) => Number.isFinite(at(a, b)))) continue;
+      const points = corners.flatMap(([a, b], edge): Point[] => {
+        const [c, d] = corners[(edge + 1) % 4] as readonly [number, number];
+        const [from, to] = [at(a, b), at(c, d)];
+        if (from >= level === to >= level) return [];
+        const share = (level - from) / (to - from);
+        return [[a + share * (c - a), b + share * (d - b)]];
+      });
+      if (points.length > 0) found.set(`${i},${j}`, points);
+    }
+  }
+  return found;
+}
+
+describe("isolines against marching squares cell by cell", () => {
+  const key = ([x, y]: Point) => `${x.toFixed(9)} ${y.toFixed(9)}`;
+
+  it.each([
+    [9, 13, 0],
+    [14, 6, 0.1],
+    [2, 2, 0],
+    [23, 17, 0.3],
+  ])("%i × %i with a share %f of cells not finite", (n0, n1, share) => {
+    let state = 17 * n0 + n1;
+    const random = () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return state / 2 ** 32;
+    };
+    for (let round = 0; round < 8; round++) {
+      const values = field(n0, n1, () => (random() < share ? Number.NaN : random()));
+      const level = 0.2 + 0.6 * random();
+      const expected = crossings(values, n0, n1, level);
+      const lines = isolines(values, n0, n1, [level])[0]?.lines ?? [];
+      // Every crossing is on a line, every point of a line is a crossing.
+      const wanted = new Set([...expected.values()].flat().map(key));
+      expect(new Set(lines.flat().map(key))).toEqual(wanted);
+      // And every piece joins two crossings of one cell: as many pieces as cells have pairs.
+      const pieces = lines.flatMap((line) =>
+        line.slice(1).map((end, index) => [line[index] as Point, end] as const),
+      );
+      for (const [a, b] of pieces) {
+        const cell = `${Math.floor((a[0] + b[0]) / 2)},${Math.floor((a[1] + b[1]) / 2)}`;
+        const own = (expected.get(cell) ?? []).map(key);
+        expect(own).toContain(key(a));
+        expect(own).toContain(key(b));
+      }
+      expect(pieces).toHaveLength([...expected.values()].reduce((sum, points) => sum + points.length / 2, 0));
+    }
+  });
+});
+
 describe("contour levels", () => {
+  const even = { at: [], spacing: "even" } as const;
+
   it("are round numbers inside the range", () => {
-    expect(contourLevels(0.13, 3.8, 7, "linear")).toEqual([0.5, 1, 1.5, 2, 2.5, 3, 3.5]);
+    expect(contourLevels(0.13, 3.8, { ...even, count: 7 })).toEqual([0.5, 1, 1.5, 2, 2.5, 3, 3.5]);
   });
 
-  it("have equal ratios on a logarithmic scale", () => {
-    const levels = contourLevels(0.01, 100, 3, "log");
+  it("have equal ratios where that is asked for and the range is above zero", () => {
+    const levels = contourLevels(0.01, 100, { at: [], spacing: "ratio", count: 3 });
     expect(levels.map((level) => Number(level.toPrecision(6)))).toEqual([0.1, 1, 10]);
+    expect(contourLevels(-1, 1, { at: [], spacing: "ratio", count: 3 })).toEqual([-0.5, 0, 0.5]);
+  });
+
+  it("are the given numbers that lie inside, in order and once", () => {
+    expect(contourLevels(0, 1, { at: [0.7, -1, 0.2, 0.7, 1], spacing: "even", count: 9 })).toEqual([
+      0.2, 0.7,
+    ]);
+  });
+
+  it("are read from text with any separators, or refused", () => {
+    expect(parseLevels(" 0.1, 2e-3;\u22125  7")).toEqual([0.1, 0.002, -5, 7]);
+    expect(parseLevels("")).toEqual([]);
+    expect(parseLevels("0.1, x")).toBeNull();
   });
 
   it("are none for none, and none for a constant", () => {
-    expect(contourLevels(0, 1, 0, "linear")).toEqual([]);
-    expect(contourLevels(1, 1, 5, "linear")).toEqual([]);
+    expect(contourLevels(0, 1, { ...even, count: 0 })).toEqual([]);
+    expect(contourLevels(1, 1, { ...even, count: 5 })).toEqual([]);
   });
 });

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { boundedIndices, curveDomain, familyMembers } from "@/maths/family";
+import {
+  boundedIndices,
+  curvatureAtCenter,
+  curveDomain,
+  descending,
+  familyMembers,
+  reachOf,
+} from "@/maths/family";
 import { smooth } from "@/maths/smoothing";
 
 describe("a family of curves", () => {
@@ -39,7 +46,39 @@ describe("a family of curves", () => {
   });
 });
 
+describe("the order of a family", () => {
+  it("has the curvature of a parabola, whatever the spacing", () => {
+    const x = Float64Array.from([-1, -0.3, 0, 0.1, 2]);
+    const parabola = x.map((place) => 3 - 2 * place + 2.5 * place ** 2);
+    expect(curvatureAtCenter(x, parabola)).toBeCloseTo(5, 10);
+    expect(curvatureAtCenter(Float64Array.from([0, 1, 3]), Float64Array.from([0, 1, 9]))).toBeCloseTo(2, 10);
+    expect(curvatureAtCenter(x.subarray(0, 2), parabola)).toBeNaN();
+  });
+
+  it("has the reach of finite values", () => {
+    expect(reachOf(Float64Array.from([1, Number.POSITIVE_INFINITY, -2, Number.NaN]))).toBe(3);
+    expect(reachOf(Float64Array.from([Number.NaN]))).toBeNaN();
+  });
+
+  it("puts the greatest first, what has none last, and leaves equal ones alone", () => {
+    const keys = [1, Number.NaN, 3, 1, 7];
+    expect(descending([0, 1, 2, 3, 4], (index) => keys[index] as number)).toEqual([4, 2, 0, 3, 1]);
+  });
+});
+
 describe("smoothing", () => {
+  it("is the weighted mean by a Gaussian, over what is there", () => {
+    const values = Float64Array.from([3, 1, 4, 1, 5, 9, 2, 6]);
+    const found = smooth(values, 1.5);
+    for (let index = 0; index < values.length; index++) {
+      const weights = [...values.keys()].map((other) =>
+        Math.abs(other - index) <= 5 ? Math.exp(-((other - index) ** 2) / (2 * 1.5 ** 2)) : 0,
+      );
+      const sum = weights.reduce((total, weight, other) => total + weight * (values[other] as number), 0);
+      expect(found[index]).toBeCloseTo(sum / weights.reduce((total, weight) => total + weight, 0), 12);
+    }
+  });
+
   it("does nothing at width zero", () => {
     const values = Float64Array.from([1, 5, 2]);
     expect(smooth(values, 0)).toBe(values);

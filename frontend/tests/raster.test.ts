@@ -15,6 +15,7 @@ function picture(values: readonly number[], change: Partial<RasterInput> = {}) {
     map: colorMap("greys"),
     place: placement(0, 1, "linear"),
     interpolate: false,
+    shaded: null,
     hatch: [GROUND, STRIPE],
     period: 4,
     ...change,
@@ -37,6 +38,17 @@ describe("a grid as pixels", () => {
       expect(at(0, 0)).toEqual([...STRIPE, 255]);
       expect(at(1, 0)).toEqual([...GROUND, 255]);
     }
+  });
+
+  it("crosses shaded cells with lines that let the colour through, and no others", () => {
+    const shaded = Uint8Array.from([1, 0, 1, 0, 1, 0]);
+    const plain = picture([1, 1, 1, 1, 1, 1]);
+    const at = picture([1, 1, 1, 1, 1, 1], { shaded });
+    const [lit] = plain(0, 0) as [number];
+    expect([at(0, 0)[0], at(1, 0)[0], at(2, 0)[0]]).toEqual([Math.ceil(lit / 2), lit, lit]);
+    expect([0, 1, 2].map((x) => at(x, 1))).toEqual([0, 1, 2].map((x) => plain(x, 1)));
+    const dark = picture([0, 0, 0, 0, 0, 0], { shaded });
+    expect(dark(0, 0)[0]).toBeGreaterThan(120);
   });
 
   it("is transparent outside the grid", () => {

@@ -92,6 +92,11 @@ class Tab:
         box = self.frame.get_by_test_id("readout")
         return dict(zip(box.locator("dt").all_inner_texts(), box.locator("dd").all_inner_texts(), strict=True))
 
+    def save(self, choice: str) -> None:
+        """Choose from the menu that saves a card's picture."""
+        self.frame.get_by_label("Save the picture").first.click()
+        self.frame.get_by_role("menuitem", name=choice).click()
+
     @property
     def hash(self) -> str:
         """TensorBoard's address after its `#`."""

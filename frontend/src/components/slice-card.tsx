@@ -1,18 +1,14 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { ImageDown, RefreshCw } from "lucide-react";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { RefreshCw } from "lucide-react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { type Card, useSliceData } from "@/contexts/slice-data-context";
-import { usePlotTheme } from "@/contexts/theme-context";
-import { seriesLabel } from "@/lib/describe";
-import { methodLabel } from "@/lib/methods";
 import { sliceQuery, useSlice, useSteps } from "@/lib/queries";
-import type { SliceData } from "@/lib/slice";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
 import { ErrorBoundary } from "./error-boundary";
-import { savePng } from "./plots/save-png";
+import { SaveMenu } from "./plots/save-menu";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
 export function SliceCard({ card }: { readonly card: Card }) {
@@ -75,7 +71,7 @@ export function SliceCard({ card }: { readonly card: Card }) {
             <Badge>provisional, {Math.floor(data.header.filled * 100)} % of the points</Badge>
           )}
           {card.step !== null && <Badge data-testid="card-step">step {formatCount(card.step)}</Badge>}
-          <SavePicture data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
+          <SaveMenu data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
         </div>
       </header>
       {card.description && (
@@ -110,53 +106,6 @@ function usePrefetch(card: Card, metric: string, split: string) {
     }, 250);
     return () => clearTimeout(timer);
   }, [client, run, tag, step, steps, metric, split]);
-}
-
-function SavePicture({
-  data,
-  figure,
-}: {
-  data: SliceData | undefined;
-  figure: React.RefObject<HTMLDivElement | null>;
-}) {
-  const theme = usePlotTheme();
-  const [problem, setProblem] = useState<string | null>(null);
-  const save = async () => {
-    if (!data || !figure.current) return;
-    try {
-      await savePng(figure.current, {
-        title: data.tag,
-        lines: [
-          `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · step ${formatCount(data.step)}`,
-          data.run,
-        ],
-        name: `${data.tag} ${data.run} step ${data.step}`,
-        theme,
-      });
-      setProblem(null);
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : "unknown");
-    }
-  };
-  return (
-    <>
-      {problem !== null && (
-        <span role="alert" className="text-destructive text-xs">
-          Not saved: {problem}
-        </span>
-      )}
-      <Button
-        variant="ghost"
-        size="iconSmall"
-        aria-label="Save as PNG"
-        title="Save as PNG"
-        disabled={!data}
-        onClick={() => void save()}
-      >
-        <ImageDown />
-      </Button>
-    </>
-  );
 }
 
 export function Failure({ error, onRetry }: { error: Error; onRetry: () => void }) {

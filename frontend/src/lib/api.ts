@@ -101,10 +101,27 @@ export async function fetchSeries(
   choices: readonly SeriesChoice[],
   signal?: AbortSignal,
 ): Promise<Series[]> {
-  const wanted = choices.flatMap((choice) =>
+  const blobs = await fetchBlobs(run, tag, step, blobsOf(header, choices), signal);
+  return decodeSeries(header, choices, blobs);
+}
+
+function chosenArrays(header: SliceHeader, choices: readonly SeriesChoice[]): ArrayRecord[] {
+  return choices.flatMap((choice) =>
     header.arrays.filter((array) => array.name === choice.name && array.split === choice.split),
   );
-  const blobs = await fetchBlobs(run, tag, step, [...new Set(wanted.map((array) => array.blob))], signal);
+}
+
+/** The blobs that hold the chosen series. */
+export function blobsOf(header: SliceHeader, choices: readonly SeriesChoice[]): number[] {
+  return [...new Set(chosenArrays(header, choices).map((array) => array.blob))];
+}
+
+export async function decodeSeries(
+  header: SliceHeader,
+  choices: readonly SeriesChoice[],
+  blobs: ReadonlyMap<number, Uint8Array>,
+): Promise<Series[]> {
+  const wanted = chosenArrays(header, choices);
   const decoded = new Map<ArrayRecord, Float64Array>();
   for (const array of wanted) {
     const bytes = blobs.get(array.blob);
@@ -146,6 +163,7 @@ function sortedAlongAxes(values: Float64Array, shape: readonly number[], header:
 }
 
 interface Part {
+  readonly step: number;
   readonly blob: number;
   readonly status: number;
   readonly offset?: number;
@@ -160,7 +178,24 @@ async function fetchBlobs(
   blobs: readonly number[],
   signal?: AbortSignal,
 ): Promise<Map<number, Uint8Array>> {
-  const query = JSON.stringify({ requests: [{ run, tag, steps: [step], blobs }] });
+  const found = new Map<number, Uint8Array>();
+  for (const { part, bytes } of await fetchBatch(run, tag, [step], blobs, signal)) {
+    if (bytes) found.set(part.blob, bytes);
+    else if (part.status === 413) found.set(part.blob, await fetchBlob(run, tag, step, part.blob, signal));
+    else throw new ApiError(part.error ?? "an array could not be read", part.status);
+  }
+  return found;
+}
+
+/** The parts of one reply, in the order of steps and then blobs; without bytes where a part could not be had. */
+export async function fetchBatch(
+  run: string,
+  tag: string,
+  steps: readonly number[],
+  blobs: readonly number[],
+  signal?: AbortSignal,
+): Promise<{ readonly part: Part; readonly bytes: Uint8Array | null }[]> {
+  const query = JSON.stringify({ requests: [{ run, tag, steps, blobs }] });
   const encoded = new URLSearchParams({ q: query }).toString();
   const response =
     encoded.length < MAX_QUERY
@@ -173,17 +208,13 @@ async function fetchBlobs(
   const buffer = await response.arrayBuffer();
   const length = new DataView(buffer).getUint32(0, true);
   const index = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))) as { parts: Part[] };
-  const found = new Map<number, Uint8Array>();
-  for (const part of index.parts) {
-    if (part.status === 200 && part.offset !== undefined && part.length !== undefined) {
-      found.set(part.blob, new Uint8Array(buffer, 4 + length + part.offset, part.length));
-    } else if (part.status === 413) {
-      found.set(part.blob, await fetchBlob(run, tag, step, part.blob, signal));
-    } else {
-      throw new ApiError(part.error ?? "an array could not be read", part.status);
-    }
-  }
-  return found;
+  return index.parts.map((part) => ({
+    part,
+    bytes:
+      part.status === 200 && part.offset !== undefined && part.length !== undefined
+        ? new Uint8Array(buffer, 4 + length + part.offset, part.length)
+        : null,
+  }));
 }
 
 async function fetchBlob(run: string, tag: string, step: number, blob: number, signal?: AbortSignal) {

@@ -8,6 +8,11 @@ export function seriesLabel({ name, split }: Pick<Series, "name" | "split">): st
   return split ? `${name} (${split})` : name;
 }
 
+/** A run without the folder that the command gives its slices: `exp7/loss_slicer` → `exp7`. */
+export function shortRun(run: string): string {
+  return run.replace(/\/loss_slicer$/, "") || run;
+}
+
 const LONGEST = 400;
 
 /** Only a loss is known to explode upwards alone. */

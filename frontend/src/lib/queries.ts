@@ -24,6 +24,7 @@ export interface SeriesSelection {
 }
 
 export const ALL_SPLITS = "*";
+export const ALL_METRICS = "*";
 
 export function createQueryClient(): QueryClient {
   return new QueryClient({
@@ -101,6 +102,10 @@ export function useSlice(key: TagKey, step: number | null, selection: SeriesSele
 /** The series that a selection means in this slice: what it lacks falls back to its own first series. */
 export function chooseSeries(header: SliceHeader, { metric, split }: SeriesSelection): SeriesChoice[] {
   const values = header.arrays.filter((array) => array.role === "value");
+  if (metric === ALL_METRICS && header.geometry === "curve") {
+    const own = values.filter((array) => array.split === (split === ALL_SPLITS ? array.split : split));
+    return own.length > 0 ? own : values.filter((array) => array.split === values[0]?.split);
+  }
   const named = values.filter((array) => array.name === metric);
   const candidates = named.length > 0 ? named : values.filter((array) => array.name === values[0]?.name);
   if (split === ALL_SPLITS && header.geometry !== "grid") return candidates;

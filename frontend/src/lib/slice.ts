@@ -31,6 +31,9 @@ export interface ArrayRecord {
 export interface Curve {
   readonly name: string;
   readonly layer: string;
+  /** The entry of its tensor, and the tensor's shape; empty where the curve moves more than one entry. */
+  readonly index: readonly number[];
+  readonly shape: readonly number[];
   readonly center: number | null;
 }
 
@@ -207,6 +210,8 @@ function parseCurve(value: unknown, index: number): Curve {
   return {
     name: text(fields.name) || `curve ${index}`,
     layer: text(fields.layer),
+    index: optionalList(fields.index).filter(isFiniteNumber),
+    shape: optionalList(fields.shape).filter(isFiniteNumber),
     center: numberOrNull(fields.center),
   };
 }

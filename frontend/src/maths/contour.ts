@@ -1,7 +1,6 @@
 /** Lines of equal value on a grid whose `values[i * n1 + j]` belongs to column `i` and row `j`. */
 import { ticks } from "d3-array";
 import { contours } from "d3-contour";
-import type { ScaleName } from "./color";
 
 export type Point = readonly [number, number];
 
@@ -82,11 +81,29 @@ function shifted([x, y]: Point): Point {
   return [x - 0.5, y - 0.5];
 }
 
-/** About `count` levels strictly inside the range: round numbers, or equal ratios on a logarithmic scale. */
-export function contourLevels(low: number, high: number, count: number, scale: ScaleName): number[] {
-  if (count < 1 || !(high > low)) return [];
-  if (scale === "log" && low > 0) {
+/** How contour levels are chosen: the numbers in `at`, else about `count` of them. */
+export interface Levels {
+  readonly count: number;
+  readonly at: readonly number[];
+  /** Round numbers, or equal ratios where the range is above zero. */
+  readonly spacing: "even" | "ratio";
+}
+
+/** Ascending levels strictly inside the range. */
+export function contourLevels(low: number, high: number, { count, at, spacing }: Levels): number[] {
+  if (!(high > low)) return [];
+  const inside = (level: number) => level > low && level < high;
+  if (at.length > 0) return [...new Set(at)].filter(inside).sort((a, b) => a - b);
+  if (count < 1) return [];
+  if (spacing === "ratio" && low > 0) {
     return Array.from({ length: count }, (_, index) => low * (high / low) ** ((index + 1) / (count + 1)));
   }
-  return ticks(low, high, count).filter((level) => level > low && level < high);
+  return ticks(low, high, count).filter(inside);
+}
+
+/** `0.1, 0.5; 2e-3` as numbers; null where a part is none. */
+export function parseLevels(text: string): number[] | null {
+  const parts = text.split(/[\s,;]+/).filter(Boolean);
+  const numbers = parts.map((part) => Number(part.replace("\u2212", "-")));
+  return numbers.every(Number.isFinite) ? numbers : null;
 }

@@ -54,3 +54,32 @@ export function curveDomain(
   }
   return { low, high, clipped, bounds: padded(low, high) };
 }
+
+/** How strongly a curve bends at the center: the second derivative of the parabola through the three points there. */
+export function curvatureAtCenter(x: Float64Array, values: Float64Array): number {
+  if (x.length < 3) return Number.NaN;
+  const nearest = x.reduce(
+    (best, place, index) => (Math.abs(place) < Math.abs(x[best] as number) ? index : best),
+    0,
+  );
+  const middle = Math.min(Math.max(nearest, 1), x.length - 2);
+  const [x0, x1, x2] = x.subarray(middle - 1, middle + 2) as unknown as [number, number, number];
+  const [y0, y1, y2] = values.subarray(middle - 1, middle + 2) as unknown as [number, number, number];
+  return (2 * ((y2 - y1) / (x2 - x1) - (y1 - y0) / (x1 - x0))) / (x2 - x0);
+}
+
+/** From the least to the greatest finite value; NaN where none is finite. */
+export function reachOf(values: Float64Array): number {
+  const finite = values.filter(Number.isFinite);
+  return finite.length === 0 ? Number.NaN : Math.max(...finite) - Math.min(...finite);
+}
+
+/** `indices` by descending key, those without a key last, equal ones in their own order. */
+export function descending(indices: readonly number[], key: (index: number) => number): number[] {
+  const keys = new Map(indices.map((index) => [index, key(index)]));
+  const rank = (index: number) => {
+    const found = keys.get(index) ?? Number.NaN;
+    return Number.isNaN(found) ? Number.NEGATIVE_INFINITY : found;
+  };
+  return indices.toSorted((a, b) => (rank(b) > rank(a) ? 1 : rank(b) < rank(a) ? -1 : 0));
+}

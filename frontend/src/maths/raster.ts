@@ -11,6 +11,8 @@ export interface RasterInput {
   readonly place: (value: number) => number;
   /** Between the grid's points: linear interpolation, or the nearest point's own colour. */
   readonly interpolate: boolean;
+  /** Not zero where a cell is crossed by thin lines that let its colour through. */
+  readonly shaded: Uint8Array | null;
   /** Colours of cells without a finite value: ground and stripes. */
   readonly hatch: readonly [Rgb, Rgb];
   /** Pixels between two stripes. */
@@ -21,7 +23,7 @@ export type Rgb = readonly [number, number, number];
 
 /** RGBA pixels, transparent outside the grid, hatched where a value is not finite. */
 export function rasterize(input: RasterInput): Uint8ClampedArray<ArrayBuffer> {
-  const { values, n1, columns, rows, map, place, interpolate, hatch, period } = input;
+  const { values, n1, columns, rows, map, place, interpolate, shaded, hatch, period } = input;
   const [width, height] = [columns.length, rows.length];
   const pixels = new Uint8ClampedArray(width * height * 4);
   const { table } = map;
@@ -33,7 +35,8 @@ export function rasterize(input: RasterInput): Uint8ClampedArray<ArrayBuffer> {
     for (let x = 0; x < width; x++) {
       const column = columns[x] as number;
       if (Number.isNaN(column)) continue;
-      let value = values[Math.round(column) * n1 + j] as number;
+      const cell = Math.round(column) * n1 + j;
+      let value = values[cell] as number;
       if (interpolate && Number.isFinite(value)) value = bilinear(values, n1, last0, column, row, value);
       const at = (y * width + x) * 4;
       if (Number.isFinite(value)) {
@@ -41,6 +44,7 @@ export function rasterize(input: RasterInput): Uint8ClampedArray<ArrayBuffer> {
         pixels[at] = table[entry] as number;
         pixels[at + 1] = table[entry + 1] as number;
         pixels[at + 2] = table[entry + 2] as number;
+        if (shaded?.[cell] && (x - y + height * period) % period < period / 6) overprint(pixels, at);
       } else {
         const color = (x + y) % period < period / 4 ? hatch[1] : hatch[0];
         pixels[at] = color[0];
@@ -51,6 +55,16 @@ export function rasterize(input: RasterInput): Uint8ClampedArray<ArrayBuffer> {
     }
   }
   return pixels;
+}
+
+/** Half-way to black on a light colour, half-way to white on a dark one. */
+function overprint(pixels: Uint8ClampedArray, at: number): void {
+  const light =
+    0.3 * (pixels[at] as number) + 0.59 * (pixels[at + 1] as number) + 0.11 * (pixels[at + 2] as number);
+  const ink = light > 127 ? 0 : 255;
+  for (let channel = at; channel < at + 3; channel++) {
+    pixels[channel] = ((pixels[channel] as number) + ink) / 2;
+  }
 }
 
 /** Linear in both directions; next to a corner that is not finite, the nearest point's own value. */

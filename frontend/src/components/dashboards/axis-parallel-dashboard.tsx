@@ -1,33 +1,41 @@
 import { useMemo, useRef, useState } from "react";
-import { CurveTile, type TileLine, tileMargin } from "@/components/plots/curve-tile";
+import { CurveTile, TILE_HEIGHT, type TileLine, tileMargin } from "@/components/plots/curve-tile";
 import { clippedText, LinePlot } from "@/components/plots/line-plot";
 import { seriesColor } from "@/components/plots/theme";
-import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
+import { useSharedRange } from "@/hooks/use-shared-range";
 import { useWidth } from "@/hooks/use-size";
-import { seriesLabel, tailsOf } from "@/lib/describe";
+import { useVisibleRows } from "@/hooks/use-visible-rows";
+import { seriesLabel, tailsOf, words } from "@/lib/describe";
 import type { Curve, SliceData } from "@/lib/slice";
 import { nameFilter } from "@/lib/utils";
-import { boundedIndices, type CurveDomain, curveDomain, familyMembers } from "@/maths/family";
+import type { FamilySort } from "@/lib/view-state";
+import {
+  boundedIndices,
+  type CurveDomain,
+  curvatureAtCenter,
+  curveDomain,
+  descending,
+  familyMembers,
+  reachOf,
+} from "@/maths/family";
 import { formatNumber, plural } from "@/maths/format";
 import { chosenRange } from "@/maths/range";
 import { curveSummary, familySummary } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
 
-/** Tiles drawn at first, and by each press of the button: hundreds stay quick, thousands would not. */
-const TILES_A_PAGE = 120;
 const TILE_WIDTH = 210;
 
-/** A family of curves, one small plot each: a parameter or a layer at a time. */
+/** A family of curves, one small plot each: a parameter or a layer at a time. Only those in sight are drawn. */
 export function AxisParallelDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const container = useRef<HTMLDivElement>(null);
   const width = useWidth(container);
-  const [pages, setPages] = useState(1);
   const [open, setOpen] = useState<number | null>(null);
+  const whole = useSharedRange(sliceData);
   const { header, series } = sliceData;
   const axis = header.axes[0];
   const tails = tailsOf(series[0]);
@@ -35,12 +43,6 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
 
   const kept = useMemo(() => boundedIndices(wholeX, view.bounds), [wholeX, view.bounds]);
   const x = useMemo(() => wholeX.subarray(kept[0], kept[1]), [wholeX, kept]);
-  const chosen = useMemo(() => {
-    const passes = nameFilter(view.parameters);
-    return header.curves.flatMap((curve, index) =>
-      passes(curve.name) || passes(curve.layer) ? [index] : [],
-    );
-  }, [header.curves, view.parameters]);
   const members = useMemo(
     () =>
       series.map((entry) => ({
@@ -50,10 +52,18 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
       })),
     [series, wholeX, kept],
   );
+  const chosen = useMemo(() => {
+    const passes = nameFilter(view.parameters);
+    const found = header.curves.flatMap((curve, index) =>
+      passes(curve.name) || passes(curve.layer) ? [index] : [],
+    );
+    return sorted(found, view.sort, header.curves, x, members[0]?.values ?? []);
+  }, [header.curves, view.parameters, view.sort, x, members]);
   const shared = useMemo(() => {
+    if (view.limits === "all") return whole;
     const values = chosen.flatMap((index) => members.flatMap((entry) => [...(entry.values[index] ?? [])]));
     return chosenRange(values, view.range, tails);
-  }, [chosen, members, view.range, tails]);
+  }, [chosen, members, view.range, view.limits, whole, tails]);
 
   const lines = useMemo(
     () =>
@@ -68,22 +78,24 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
     [header.curves, members, theme],
   );
 
+  const alike = view.shared || view.limits === "all";
   const domains = useMemo(() => {
     const how = { scale: view.scale, range: view.range };
-    return lines.map((entry) => curveDomain(entry, how, tails, view.shared ? shared : null));
-  }, [lines, view.scale, view.range, view.shared, tails, shared]);
+    return lines.map((entry) => curveDomain(entry, how, tails, alike ? shared : null));
+  }, [lines, view.scale, view.range, alike, tails, shared]);
   const left = useMemo(() => tileMargin(domains), [domains]);
   const xDomain = useMemo(() => [x[0] ?? 0, x[x.length - 1] ?? 1] as const, [x]);
 
   const columns = Math.max(Math.floor(width / TILE_WIDTH), 1);
-  const shown = chosen.slice(0, pages * TILES_A_PAGE);
-  const captions = useMemo(() => header.curves.map(caption), [header.curves]);
+  const rows = Math.ceil(chosen.length / columns);
+  const [first, last] = useVisibleRows(container, TILE_HEIGHT, rows);
+  const shown = chosen.slice(first * columns, last * columns);
   const openCurve = open === null ? undefined : header.curves[open];
   const summary = series.map((entry) =>
     familySummary(seriesLabel(entry), header.curves.length, wholeX.length, entry.values),
   );
-  const clipped = view.shared && shared && (shared.low > shared.min || shared.high < shared.max);
-  const cut = view.shared ? 0 : chosen.filter((index) => domains[index]?.clipped).length;
+  const clipped = alike && shared && (shared.low > shared.min || shared.high < shared.max);
+  const cut = alike ? 0 : chosen.filter((index) => domains[index]?.clipped).length;
 
   return (
     <DashboardFrame
@@ -92,7 +104,13 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
       selectedStep={selectedStep}
       facts={familyFacts(sliceData)}
     >
-      <div ref={container} className="w-full min-w-0" data-testid="tiles">
+      <div
+        ref={container}
+        className="w-full min-w-0"
+        style={{ paddingTop: first * TILE_HEIGHT, paddingBottom: (rows - last) * TILE_HEIGHT }}
+        data-figure-part
+        data-testid="tiles"
+      >
         {width > 0 && (
           <div className="grid" style={{ gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
             {shown.map((index) => (
@@ -100,7 +118,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
                 key={index}
                 index={index}
                 name={header.curves[index]?.name ?? ""}
-                layer={header.curves[index]?.layer ?? ""}
+                layer={placeOf(header.curves[index])}
                 center={header.curves[index]?.center ?? null}
                 x={x}
                 xDomain={xDomain}
@@ -119,35 +137,31 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
       {chosen.length === 0 && (
         <p className="py-8 text-center text-muted-foreground text-sm">No parameter matches the pattern.</p>
       )}
-      <div className="mt-2 flex flex-wrap items-center gap-3">
-        {shown.length < chosen.length && (
-          <Button onClick={() => setPages(pages + 1)}>
-            Show {Math.min(TILES_A_PAGE, chosen.length - shown.length)} more of {chosen.length}
-          </Button>
-        )}
-        <p className="text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
-          {summary.join(" ")}{" "}
-          <span data-figure-note>
-            {clipped && clippedText(shared)}
-            {cut > 0 &&
-              `${plural(cut, "curve leaves its plot", "curves leave their plots")} at clipped values.`}
-          </span>{" "}
-          Horizontal: {axis?.label}.{series.length > 1 && <SeriesKey labels={lines[0] ?? []} />}
-        </p>
-      </div>
+      <p className="mt-2 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
+        {chosen.length < header.curves.length && `${chosen.length} of ${header.curves.length} shown. `}
+        {summary.join(" ")}{" "}
+        <span data-figure-note>
+          {clipped && clippedText(shared)}
+          {cut > 0 &&
+            `${plural(cut, "curve leaves its plot", "curves leave their plots")} at clipped values.`}
+        </span>{" "}
+        Horizontal: {axis?.label}.{series.length > 1 && <SeriesKey labels={lines[0] ?? []} />}
+      </p>
       <Dialog open={openCurve !== undefined} onOpenChange={() => setOpen(null)} title={openCurve?.name ?? ""}>
         {openCurve && open !== null && (
           <div className="space-y-2 p-4">
-            <p className="text-muted-foreground text-xs">{captions[open]}</p>
+            <p className="text-muted-foreground text-xs">{caption(openCurve)}</p>
             <LinePlot
               label={`${seriesLabel(series[0])} along ${openCurve.name}, step ${sliceData.step}`}
               summary={(lines[open] ?? [])
                 .map((entry) => curveSummary(entry.label, axis?.label ?? "", x, entry.values))
                 .join(" ")}
-              x={x}
               xLabel={axis?.label ?? ""}
-              yLabel={series.length > 1 ? series[0].name : seriesLabel(series[0])}
-              series={(lines[open] ?? []).map((entry) => ({ ...entry, smoothed: entry.values }))}
+              yLabel={series.length > 1 ? words(series[0].name) : seriesLabel(series[0])}
+              series={(lines[open] ?? []).map((entry) => ({
+                ...entry,
+                ...{ key: entry.label, x, smoothed: entry.values },
+              }))}
               markers={
                 x.length > 0 && xDomain[0] <= 0 && xDomain[1] >= 0 ? [{ name: "center", x: 0, y: null }] : []
               }
@@ -166,6 +180,28 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
 const EMPTY = new Float64Array();
 const UNKNOWN: CurveDomain = { low: Number.NaN, high: Number.NaN, clipped: false, bounds: [0, 1] };
 
+/** The members in the reader's order; curvature and range descend, by the first series. */
+function sorted(
+  indices: readonly number[],
+  sort: FamilySort,
+  curves: readonly Curve[],
+  x: Float64Array,
+  values: readonly Float64Array[],
+): readonly number[] {
+  const text = (key: (curve: Curve) => string) =>
+    indices.toSorted((a, b) => ORDER.compare(key(curves[a] as Curve), key(curves[b] as Curve)));
+  if (sort === "name") return text((curve) => curve.name);
+  if (sort === "layer") return text((curve) => curve.layer);
+  if (sort === "curvature") {
+    return descending(indices, (index) => Math.abs(curvatureAtCenter(x, values[index] ?? EMPTY)));
+  }
+  if (sort === "range") return descending(indices, (index) => reachOf(values[index] ?? EMPTY));
+  return indices;
+}
+
+/** `layer2` before `layer10`. */
+const ORDER = new Intl.Collator("en", { numeric: true });
+
 function SeriesKey({ labels }: { labels: readonly TileLine[] }) {
   return labels.map((entry) => (
     <span key={entry.label} className="ml-2 inline-flex items-center gap-1.5">
@@ -175,9 +211,19 @@ function SeriesKey({ labels }: { labels: readonly TileLine[] }) {
   ));
 }
 
+/** The layer, and which entry of its tensor it is where the name does not say. */
+function placeOf(curve: Curve | undefined): string {
+  if (!curve) return "";
+  const index = curve.index.length > 0 ? `[${curve.index.join(", ")}]` : "";
+  const told = index !== "" && curve.name.replaceAll(" ", "").endsWith(index.replaceAll(" ", ""));
+  return [curve.layer !== curve.name ? curve.layer : "", told ? "" : index].filter(Boolean).join(" ");
+}
+
 function caption(curve: Curve): string {
+  const shape = curve.shape.length > 0 ? ` of ${curve.shape.join(" × ")}` : "";
   return [
-    curve.layer !== curve.name ? curve.layer : "",
+    curve.layer !== curve.name && curve.layer ? `layer ${curve.layer}` : "",
+    curve.index.length > 0 ? `entry [${curve.index.join(", ")}]${shape}` : "",
     curve.center === null ? "" : `center ${formatNumber(curve.center, 5)}`,
   ]
     .filter(Boolean)

@@ -1,8 +1,11 @@
 /** What all dashboards share: what they get, and their frame. */
 import type { ReactNode, Ref } from "react";
 import { Disclosure, type Fact, SliceInfo } from "@/components/slice-info";
+import { useSliceData } from "@/contexts/slice-data-context";
 import type { SliceData } from "@/lib/slice";
+import type { Display } from "@/lib/view-state";
 import { formatCount } from "@/maths/format";
+import { MeasuresOverSteps } from "./measures-over-steps";
 
 export interface DashboardProps {
   readonly sliceData: SliceData;
@@ -22,11 +25,15 @@ interface DashboardFrameProps {
 
 /** The plot, with the slice's numbers beside it where there is room, else folded away below. */
 export function DashboardFrame({ figure, sliceData, selectedStep, facts, children }: DashboardFrameProps) {
+  const { view } = useSliceData();
   return (
     <div className="@container">
       <div className="flex flex-col gap-3 @4xl:flex-row @4xl:gap-6">
         <div className="min-w-0 grow">
-          <div ref={figure}>{children}</div>
+          <DisplaySwitch surface={sliceData.header.geometry === "grid"} />
+          <div ref={figure}>
+            {view.display === "steps" ? <MeasuresOverSteps sliceData={sliceData} /> : children}
+          </div>
           {sliceData.step !== selectedStep && (
             <p className="mt-1 text-muted-foreground text-xs">
               This tag has no slice at step {formatCount(selectedStep)}; shown is the one before it.
@@ -43,5 +50,32 @@ export function DashboardFrame({ figure, sliceData, selectedStep, facts, childre
         </div>
       </div>
     </div>
+  );
+}
+
+const DISPLAYS: readonly { readonly value: Display; readonly label: string }[] = [
+  { value: "flat", label: "Slice" },
+  { value: "surface", label: "Surface" },
+  { value: "steps", label: "Over steps" },
+];
+
+/** What is drawn: the slice itself, its surface, or how its measures change. One choice for all cards. */
+function DisplaySwitch({ surface }: { surface: boolean }) {
+  const { view, change } = useSliceData();
+  const current = view.display === "surface" && !surface ? "flat" : view.display;
+  return (
+    <fieldset className="mb-2 inline-flex rounded border" aria-label="View">
+      {DISPLAYS.filter(({ value }) => surface || value !== "surface").map(({ value, label }) => (
+        <button
+          key={value}
+          type="button"
+          aria-pressed={value === current}
+          className="cursor-pointer px-2.5 py-1 text-muted-foreground text-xs first:rounded-l last:rounded-r not-first:border-l hover:bg-muted aria-pressed:bg-muted aria-pressed:font-medium aria-pressed:text-foreground"
+          onClick={() => change({ display: value })}
+        >
+          {label}
+        </button>
+      ))}
+    </fieldset>
   );
 }

@@ -1,15 +1,19 @@
 import { useMemo } from "react";
-import { type LineMarker, LinePlot, type LineSeries } from "@/components/plots/line-plot";
-import { seriesColor } from "@/components/plots/theme";
+import type { LineSeries } from "@/components/plots/line-paths";
+import { type LineMarker, LinePlot } from "@/components/plots/line-plot";
+import { type PlotTheme, seriesColor } from "@/components/plots/theme";
 import type { Fact } from "@/components/slice-info";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
-import { seriesLabel, tailsOf } from "@/lib/describe";
+import { useGhosts, useOtherRuns } from "@/hooks/use-overlays";
+import { useSharedRange } from "@/hooks/use-shared-range";
+import { seriesLabel, shortRun, tailsOf, words } from "@/lib/describe";
 import type { Series, SliceData } from "@/lib/slice";
-import { formatNumber, formatWithError, plural } from "@/maths/format";
+import { formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
 import { curveSummary } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
+import { EndsTable } from "./ends-table";
 
 /** One curve: the loss along a line, whatever made the line. */
 export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
@@ -17,23 +21,22 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   const theme = usePlotTheme();
   const axis = sliceData.header.axes[0];
   const [main] = sliceData.series;
+  const others = useOtherRuns(sliceData);
+  const ghosts = useGhosts(sliceData);
+  const range = useSharedRange(sliceData);
   const lines = useMemo(
-    (): LineSeries[] =>
-      sliceData.series.map((series, index) => ({
-        label: seriesLabel(series),
-        color: seriesColor(theme, index),
-        values: series.values,
-        smoothed: smooth(series.values, view.smoothing),
-        stderr: series.stderr,
-      })),
-    [sliceData.series, theme, view.smoothing],
+    () => [
+      ...namedLines([sliceData, ...others], theme, view.smoothing),
+      ...ghostLines(ghosts, main, theme, view.smoothing),
+    ],
+    [sliceData, others, ghosts, main, theme, view.smoothing],
   );
   const markers = useMemo(() => curveMarkers(sliceData), [sliceData]);
   if (!axis) return null;
-  const label = seriesLabel(main);
   const summary = sliceData.series
     .map((series) => curveSummary(seriesLabel(series), axis.label, axis.values, series.values))
     .join(" ");
+  const right = [...new Set(lines.filter((line) => line.right).map((line) => line.metric))];
   return (
     <DashboardFrame
       figure={figure}
@@ -44,18 +47,85 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
       <LinePlot
         label={`${sliceData.series.map(seriesLabel).join(" and ")} along ${axis.label}, step ${sliceData.step}`}
         summary={summary}
-        x={axis.values}
         xLabel={axis.label}
-        yLabel={sliceData.series.length > 1 ? main.name : label}
+        yLabel={sliceData.series.length > 1 ? words(main.name) : seriesLabel(main)}
+        rightLabel={right.map(words).join(", ")}
         series={lines}
         markers={markers}
         scale={view.scale}
+        across={view.across}
         range={view.range}
+        limits={view.limits === "all" ? range : null}
         tails={tailsOf(main)}
+        linked={view.linked}
+        note={ghosts.length > 0 ? ghostNote(ghosts) : ""}
         theme={theme}
       />
+      <EndsTable header={sliceData.header} />
     </DashboardFrame>
   );
+}
+
+interface MetricLine extends LineSeries {
+  readonly metric: string;
+}
+
+/** One line a run, metric and split. Colours tell runs apart where there are several, else metrics and splits. */
+function namedLines(slices: readonly SliceData[], theme: PlotTheme, smoothing: number): MetricLine[] {
+  const several = slices.length > 1;
+  const [first] = slices;
+  return slices.flatMap((slice, place) =>
+    slice.series.map((series, index) => ({
+      key: `${slice.run}\n${series.name}\n${series.split}`,
+      label: several
+        ? [
+            shortRun(slice.run),
+            seriesLabel(series),
+            slice.step !== first?.step && `step ${formatCount(slice.step)}`,
+          ]
+            .filter(Boolean)
+            .join(" · ")
+        : seriesLabel(series),
+      metric: series.name,
+      color: seriesColor(theme, several ? place : index),
+      x: slice.header.axes[0]?.values ?? EMPTY,
+      values: series.values,
+      smoothed: smooth(series.values, smoothing),
+      stderr: series.stderr,
+      right: series.name !== first?.series[0].name,
+      dashed: several ? index > 0 : series.name !== first?.series[0].name,
+    })),
+  );
+}
+
+function ghostLines(
+  ghosts: readonly SliceData[],
+  main: Series,
+  theme: PlotTheme,
+  smoothing: number,
+): MetricLine[] {
+  return ghosts.flatMap((slice) =>
+    slice.series
+      .filter((series) => series.name === main.name && series.split === main.split)
+      .map((series) => ({
+        key: `step ${slice.step}`,
+        label: `step ${formatCount(slice.step)}`,
+        metric: series.name,
+        color: seriesColor(theme, 0),
+        x: slice.header.axes[0]?.values ?? EMPTY,
+        values: series.values,
+        smoothed: smooth(series.values, smoothing),
+        stderr: null,
+        ghost: true,
+      })),
+  );
+}
+
+const EMPTY = new Float64Array();
+
+function ghostNote(ghosts: readonly SliceData[]): string {
+  const [first, last] = [ghosts[0]?.step ?? 0, ghosts[ghosts.length - 1]?.step ?? 0];
+  return `Faint lines: ${plural(ghosts.length, "other step")}, from ${formatCount(first)} to ${formatCount(last)}.`;
 }
 
 /** The header's markers, and the center where none of them stands there. */
@@ -75,13 +145,20 @@ function curveMarkers({ header, series }: SliceData): LineMarker[] {
   return found.sort((a, b) => a.x - b.x);
 }
 
-function curveFacts({ header }: SliceData, { values, stderr }: Series): Fact[] {
-  const x = header.axes[0]?.values ?? new Float64Array();
+function curveFacts({ header }: SliceData, { values, stderr, split, name }: Series): Fact[] {
+  const x = header.axes[0]?.values ?? EMPTY;
   const last = x.length - 1;
   const at = (index: number) => formatWithError(values[index] as number, stderr?.[index], 5);
   return [
     { label: "resolution", value: plural(x.length, "point") },
-    { label: `start (${formatNumber(x[0] ?? 0, 4)})`, value: at(0) },
-    ...(last > 0 ? [{ label: `end (${formatNumber(x[last] ?? 0, 4)})`, value: at(last) }] : []),
+    { label: `left (${formatNumber(x[0] ?? 0, 4)})`, value: at(0) },
+    ...(last > 0 ? [{ label: `right (${formatNumber(x[last] ?? 0, 4)})`, value: at(last) }] : []),
+    ...(name === "loss"
+      ? header.markers.flatMap((marker) =>
+          marker.loss[split] === undefined
+            ? []
+            : [{ label: `loss at ${marker.name}`, value: formatNumber(marker.loss[split]) }],
+        )
+      : []),
   ];
 }

@@ -100,6 +100,37 @@ export const LeftAxis = memo(function LeftAxis({
   );
 });
 
+export const RightAxis = memo(function RightAxis({
+  ticks,
+  width,
+  height,
+  label,
+  theme,
+  offset,
+}: AxisProps & { readonly offset: number }) {
+  return (
+    <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted} transform={`translate(${width},0)`}>
+      {ticks.map((tick) => (
+        <g key={tick.value} transform={`translate(0,${round(tick.at)})`}>
+          <line x2={4} stroke={theme.axis} />
+          <text x={7} dy="0.32em">
+            {tick.label}
+          </text>
+        </g>
+      ))}
+      <line y2={height} stroke={theme.axis} />
+      <text
+        transform={`translate(${offset - 6},${height / 2}) rotate(-90)`}
+        textAnchor="middle"
+        fill={theme.foreground}
+        fontSize={12}
+      >
+        {fitted(label, height, 12)}
+      </text>
+    </g>
+  );
+});
+
 /** The left margin that these labels and the axis title need. */
 export function leftMargin(ticks: readonly Tick[]): number {
   return Math.ceil(Math.max(20, ...ticks.map((tick) => textWidth(tick.label))) + 30);

@@ -20,7 +20,7 @@ export function Markers({ markers, rows, xScale, yScale, width, height, theme }:
     <g fontFamily={FONT} fontSize={11} fill={theme.muted}>
       {markers.map((marker, index) => {
         const at = round(xScale(marker.x));
-        if (at < -0.5 || at > width + 0.5) return null;
+        if (!(at >= -0.5 && at <= width + 0.5)) return null;
         const dot = marker.y === null ? Number.NaN : yScale(marker.y);
         const anchor = at < 40 ? "start" : at > width - 40 ? "end" : "middle";
         return (
@@ -54,8 +54,11 @@ export function Markers({ markers, rows, xScale, yScale, width, height, theme }:
 }
 
 /** A row above the plot for each marker's name, so that names don't overlap. */
-export function markerRows(markers: readonly LineMarker[], x: Float64Array, width: number): number[] {
-  const [first, last] = [x[0] ?? 0, x[x.length - 1] ?? 1];
+export function markerRows(
+  markers: readonly LineMarker[],
+  [first, last]: readonly [number, number],
+  width: number,
+): number[] {
   const perUnit = (width - 80) / Math.max(last - first, 1e-12);
   const ends: number[] = [];
   return markers.map((marker) => {

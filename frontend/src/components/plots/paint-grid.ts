@@ -4,6 +4,7 @@ import type { Isoline } from "@/maths/contour";
 import { cellAt, fractionalIndex, valueAtIndex } from "@/maths/grid";
 import { type Rgb, rasterize } from "@/maths/raster";
 import type { Scale } from "@/maths/scale";
+import type { VectorLine } from "./painters";
 
 export interface GridPicture {
   readonly x: Float64Array;
@@ -21,10 +22,19 @@ export interface GridPicture {
   readonly place: (value: number) => number;
   readonly isolines: readonly Isoline[];
   readonly interpolate: boolean;
+  /** Not zero where a cell is shaded for not differing from the center. */
+  readonly shaded: Uint8Array | null;
+  /** Not zero where a cell has a dot for having been filled in rather than evaluated. */
+  readonly dotted: Float64Array | null;
   readonly hatch: readonly [Rgb, Rgb];
 }
 
-export function paintGrid(canvas: HTMLCanvasElement, picture: GridPicture, ratio: number): void {
+export function paintGrid(
+  canvas: HTMLCanvasElement,
+  picture: GridPicture,
+  ratio: number,
+  lines = true,
+): void {
   const width = Math.round(picture.width * ratio);
   const height = Math.round(picture.height * ratio);
   if (width < 1 || height < 1) return;
@@ -45,27 +55,71 @@ export function paintGrid(canvas: HTMLCanvasElement, picture: GridPicture, ratio
     map: picture.map,
     place: picture.place,
     interpolate: picture.interpolate,
+    shaded: picture.shaded,
     hatch: picture.hatch,
     period: Math.round(7 * ratio),
   });
   context.putImageData(new ImageData(pixels, width, height), 0, 0);
   context.scale(ratio, ratio);
+  if (picture.dotted) paintDots(context, picture, picture.dotted);
+  if (!lines) return;
   context.lineWidth = 1;
   context.lineJoin = "round";
   for (const isoline of picture.isolines) {
-    context.strokeStyle = isLight(picture.map, picture.place(isoline.level))
-      ? "rgba(0,0,0,0.55)"
-      : "rgba(255,255,255,0.7)";
-    context.beginPath();
-    for (const points of isoline.lines) {
-      points.forEach(([column, row], index) => {
-        const left = picture.xScale(valueAtIndex(picture.x, column));
-        const top = picture.yScale(valueAtIndex(picture.y, row));
-        if (index === 0) context.moveTo(left, top);
-        else context.lineTo(left, top);
-      });
+    context.strokeStyle = lineColor(picture, isoline.level);
+    context.stroke(new Path2D(linePath(picture, isoline)));
+  }
+}
+
+/** The contour lines as vectors, in pixels of the canvas before the device's pixel ratio. */
+export function gridLines(picture: GridPicture): VectorLine[] {
+  return picture.isolines.map((isoline) => ({
+    path: linePath(picture, isoline),
+    stroke: lineColor(picture, isoline.level),
+  }));
+}
+
+function lineColor({ map, place }: GridPicture, level: number): string {
+  return isLight(map, place(level)) ? "rgba(0,0,0,0.55)" : "rgba(255,255,255,0.7)";
+}
+
+function linePath({ x, y, xScale, yScale }: GridPicture, isoline: Isoline): string {
+  return isoline.lines
+    .map((points) =>
+      points
+        .map(([column, row], index) => {
+          const [left, top] = [xScale(valueAtIndex(x, column)), yScale(valueAtIndex(y, row))];
+          return `${index === 0 ? "M" : "L"}${Math.round(left * 100) / 100},${Math.round(top * 100) / 100}`;
+        })
+        .join(""),
+    )
+    .join("");
+}
+
+/** Cells smaller than this have no room for a dot. */
+const MIN_CELL = 4;
+
+function paintDots(context: CanvasRenderingContext2D, picture: GridPicture, dotted: Float64Array): void {
+  const { x, y, xEdges, yEdges, xScale, yScale, width, height, map, place, values } = picture;
+  const size = Math.min(
+    Math.abs(xScale(xEdges[1] as number) - xScale(xEdges[0] as number)),
+    Math.abs(yScale(yEdges[1] as number) - yScale(yEdges[0] as number)),
+  );
+  if (size < MIN_CELL) return;
+  for (let i = 0; i < x.length; i++) {
+    const left = xScale(x[i] as number);
+    if (left < 0 || left > width) continue;
+    for (let j = 0; j < y.length; j++) {
+      const at = i * y.length + j;
+      const top = yScale(y[j] as number);
+      if (!dotted[at] || top < 0 || top > height) continue;
+      context.fillStyle = isLight(map, place(values[at] as number))
+        ? "rgba(0,0,0,0.5)"
+        : "rgba(255,255,255,0.6)";
+      context.beginPath();
+      context.arc(left, top, Math.min(size / 6, 1.5), 0, 2 * Math.PI);
+      context.fill();
     }
-    context.stroke();
   }
 }
 

@@ -25,10 +25,13 @@ interface PlotShellProps {
   readonly width: number;
   readonly height: number;
   readonly zoom: Zoom;
-  readonly readout: Readout | null;
   /** Moves the cursor by so many points; false where there is nothing to move. */
   readonly onMove: (dx: number, dy: number) => void;
   readonly onLeave: () => void;
+  /** What other keys do. */
+  readonly keys?: Readonly<Record<string, () => void>>;
+  /** More buttons beside those of the zoom. */
+  readonly tools?: ReactNode;
   readonly children: ReactNode;
 }
 
@@ -36,7 +39,7 @@ const PAN = 60;
 
 /** What every zoomable plot has: a name and a text summary, keys, the readout beside the cursor, zoom buttons. */
 export function PlotShell(props: PlotShellProps) {
-  const { ref, label, summary, note, width, height, zoom, readout, onMove, onLeave, children } = props;
+  const { ref, label, summary, note, width, height, zoom, onMove, onLeave, tools, children } = props;
   const id = useId();
   const keys: Readonly<Record<string, () => void>> = {
     ArrowLeft: () => onMove(-1, 0),
@@ -48,6 +51,7 @@ export function PlotShell(props: PlotShellProps) {
     "-": () => zoom.zoomBy(1 / 1.5),
     "0": zoom.reset,
     Escape: onLeave,
+    ...props.keys,
   };
   const pans: Readonly<Record<string, () => void>> = {
     ArrowLeft: () => zoom.panBy(PAN, 0),
@@ -59,7 +63,8 @@ export function PlotShell(props: PlotShellProps) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const action = (event.shiftKey ? pans[event.key] : undefined) ?? keys[event.key];
     if (!action) return;
-    if (event.key !== "Escape" || readout) {
+    // Escape also closes the dialog that the plot may be in.
+    if (event.key !== "Escape") {
       event.preventDefault();
       event.stopPropagation();
     }
@@ -81,10 +86,6 @@ export function PlotShell(props: PlotShellProps) {
         data-testid="plot"
       >
         {children}
-        {readout && <ReadoutBox readout={readout} width={width} height={height} />}
-        <div className="sr-only" aria-live="polite">
-          {readout?.rows.map((row) => `${row.label} ${row.value}`).join(", ")}
-        </div>
       </div>
       <div className="mt-1 flex items-start gap-2">
         <div className="flex shrink-0">
@@ -109,6 +110,7 @@ export function PlotShell(props: PlotShellProps) {
           >
             <RotateCcw />
           </Button>
+          {tools}
         </div>
         <p id={id} className="min-w-0 pt-1 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
           {summary} <span data-figure-note>{note}</span>
@@ -120,27 +122,45 @@ export function PlotShell(props: PlotShellProps) {
 
 const GAP = 14;
 
-function ReadoutBox({ readout, width, height }: { readout: Readout; width: number; height: number }) {
+interface ReadoutBoxProps {
+  readonly readout: Readout;
+  readonly width: number;
+  readonly height: number;
+  /** Whether the pointer is in another plot, whose cursor this one follows: that one is read aloud. */
+  readonly follows: boolean;
+}
+
+/** The values at the cursor, beside it and for those who listen. */
+export function ReadoutBox({ readout, width, height, follows }: ReadoutBoxProps) {
   const left = readout.x > width / 2;
   const above = readout.y > height / 2;
   return (
-    <dl
-      data-testid="readout"
-      className="pointer-events-none absolute z-10 grid max-w-72 grid-cols-[auto_auto] gap-x-3 gap-y-0.5 rounded border bg-popover px-2 py-1.5 text-xs shadow-md"
-      style={{
-        ...(left ? { right: width - readout.x + GAP } : { left: readout.x + GAP }),
-        ...(above ? { bottom: height - readout.y + GAP } : { top: readout.y + GAP }),
-      }}
-    >
-      {readout.rows.map((row) => (
-        <div key={row.label} className="contents">
-          <dt className="flex items-center gap-1.5 text-muted-foreground [overflow-wrap:anywhere]">
-            {row.color && <span className="size-2 shrink-0 rounded-full" style={{ background: row.color }} />}
-            {row.label}
-          </dt>
-          <dd className="whitespace-nowrap text-right font-medium">{row.value}</dd>
+    <>
+      <dl
+        data-testid={follows ? "readout-linked" : "readout"}
+        className="pointer-events-none absolute z-10 grid max-w-72 grid-cols-[auto_auto] gap-x-3 gap-y-0.5 rounded border bg-popover px-2 py-1.5 text-xs shadow-md"
+        style={{
+          ...(left ? { right: width - readout.x + GAP } : { left: readout.x + GAP }),
+          ...(above ? { bottom: height - readout.y + GAP } : { top: readout.y + GAP }),
+        }}
+      >
+        {readout.rows.map((row, index) => (
+          <div key={`${index} ${row.label}`} className="contents">
+            <dt className="flex items-center gap-1.5 text-muted-foreground [overflow-wrap:anywhere]">
+              {row.color && (
+                <span className="size-2 shrink-0 rounded-full" style={{ background: row.color }} />
+              )}
+              {row.label}
+            </dt>
+            <dd className="whitespace-nowrap text-right font-medium">{row.value}</dd>
+          </div>
+        ))}
+      </dl>
+      {!follows && (
+        <div className="sr-only" aria-live="polite">
+          {readout.rows.map((row) => `${row.label} ${row.value}`).join(", ")}
         </div>
-      ))}
-    </dl>
+      )}
+    </>
   );
 }

@@ -1,6 +1,7 @@
 import { select } from "d3-selection";
-import { type D3ZoomEvent, type ZoomBehavior, type ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
+import { type D3ZoomEvent, type ZoomBehavior, ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useLinked, zooms } from "./linked";
 
 export interface Zoom {
   /** Give it to the element that takes the gestures: as large as the plot's inner area. */
@@ -16,12 +17,19 @@ const MAX_ZOOM = 100;
 
 /**
  * Zoom by Ctrl, Alt or ⌘ with the wheel, or two fingers; pan by dragging; a double click resets. The plain wheel
- * and one finger stay with the page, which is longer than the screen.
+ * and one finger stay with the page, which is longer than the screen. Plots with the same key have the same zoom.
  */
-export function useZoom(width: number, height: number): Zoom {
-  const [transform, setTransform] = useState<ZoomTransform>(zoomIdentity);
+export function useZoom(width: number, height: number, key: string): Zoom {
   const [element, setElement] = useState<SVGRectElement | null>(null);
-  const size = useRef({ width, height });
+  const relative = useLinked(zooms, key);
+  const transform = useMemo(
+    () => (relative ? new ZoomTransform(relative.k, relative.x * width, relative.y * height) : zoomIdentity),
+    [relative, width, height],
+  );
+  const frame = useRef({ width, height, key });
+  useEffect(() => {
+    frame.current = { width, height, key };
+  }, [width, height, key]);
 
   const behavior: ZoomBehavior<SVGRectElement, unknown> = useMemo(
     () =>
@@ -32,7 +40,10 @@ export function useZoom(width: number, height: number): Zoom {
           if (event instanceof MouseEvent) return event.button === 0 && !event.ctrlKey;
           return !("touches" in event) || (event as TouchEvent).touches.length > 1;
         })
-        .on("zoom", (event: D3ZoomEvent<SVGRectElement, unknown>) => setTransform(event.transform)),
+        .on("zoom", ({ transform: { k, x, y } }: D3ZoomEvent<SVGRectElement, unknown>) => {
+          const { width: wide, height: high, key: own } = frame.current;
+          zooms.set(own, k === 1 && x === 0 && y === 0 ? undefined : { k, x: x / wide, y: y / high });
+        }),
     [],
   );
 
@@ -48,27 +59,17 @@ export function useZoom(width: number, height: number): Zoom {
 
   useEffect(() => {
     if (width <= 0 || height <= 0) return;
-    behavior.extent([
+    const extent: [[number, number], [number, number]] = [
       [0, 0],
       [width, height],
-    ]);
-    behavior.translateExtent([
-      [0, 0],
-      [width, height],
-    ]);
-    const before = size.current;
-    size.current = { width, height };
-    if (!element || (before.width === width && before.height === height) || before.width <= 0) return;
-    setTransform((current) => {
-      if (current.k === 1) return current;
-      const moved = zoomIdentity
-        .translate((current.x * width) / before.width, (current.y * height) / before.height)
-        .scale(current.k);
-      // d3 keeps the transform of an element under this name; without it the next gesture would jump.
-      (element as SVGRectElement & { __zoom: ZoomTransform }).__zoom = moved;
-      return moved;
-    });
-  }, [behavior, element, width, height]);
+    ];
+    behavior.extent(extent).translateExtent(extent);
+  }, [behavior, width, height]);
+
+  useEffect(() => {
+    // d3 keeps the transform of an element under this name: gestures go on from where another plot or size left it.
+    if (element) (element as SVGRectElement & { __zoom: ZoomTransform }).__zoom = transform;
+  }, [element, transform]);
 
   const zoomBy = useCallback(
     (factor: number) => element && behavior.scaleBy(select(element), factor),
@@ -84,6 +85,5 @@ export function useZoom(width: number, height: number): Zoom {
     () => element && behavior.transform(select(element), zoomIdentity),
     [behavior, element],
   );
-  const zoomed = transform.k !== 1 || transform.x !== 0 || transform.y !== 0;
-  return { ref: setElement, transform, zoomed, zoomBy, panBy, reset };
+  return { ref: setElement, transform, zoomed: transform !== zoomIdentity, zoomBy, panBy, reset };
 }

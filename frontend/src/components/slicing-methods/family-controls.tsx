@@ -1,6 +1,16 @@
 import { Input } from "@/components/ui/input";
+import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
+import { FAMILY_SORTS, type FamilySort } from "@/lib/view-state";
 import { CheckboxField, Field, SliderField } from "./field";
+
+const ORDERS: Readonly<Record<FamilySort, string>> = {
+  logged: "As logged",
+  name: "Name",
+  layer: "Layer",
+  curvature: "Curvature, strongest first",
+  range: "Range, widest first",
+};
 
 /** Controls of slices of geometry curves. */
 export function FamilyControls() {
@@ -13,6 +23,14 @@ export function FamilyControls() {
           placeholder="Name or layer (pattern)"
           value={view.parameters}
           onChange={(event) => change({ parameters: event.target.value })}
+        />
+      </Field>
+      <Field label="Order">
+        <Select
+          label="Order"
+          value={view.sort}
+          options={FAMILY_SORTS.map((value) => ({ value, label: ORDERS[value] }))}
+          onValueChange={(value) => change({ sort: value as FamilySort })}
         />
       </Field>
       <SliderField

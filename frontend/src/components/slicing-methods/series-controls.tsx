@@ -2,7 +2,7 @@ import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { useSeriesOptions } from "@/hooks/use-series-options";
 import { words } from "@/lib/describe";
-import { ALL_SPLITS } from "@/lib/queries";
+import { ALL_METRICS, ALL_SPLITS } from "@/lib/queries";
 import { CheckboxField, Field } from "./field";
 
 const SPLITS: Readonly<Record<string, string>> = { train: "Train", test: "Test" };
@@ -14,7 +14,11 @@ export function SeriesControls() {
   const lines = cards.some((card) => card.geometry !== "grid");
   const splitOptions = splits.map((split) => ({ value: split, label: SPLITS[split] ?? split }));
   if (lines && splits.length > 1) splitOptions.push({ value: ALL_SPLITS, label: "All splits" });
-  const metric = metrics.includes(view.metric) ? view.metric : metrics[0];
+  const metricOptions = metrics.map((name) => ({ value: name, label: words(name) }));
+  if (cards.some((card) => card.geometry === "curve")) {
+    metricOptions.push({ value: ALL_METRICS, label: "All metrics" });
+  }
+  const metric = metricOptions.some((option) => option.value === view.metric) ? view.metric : metrics[0];
   const split = splitOptions.some((option) => option.value === view.split) ? view.split : splits[0];
   return (
     <>
@@ -23,7 +27,7 @@ export function SeriesControls() {
           <Select
             label="Metric"
             value={metric}
-            options={metrics.map((name) => ({ value: name, label: words(name) }))}
+            options={metricOptions}
             onValueChange={(value) => change({ metric: value === metrics[0] ? "" : value })}
           />
         </Field>
@@ -48,6 +52,16 @@ export function SeriesControls() {
           label="Clip outliers"
           checked={view.range === "robust"}
           onChange={(checked) => change({ range: checked ? "robust" : "full" })}
+        />
+        <CheckboxField
+          label="Same range for all steps and runs"
+          checked={view.limits === "all"}
+          onChange={(checked) => change({ limits: checked ? "all" : "card" })}
+        />
+        <CheckboxField
+          label="Link zoom and cursor"
+          checked={view.linked}
+          onChange={(linked) => change({ linked })}
         />
       </div>
     </>

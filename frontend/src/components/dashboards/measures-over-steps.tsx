@@ -1,0 +1,160 @@
+import { useQueries } from "@tanstack/react-query";
+import { useCallback, useMemo, useState } from "react";
+import type { LineSeries } from "@/components/plots/line-paths";
+import { LinePlot } from "@/components/plots/line-plot";
+import { seriesColor } from "@/components/plots/theme";
+import { Select } from "@/components/ui/select";
+import { useSliceData } from "@/contexts/slice-data-context";
+import { usePlotTheme } from "@/contexts/theme-context";
+import { shortRun } from "@/lib/describe";
+import { type Evolution, evolution } from "@/lib/evolution";
+import { headersQuery } from "@/lib/many";
+import type { SliceData, SliceHeader } from "@/lib/slice";
+import { formatCount, formatNumber, formatWithError } from "@/maths/format";
+import { curveSummary } from "@/maths/summary";
+
+interface RunEvolution extends Evolution {
+  readonly run: string;
+}
+
+/** The measures of a tag over its steps, as a chart and as a table; the same tag of all runs on the page together. */
+export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData }) {
+  const { view, selectedRuns } = useSliceData();
+  const theme = usePlotTheme();
+  const runs = useEvolutions(sliceData);
+  const names = [...new Set(runs.flatMap((run) => run.columns.map((column) => column.name)))];
+  const [wanted, setWanted] = useState("");
+  const chosen = names.includes(wanted) ? wanted : names[0];
+  const series = useMemo(
+    () =>
+      runs.flatMap((run): LineSeries[] => {
+        const column = run.columns.find((entry) => entry.name === chosen);
+        if (!column) return [];
+        return [
+          {
+            ...{
+              key: run.run,
+              label: shortRun(run.run),
+              color: seriesColor(theme, selectedRuns.indexOf(run.run)),
+            },
+            ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
+          },
+        ];
+      }),
+    [runs, chosen, selectedRuns, theme],
+  );
+  const own = runs.find((run) => run.run === sliceData.run);
+  if (!own)
+    return (
+      <p role="status" className="py-10 text-center text-muted-foreground text-sm">
+        Loading…
+      </p>
+    );
+  if (chosen === undefined) {
+    return <p className="py-10 text-center text-muted-foreground text-sm">These slices carry no measures.</p>;
+  }
+  return (
+    <div className="space-y-3" data-testid="evolution">
+      <div className="max-w-72">
+        <Select
+          label="Measure"
+          value={chosen}
+          options={names.map((name) => ({ value: name, label: name }))}
+          onValueChange={setWanted}
+        />
+      </div>
+      <LinePlot
+        label={`${chosen} over the steps of ${sliceData.tag}`}
+        summary={series
+          .map((line) => curveSummary(`${chosen}, ${line.label}`, "step", line.x, line.values))
+          .join(" ")}
+        xLabel="step"
+        yLabel={chosen}
+        series={series}
+        markers={
+          own.steps.length > 1
+            ? [{ name: `step ${formatCount(sliceData.step)}`, x: sliceData.step, y: null }]
+            : []
+        }
+        scale={view.scale}
+        across={view.across}
+        range="full"
+        tails="both"
+        linked={view.linked}
+        theme={theme}
+        heightShare={0.42}
+      />
+      <MeasureTable evolution={own} step={sliceData.step} />
+    </div>
+  );
+}
+
+function useEvolutions({ run, tag }: SliceData): readonly RunEvolution[] {
+  const { cards } = useSliceData();
+  const shown = cards.filter((card) => card.tag === tag && card.steps);
+  const select = useCallback((headers: ReadonlyMap<number, SliceHeader>) => evolution(headers), []);
+  const found = useQueries({
+    queries: shown.map((card) => ({ ...headersQuery(card, card.steps?.steps ?? []), select })),
+    combine: (results) => results.map((result) => result.data),
+  });
+  const names = JSON.stringify(shown.map((card) => card.run));
+  return useMemo(() => {
+    const runs = (JSON.parse(names) as string[]).flatMap((name, index) => {
+      const data = found[index];
+      return data ? [{ ...data, run: name }] : [];
+    });
+    return runs.toSorted((a, b) => Number(b.run === run) - Number(a.run === run));
+  }, [found, names, run]);
+}
+
+function MeasureTable({ evolution: { steps, columns }, step }: { evolution: Evolution; step: number }) {
+  return (
+    <section
+      className="max-h-80 overflow-auto rounded border"
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keys.
+      tabIndex={0}
+      aria-label="Measures at each step"
+    >
+      <table className="w-full text-xs">
+        <thead className="sticky top-0 bg-muted">
+          <tr>
+            <th scope="col" className="px-3 py-1.5 text-right font-medium">
+              step
+            </th>
+            {columns.map((column) => (
+              <th
+                key={column.name}
+                scope="col"
+                className="min-w-24 max-w-56 px-3 py-1.5 text-right font-medium [overflow-wrap:anywhere]"
+              >
+                {column.name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {Array.from(steps, (entry, row) => (
+            <tr key={entry} className={entry === step ? "border-t bg-muted font-medium" : "border-t"}>
+              <th scope="row" className="px-3 py-1 text-right font-normal">
+                {formatCount(entry)}
+              </th>
+              {columns.map((column) => (
+                <td key={column.name} className="whitespace-nowrap px-3 py-1 text-right">
+                  {cellText(column.values[row] as number, column.errors[row] as number)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function cellText(value: number, error: number): string {
+  return Number.isNaN(value)
+    ? "–"
+    : Number.isNaN(error)
+      ? formatNumber(value, 5)
+      : formatWithError(value, error, 5);
+}

@@ -1,0 +1,31 @@
+import { useEffect, useRef } from "react";
+import { type GridPicture, gridLines, paintGrid } from "./paint-grid";
+import { setPainter } from "./painters";
+
+interface GridCellsProps {
+  /** Kept as it is while nothing of it changes: a new one is painted anew. */
+  readonly picture: GridPicture;
+  readonly left: number;
+  readonly top: number;
+}
+
+/** The cells and contour lines of a heat map, on a canvas. */
+export function GridCells({ picture, left, top }: GridCellsProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const target = canvas.current;
+    if (!target) return;
+    paintGrid(target, picture, window.devicePixelRatio || 1);
+    setPainter(target, {
+      paint: (copy, ratio, lines) => paintGrid(copy, picture, ratio, lines),
+      lines: () => gridLines(picture),
+    });
+  }, [picture]);
+  return (
+    <canvas
+      ref={canvas}
+      className="absolute"
+      style={{ left, top, width: picture.width, height: picture.height }}
+    />
+  );
+}

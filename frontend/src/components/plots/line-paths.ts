@@ -1,0 +1,99 @@
+/** Lines as SVG paths, and the ranges of their axes. */
+import { area, line } from "d3-shape";
+import { chosenRange, padded, type Tails, type ValueRange } from "@/maths/range";
+import type { Scale } from "@/maths/scale";
+import { round } from "./axes";
+
+export interface LineSeries {
+  /** Tells it from the others. */
+  readonly key: string;
+  readonly label: string;
+  readonly color: string;
+  readonly x: Float64Array;
+  readonly values: Float64Array;
+  /** What is drawn strongly; the raw values are drawn faintly below it where it differs. */
+  readonly smoothed: Float64Array;
+  readonly stderr: Float64Array | null;
+  /** A faint line behind the others, without an entry in the legend. */
+  readonly ghost?: boolean;
+  /** The axis at the right, for what has another unit. */
+  readonly right?: boolean;
+  /** Drawn with gaps: told apart without colours. */
+  readonly dashed?: boolean;
+}
+
+export interface SeriesPaths {
+  readonly band: string | null;
+  readonly raw: string | null;
+  readonly line: string;
+}
+
+export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): SeriesPaths {
+  const { x, values, stderr } = entry;
+  const indices = Array.from(x.keys());
+  const across = (index: number) => bounded(xScale(x[index] as number));
+  const visible = (index: number) => Number.isFinite(xScale(x[index] as number));
+  const path = (from: Float64Array) =>
+    line<number>()
+      .defined((index) => visible(index) && Number.isFinite(yScale(from[index] as number)))
+      .x(across)
+      .y((index) => bounded(yScale(from[index] as number)))(indices) ?? "";
+  const spread = (index: number) => stderr?.[index] ?? Number.NaN;
+  const band =
+    stderr && !entry.ghost
+      ? area<number>()
+          .defined((index) => visible(index) && Number.isFinite((values[index] as number) + spread(index)))
+          .x(across)
+          // On a logarithmic scale a band may reach below zero: down to the bottom then.
+          .y0((index) => bounded(orElse(yScale((values[index] as number) - spread(index)), 1e4)))
+          .y1((index) => bounded(yScale((values[index] as number) + spread(index))))(indices)
+      : null;
+  const raw = entry.smoothed !== values && !entry.ghost ? path(values) : null;
+  return { band, raw, line: path(entry.smoothed) };
+}
+
+/** The range of the values of these series between two places on the horizontal axis. */
+export function visibleRange(
+  series: readonly LineSeries[],
+  low: number,
+  high: number,
+  mode: "robust" | "full",
+  tails: Tails,
+): ValueRange | null {
+  const values: number[] = [];
+  for (const { x, values: own } of series) {
+    for (let index = 0; index < x.length; index++) {
+      const place = x[index] as number;
+      if (place >= low && place <= high) values.push(own[index] as number);
+    }
+  }
+  return chosenRange(values, mode, tails);
+}
+
+/** From the first to the last place of any series; above zero where the axis is logarithmic. */
+export function horizontalSpan(series: readonly LineSeries[], log: boolean): [number, number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const { x } of series) {
+    const first = log ? (x.find((place) => place > 0) ?? Number.NaN) : (x[0] ?? Number.NaN);
+    const last = x[x.length - 1] ?? Number.NaN;
+    if (first < low) low = first;
+    if (last > high) high = last;
+  }
+  return low <= high ? [low, high] : [0, 1];
+}
+
+/** With room at both ends, in ratios on a logarithmic axis. */
+export function roomy(low: number, high: number, log: boolean, share?: number): [number, number] {
+  if (!log) return padded(low, high, share);
+  const [from, to] = padded(Math.log(low), Math.log(high), share);
+  return [Math.exp(from), Math.exp(to)];
+}
+
+/** Far outside the picture is far enough: browsers draw huge coordinates wrongly. */
+function bounded(pixels: number): number {
+  return round(Math.min(Math.max(pixels, -1e4), 1e4));
+}
+
+function orElse(value: number, other: number): number {
+  return Number.isFinite(value) ? value : other;
+}

@@ -1,0 +1,121 @@
+import type { ScaleName } from "@/maths/color";
+import { valueAt } from "@/maths/cut";
+import type { Extent } from "@/maths/surface";
+import { axisTicks } from "@/maths/ticks";
+import { TICK_SIZE } from "./axes";
+import { type GridMarker, GridMarks, type PathPoint } from "./grid-marks";
+import type { Projection } from "./surface-scene";
+import { FONT, type PlotTheme } from "./theme";
+
+interface SurfaceLabelsProps {
+  readonly x: Float64Array;
+  readonly y: Float64Array;
+  readonly values: Float64Array;
+  readonly extent: Extent;
+  readonly place: (value: number) => number;
+  readonly projection: Projection;
+  readonly low: number;
+  readonly high: number;
+  readonly scale: ScaleName;
+  readonly width: number;
+  readonly height: number;
+  readonly xLabel: string;
+  readonly yLabel: string;
+  readonly markers: readonly GridMarker[];
+  readonly path: readonly PathPoint[];
+  readonly theme: PlotTheme;
+}
+
+const TICK = 14;
+const TITLE = 36;
+
+/** Axes, markers and path of a surface, drawn flat over it: sharp at any size, and part of saved pictures. */
+export function SurfaceLabels(props: SurfaceLabelsProps) {
+  const { x, y, extent, place, projection, theme, low, high, scale } = props;
+  const ends = { x: [extent.x(x[0] as number), extent.x(x[x.length - 1] as number)] as const };
+  const deep = [extent.y(y[0] as number), extent.y(y[y.length - 1] as number)] as const;
+  const middle = projection(0, 0, 0);
+  // Labels stand on the edges that are lowest in the picture: nearest to the reader.
+  const front = [...deep].sort((a, b) => projection(0, 0, b)[1] - projection(0, 0, a)[1])[0] as number;
+  const side = [...ends.x].sort((a, b) => projection(b, 0, 0)[1] - projection(a, 0, 0)[1])[0] as number;
+  const leftmost = ends.x
+    .flatMap((across) => deep.map((back) => [across, back] as const))
+    .sort((a, b) => projection(a[0], 0, a[1])[0] - projection(b[0], 0, b[1])[0])[0] as readonly [
+    number,
+    number,
+  ];
+  const outward = (at: readonly [number, number], by: number) => {
+    const [dx, dy] = [at[0] - middle[0], at[1] - middle[1]];
+    const size = Math.hypot(dx, dy) || 1;
+    return [at[0] + (by * dx) / size, at[1] + (by * dy) / size] as const;
+  };
+  const label = (key: string, at: readonly [number, number], text: string, title = false) => (
+    <text
+      key={key}
+      x={Math.round(at[0])}
+      y={Math.round(at[1])}
+      dy="0.32em"
+      textAnchor="middle"
+      {...(title ? { fill: theme.foreground, fontSize: 12 } : {})}
+    >
+      {text}
+    </text>
+  );
+  const up = axisTicks(low, high, 4, scale);
+  return (
+    <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted}>
+      {axisTicks(x[0] as number, x[x.length - 1] as number, 4).map((tick) =>
+        label(`x ${tick.value}`, outward(projection(extent.x(tick.value), 0, front), TICK), tick.label),
+      )}
+      {label("x", outward(projection(0, 0, front), TITLE), props.xLabel, true)}
+      {axisTicks(y[0] as number, y[y.length - 1] as number, 4).map((tick) =>
+        label(`y ${tick.value}`, outward(projection(side, 0, extent.y(tick.value)), TICK), tick.label),
+      )}
+      {label("y", outward(projection(side, 0, 0), TITLE), props.yLabel, true)}
+      {up.map((tick) => {
+        const [left, top] = projection(leftmost[0], place(tick.value), leftmost[1]);
+        return (
+          <text key={`up ${tick.value}`} x={left - 6} y={top} dy="0.32em" textAnchor="end">
+            {tick.label}
+          </text>
+        );
+      })}
+      <Marks {...props} />
+    </g>
+  );
+}
+
+/** Markers and path at their heights: a checkpoint's own loss where the log has it, else the surface below it. */
+function Marks({
+  x,
+  y,
+  values,
+  extent,
+  place,
+  projection,
+  markers,
+  path,
+  width,
+  height,
+}: SurfaceLabelsProps) {
+  const flat = (across: number, up: number, loss: number | null) => {
+    const found = loss ?? valueAt(x, y, values, across, up);
+    return projection(extent.x(across), Number.isFinite(found) ? place(found) : 0, extent.y(up));
+  };
+  const placed = <T extends { readonly x: number; readonly y: number }>(mark: T, loss: number | null): T => {
+    const [left, top] = flat(mark.x, mark.y, loss);
+    return { ...mark, x: left, y: top };
+  };
+  return (
+    <GridMarks
+      markers={markers.map((marker) => placed(marker, null))}
+      path={path.map((point) => placed(point, point.loss))}
+      xScale={same}
+      yScale={same}
+      width={width}
+      height={height}
+    />
+  );
+}
+
+const same = (pixels: number) => pixels;

@@ -1,0 +1,31 @@
+import { useQueries, useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
+import { useSliceData } from "@/contexts/slice-data-context";
+import { evenly, slicesQuery } from "@/lib/many";
+import { sliceQuery, useSteps } from "@/lib/queries";
+import type { SliceData } from "@/lib/slice";
+
+/** More faint lines would be a grey area. */
+const MAX_GHOSTS = 24;
+const NONE: readonly SliceData[] = [];
+
+/** The curves of the same tag in the other runs on the page, each at its own step. */
+export function useOtherRuns({ run, tag }: SliceData): readonly SliceData[] {
+  const { cards, view } = useSliceData();
+  const others = view.overlay
+    ? cards.filter((card) => card.tag === tag && card.run !== run && card.geometry === "curve")
+    : [];
+  return useQueries({
+    queries: others.map((card) => sliceQuery(card, card.step, view)),
+    combine: (results) => results.flatMap((result) => result.data ?? []),
+  });
+}
+
+/** The curves of the same tag at other steps, evenly chosen where there are many. */
+export function useGhosts({ run, tag, step }: SliceData): readonly SliceData[] {
+  const { view } = useSliceData();
+  const steps = useSteps({ run, tag }).data?.steps;
+  const chosen = useMemo(() => (view.ghosts && steps ? evenly(steps, MAX_GHOSTS) : []), [view.ghosts, steps]);
+  const { data = NONE } = useQuery(slicesQuery({ run, tag }, chosen, view));
+  return useMemo(() => data.filter((slice) => slice.step !== step), [data, step]);
+}
