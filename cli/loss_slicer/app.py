@@ -9,6 +9,7 @@ import typer
 from loss_slicer.doctor import doctor
 from loss_slicer.inspect import inspect
 from loss_slicer.methods import methods
+from loss_slicer.plot import plot
 from loss_slicer.run import run
 from loss_slicer.statuses import exiting
 from loss_slicer.view import view
@@ -42,4 +43,5 @@ app.command()(run)
 app.command()(inspect)
 app.command()(methods)
 app.command()(view)
+app.command()(plot)
 app.command()(exiting(doctor))

@@ -1,0 +1,72 @@
+"""Grids as a surface in three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from slicer_core.errors import UsageError
+from slicer_core.figures.style import FigureStyle, Labeled, Quantity, color_limits, describe, is_log, plain, title_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, style: FigureStyle) -> None:
+    """The surface with its contour lines on the floor. Cells that are not finite are holes.
+
+    Raises:
+        UsageError: an axis has one point only, or no value is finite.
+    """
+    (entry,) = entries
+    data = entry.data
+    values = quantity.values(data)
+    assert values is not None
+    if min(values.shape) < 2 or not np.isfinite(values).any():
+        raise UsageError("--view surface needs two points along each axis and a finite value: give --view contour")
+    log = is_log(style, values)
+    limits = color_limits(values, name=quantity.name, log=log)
+    # mplot3d has no logarithmic axis, so the logarithms are drawn and the ticks named after the values.
+    heights = np.log10(values) if log else values
+    low, high = np.log10(limits) if log else limits
+    heights = np.where(np.isfinite(heights), np.minimum(heights, high), np.nan)
+    axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)
+    first, second = np.meshgrid(data.axes[0].values, data.axes[1].values, indexing="ij")
+    axes.plot_surface(
+        first,
+        second,
+        heights,
+        cmap=style.color_map,
+        norm=Normalize(low, high if high > low else low + 1),
+        rcount=200,
+        ccount=200,
+        linewidth=0,
+        antialiased=False,
+        rasterized=True,
+    )
+    if high > low and isinstance(style.levels, int) and style.levels:
+        floor = low - 0.25 * (high - low)
+        axes.contour(
+            first, second, np.ma.masked_invalid(heights), levels=style.levels, cmap=style.color_map, offset=floor,
+            linewidths=0.7,
+        )  # fmt: skip
+        axes.set_zlim(floor, high)
+    axes.set_xlabel(plain(data.axes[0].label))
+    axes.set_ylabel(plain(data.axes[1].label))
+    axes.set_zlabel(plain(quantity.label(data)))
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_major_locator(MaxNLocator(4))
+    if log:
+        axes.zaxis.set_major_formatter(FuncFormatter(lambda height, _: f"$10^{{{height:g}}}$"))
+    axes.tick_params(labelsize=style.font_size * 0.8, pad=1)
+    axes.view_init(elev=32, azim=-58)
+    # At its own size the box leaves no room for the labels of its axes.
+    axes.set_box_aspect((1, 1, 0.75), zoom=0.9)
+    highest = values[np.isfinite(values)].max()
+    beyond = f" · cut off at {limits[1]:.3g}" if highest > limits[1] else ""
+    text = f"{title_text(style, entry)}\n{describe(data, quantity)}{beyond}"
+    figure.suptitle(text, fontsize=style.font_size, x=0.02, ha="left", parse_math=False)

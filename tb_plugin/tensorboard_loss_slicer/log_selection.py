@@ -1,0 +1,109 @@
+"""Slices of a log by run, tag and step, from its event files alone."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slicer_core.errors import UsageError, suggestion
+from slicer_core.slices import Slice
+from tensorboard_loss_slicer.event_files import SliceEvent, read_events
+from tensorboard_loss_slicer.event_records import find_event_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedSlice:
+    """A slice with where it is logged."""
+
+    run: str
+    tag: str
+    step: int
+    data: Slice
+
+
+def select_slices(
+    logdir: Path, *, runs: Sequence[str] = (), tags: Sequence[str] = (), steps: str = "last"
+) -> list[LoggedSlice]:
+    """The slices whose run and tag fit one of the globs, by run, tag and step; without globs, of all.
+
+    `steps`: all, first, last, or numbers as in 0,500. Of several writings of a step the latest counts.
+
+    Raises:
+        FormatError: an event file is damaged, or a slice can't be read.
+        UsageError: there is no such slice; the message lists what there is.
+    """
+    if not logdir.is_dir():
+        raise UsageError(f"there is no log directory {logdir}")
+    found = _run_directories(logdir)
+    if not found:
+        raise UsageError(f"there are no event files under {logdir}: give the folder that tensorboard --logdir gets")
+    selected: list[LoggedSlice] = []
+    there: dict[str, list[str]] = {}
+    for run, folder in found.items():
+        if not _fits(run, runs):
+            continue
+        by_tag: dict[str, dict[int, SliceEvent]] = {}
+        for event in read_events(folder):
+            there.setdefault(run, [])
+            if event.tag not in there[run]:
+                there[run].append(event.tag)
+            if _fits(event.tag, tags):
+                by_tag.setdefault(event.tag, {})[event.step] = event
+        for tag in sorted(by_tag):
+            selected += [
+                LoggedSlice(run=run, tag=tag, step=step, data=by_tag[tag][step].data)
+                for step in _chosen(sorted(by_tag[tag]), steps)
+            ]
+    if not selected:
+        raise UsageError(_nothing(logdir, found, there, runs, tags, steps))
+    return selected
+
+
+def _run_directories(logdir: Path) -> dict[str, Path]:
+    """Run, as TensorBoard names it, -> its directory."""
+    found: dict[str, Path] = {}
+    for parent, folders, _ in os.walk(logdir, followlinks=True):
+        folders.sort()
+        if find_event_files(Path(parent)):
+            found[Path(parent).relative_to(logdir).as_posix()] = Path(parent)
+    return found
+
+
+def _fits(name: str, globs: Sequence[str]) -> bool:
+    # A run is the source's name for people, and has our own folder behind it in the log.
+    short = name.removesuffix("/loss_slicer")
+    return not globs or any(fnmatch.fnmatchcase(each, glob) for glob in globs for each in (name, short))
+
+
+def _chosen(there: list[int], steps: str) -> list[int]:
+    if steps == "all":
+        return there
+    if steps in ("first", "last"):
+        return [there[0 if steps == "first" else -1]]
+    try:
+        wanted = [int(text) for text in steps.split(",")]
+    except ValueError:
+        raise UsageError(f"--step {steps!r} is not all, first, last or numbers as in 0,500") from None
+    return [step for step in wanted if step in there]
+
+
+def _nothing(
+    logdir: Path,
+    found: dict[str, Path],
+    there: dict[str, list[str]],
+    runs: Sequence[str],
+    tags: Sequence[str],
+    steps: str,
+) -> str:
+    if not any(_fits(run, runs) for run in found):
+        known = [run.removesuffix("/loss_slicer") for run in found]
+        return f"no run of {logdir} fits --run {' '.join(runs)}; there are {', '.join(known[:8])}"
+    known = sorted({tag for names in there.values() for tag in names})
+    if not known:
+        return f"none of the event files under {logdir} holds a slice"
+    if not any(_fits(tag, tags) for tag in known):
+        return f"no tag fits --tag {' '.join(tags)}; there are {', '.join(known[:8])}{suggestion(tags[0], known)}"
+    return f"no slice has one of the steps {steps} (--step)"
