@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from slicer_core.methods.hessian import HessianSlicer
     from slicer_core.methods.layers import LayerSlicer
     from slicer_core.methods.linear import LinearInterpolationSlicer
+    from slicer_core.methods.pca import PCASlicer
+    from slicer_core.methods.plane import PlaneSlicer
     from slicer_core.methods.random_direction import RandomDirectionSlicer
     from slicer_core.slices import Slice
     from slicer_core.subject import LossSum, ModelWrapper
@@ -28,6 +30,8 @@ _HOMES = {
     "LinearInterpolationSlicer": "slicer_core.methods.linear",
     "LossSum": "slicer_core.subject",
     "ModelWrapper": "slicer_core.subject",
+    "PCASlicer": "slicer_core.methods.pca",
+    "PlaneSlicer": "slicer_core.methods.plane",
     "RandomDirectionSlicer": "slicer_core.methods.random_direction",
     "Slice": "slicer_core.slices",
     "SlicerError": "slicer_core.errors",
@@ -43,6 +47,8 @@ __all__ = [
     "LinearInterpolationSlicer",
     "LossSum",
     "ModelWrapper",
+    "PCASlicer",
+    "PlaneSlicer",
     "RandomDirectionSlicer",
     "Slice",
     "SlicerError",

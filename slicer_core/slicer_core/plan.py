@@ -39,6 +39,21 @@ class PlannedMarker:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedTrajectory:
+    """A training's checkpoints as the slice shows them, whose own losses, with their own buffers, are to be known.
+
+    `coordinates` (checkpoints, axes) are their nearest points in the plane, `residuals` (checkpoints,) the distances to
+    these, `captured` 1 - Σ residual²/Σ distance², with distances from the center. `states` give all tensors of each.
+    """
+
+    steps: tuple[int, ...]
+    coordinates: np.ndarray
+    residuals: np.ndarray
+    captured: float
+    states: tuple[Callable[[], NamedTensors], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlicePlan:
     """The points of a slice, block after block in the order of the flattened arrays, and its description."""
 
@@ -51,6 +66,7 @@ class SlicePlan:
     curves: tuple[Curve, ...] = ()
     markers: tuple[PlannedMarker, ...] = ()
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    trajectory: PlannedTrajectory | None = None
     notes: tuple[str, ...] = ()
     """What a person should know of how the options were taken."""
 

@@ -6,16 +6,34 @@ from slicer_core.directions.normalization import (
     filter_layouts,
     normalize_direction,
 )
+from slicer_core.directions.path import (
+    PathPoint,
+    PrincipalAxes,
+    Projection,
+    combined,
+    gram_matrix,
+    open_points,
+    principal_axes,
+    project,
+)
 from slicer_core.directions.random import RECIPE, random_direction
 
 __all__ = [
     "RECIPE",
     "Coordinate",
     "FilterLayout",
+    "PathPoint",
+    "PrincipalAxes",
+    "Projection",
+    "combined",
     "coordinate_direction",
     "coordinates_at",
     "filter_layouts",
+    "gram_matrix",
     "normalize_direction",
+    "open_points",
     "parse_selection",
+    "principal_axes",
+    "project",
     "random_direction",
 ]

@@ -24,6 +24,8 @@ HOW = "How it is evaluated"
 WHERE = "Where it goes"
 
 _POINT_OPTIONS = ("to", "center", "scale_from")
+_POINTS_OPTION = "through"
+"""Several points with commas between."""
 
 
 def _option(default: Any, help: str, *, panel: str, choices: tuple[str, ...] = ()) -> Any:
@@ -251,12 +253,17 @@ def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, An
     for name in ("logdir", "module", *_POINT_OPTIONS):
         if name in result and not (name in _POINT_OPTIONS and _is_point_word(result[name])):
             result[name] = _absolute(result[name], folder)
+    if isinstance(result.get(_POINTS_OPTION), str):
+        points = result[_POINTS_OPTION].split(",")
+        result[_POINTS_OPTION] = ",".join(
+            point if _is_point_word(point) else _absolute(point, folder) for point in points
+        )
     return result
 
 
 def _is_point_word(text: Any) -> bool:
     """Whether a point is given by a word or a step, not by the path of a checkpoint."""
-    return text in ("each", "first", "last", "random") or (isinstance(text, str) and text.isdecimal())
+    return text in ("each", "first", "middle", "last", "random") or (isinstance(text, str) and text.isdecimal())
 
 
 def _absolute(text: Any, folder: Path) -> Any:

@@ -65,6 +65,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         scale_state=state,
         other=lambda name: prepared.other_state(source, name),
         preparation=Preparation(settings=prepared.settings, split=prepared.splits[0], rehearsal=True),
+        path=prepared.path(source),
     )
     plan = prepared.method.plan(center, prepared.options)
     for note in plan.notes:

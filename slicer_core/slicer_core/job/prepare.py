@@ -23,6 +23,7 @@ from slicer_core.checkpoints import (
     select_steps,
 )
 from slicer_core.choices import BatchNormPolicy, CompileChoice, Ignore, Normalization, StrategyName
+from slicer_core.directions import PathPoint
 from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.evaluate import EvaluationSettings, streams
 from slicer_core.evaluate.memory import parse_bytes
@@ -51,6 +52,7 @@ NUMBERS_VERSION = 3
 """Part of every job's hash; it grows when the same job would give other numbers."""
 
 LOG_FOLDER = "loss_slicer"
+POINT_WORDS = ("first", "middle", "last")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,17 +121,26 @@ class PreparedJob:
         tensors = checkpoint.open() if self.settings.strategy == "streaming" else checkpoint.read()
         return match_state(tensors, self.wrapper.model, source=str(checkpoint.path))
 
-    def other(self, source: PreparedSource, name: str, *, option: str = "--to") -> Checkpoint:
-        """The checkpoint called `first`, `last`, a step number, or by its path, as the option names it.
+    def other(self, source: PreparedSource, name: str, *, option: str | None = None) -> Checkpoint:
+        """The checkpoint called by a word, a step number, or its path, as the option (the method's) names it.
 
         Raises:
             SlicerError: there is none.
         """
-        return _named_checkpoint(source.all_checkpoints, name, option, self.job)
+        return _named_checkpoint(source.all_checkpoints, name, option or self.method.points_option, self.job)
 
     def other_state(self, source: PreparedSource, name: str) -> NamedTensors:
         """`state` of `other`."""
         return self.state(self.other(source, name))
+
+    def path(self, source: PreparedSource) -> tuple[PathPoint, ...]:
+        """All checkpoints of the source, to be read when they are asked for."""
+
+        def point(checkpoint: Checkpoint) -> PathPoint:
+            model, name = self.wrapper.model, str(checkpoint.path)
+            return PathPoint(step=checkpoint.step, open=lambda: match_state(checkpoint.open(), model, source=name))
+
+        return tuple(map(point, source.all_checkpoints))
 
     def job_hash(self, source: PreparedSource) -> str:
         """A hash of all that the numbers depend on, but for the checkpoint itself."""
@@ -141,7 +152,7 @@ class PreparedJob:
         text = json.dumps(
             {
                 "numbers": NUMBERS_VERSION,
-                "method": [job.method, {name: references.get(value, value) for name, value in own.items()}],
+                "method": [job.method, {name: _resolved(value, references) for name, value in own.items()}],
                 "slice": repr(self.options),
                 "scale_from": None
                 if job.scale_from == "each"
@@ -155,6 +166,7 @@ class PreparedJob:
             | ({"samples": samples} if samples else {})
             | ({"weight_decay": job.weight_decay} if job.weight_decay else {})
             | ({} if job.weights is None else {"weights": job.weights})
+            | ({"path": [*map(self.fingerprint, source.all_checkpoints)]} if self.method.uses_path else {})
             | ({} if self.settings.tolerance is None else {"tolerance": str(self.settings.tolerance)}),
             sort_keys=True,
             default=str,
@@ -175,6 +187,13 @@ class PreparedJob:
     def _data_names(self) -> tuple[str, ...]:
         first = self.wrapper.splits[:1] if self.batchnorm == "recompute" else ()
         return tuple(dict.fromkeys((*self.splits, *first)))
+
+
+def _resolved(value: Any, references: Mapping[str, str]) -> Any:
+    """An option's value with the points that it names, one or several with commas between, as their fingerprints."""
+    if not isinstance(value, str) or value in references or not all(part in references for part in value.split(",")):
+        return references.get(value, value)
+    return ",".join(references[part] for part in value.split(","))
 
 
 def prepare(job: Job, reporter: Reporter) -> PreparedJob:
@@ -325,13 +344,21 @@ def _prepare_source(
 ) -> PreparedSource:
     """The source with the checkpoints that fit, whose fits are added to `fits`; what is done to them is told once."""
     steps = [checkpoint.step for checkpoint in source.checkpoints]
-    if job.center == "each":
+    if job.center != "each" and method.center in method.references():
+        raise UsageError(
+            f"--center {job.center} has no meaning with --method {job.method}, whose center is the first of "
+            f"{method.points_option}"
+        )
+    around = job.center if job.center != "each" else method.center or "each"
+    point_option = "--center" if job.center != "each" else method.points_option
+    if around == "each":
         chosen = select_steps(source.checkpoints, job.steps)
         skipped = method.steps_to_skip(steps)
     elif job.steps != "all":
-        raise UsageError(f"--center {job.center} takes one slice around one point, so --steps has no meaning with it")
+        what = f"--method {job.method}" if job.center == "each" else f"--center {job.center}"
+        raise UsageError(f"{what} takes one slice around one point, so --steps has no meaning with it")
     else:
-        chosen, skipped = (_named_checkpoint(source.checkpoints, job.center, "--center", job),), {}
+        chosen, skipped = (_named_checkpoint(source.checkpoints, around, point_option, job),), {}
     failures = [FailedCheckpoint(path=path, error=error) for path, error in source.failures]
     selected, reasons = [], []
     for checkpoint in chosen:
@@ -364,15 +391,16 @@ def _fit(checkpoint: Checkpoint, wrapper: ModelWrapper) -> Fit:
 
 
 def _named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str, job: Job) -> Checkpoint:
-    if name in ("first", "last"):
-        return checkpoints[0 if name == "first" else -1]
+    if name in POINT_WORDS:
+        return checkpoints[{"first": 0, "middle": len(checkpoints) // 2, "last": -1}[name]]
     by_step: Mapping[str, Checkpoint] = {str(checkpoint.step): checkpoint for checkpoint in checkpoints}
     if name in by_step:
         return by_step[name]
     path = Path(name).expanduser()
     if not path.exists():
         raise UsageError(
-            f"{option} {name!r} is neither first, last, one of the steps {', '.join(by_step)}, nor a checkpoint file"
+            f"{option} {name!r} is neither {', '.join(POINT_WORDS)}, one of the steps {', '.join(by_step)}, nor a "
+            "checkpoint file"
         )
     return open_checkpoint(path, _read_options(job))[0]
 

@@ -166,6 +166,7 @@ def center_of(
         scale_state=state if scale_from == "each" else prepared.other_state(source, scale_from),
         other=lambda name: prepared.other_state(source, name),
         preparation=preparation,
+        path=prepared.path(source),
     )
 
 

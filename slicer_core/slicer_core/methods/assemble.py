@@ -11,7 +11,7 @@ import numpy as np
 from slicer_core import slices
 from slicer_core.evaluate import Completed, NestedSums, WeightDecay, complete
 from slicer_core.measures import with_measures
-from slicer_core.methods.evaluation import POINTS, WHOLE, Tile, Tiles, marker_tile, plan_grid
+from slicer_core.methods.evaluation import POINTS, WHOLE, Tile, Tiles, marker_tile, path_tile, plan_grid
 from slicer_core.methods.method import CenterPoint
 from slicer_core.parameters import norm, subset
 from slicer_core.plan import SlicePlan
@@ -67,11 +67,27 @@ def assemble(
             )
             for marker in plan.markers
         ),
+        trajectory=_trajectory(plan, tiles, tuple(points)),
         checkpoint=checkpoint,
         evaluation=_evaluation(points),
         config=config,
     )
     return with_measures(_with_weight_decay(found, plan, center, weight_decay) if weight_decay else found)
+
+
+def _trajectory(plan: SlicePlan, tiles: Tiles, splits: tuple[str, ...]) -> dict[str, Any] | None:
+    path = plan.trajectory
+    if path is None:
+        return None
+    return {
+        "steps": list(path.steps),
+        "coordinates": path.coordinates.tolist(),
+        "residuals": path.residuals.tolist(),
+        "captured": path.captured,
+        "losses": {
+            split: [tiles[split, path_tile(step)].sums[LOSS].center_value for step in path.steps] for split in splits
+        },
+    }
 
 
 def _with_weight_decay(data: Slice, plan: SlicePlan, center: CenterPoint, strength: float) -> Slice:
@@ -95,7 +111,19 @@ def _with_weight_decay(data: Slice, plan: SlicePlan, center: CenterPoint, streng
             replace(marker, loss=_raised(marker.loss, decay.at(planned.state)))
             for marker, planned in zip(data.markers, plan.markers, strict=True)
         ),
+        trajectory=_trajectory_with_weight_decay(data, plan, decay),
     )
+
+
+def _trajectory_with_weight_decay(data: Slice, plan: SlicePlan, decay: WeightDecay) -> Mapping[str, Any] | None:
+    if data.trajectory is None or plan.trajectory is None:
+        return data.trajectory
+    added = [decay.at(state()) for state in plan.trajectory.states]
+    losses = {
+        split: [loss + more for loss, more in zip(values, added, strict=True)]
+        for split, values in data.trajectory["losses"].items()
+    }
+    return {**data.trajectory, "losses": losses}
 
 
 def _raised(losses: Mapping[str, float], added: float) -> dict[str, float]:

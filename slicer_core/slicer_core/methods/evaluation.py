@@ -27,6 +27,7 @@ from slicer_core.evaluate import (
 )
 from slicer_core.methods.method import CenterPoint
 from slicer_core.order import coarse_to_fine
+from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PlannedMarker, SlicePlan
 from slicer_core.subject import LOSS
 from slicer_core.version import __version__
@@ -47,8 +48,8 @@ class Tile:
 
 
 Tiles = Mapping[tuple[str, str], Tile]
-"""(split, tile name) -> tile; the names are `points` or parts of it, see `range_tile`, one for each marker, see
-`marker_tile`, and maybe `whole`."""
+"""(split, tile name) -> tile; the names are `points` or parts of it, see `range_tile`, one for each marker and
+checkpoint of the trajectory, see `marker_tile` and `path_tile`, and maybe `whole`."""
 
 Advance = Callable[[float], Any]
 
@@ -56,6 +57,11 @@ Advance = Callable[[float], Any]
 def marker_tile(marker: PlannedMarker) -> str:
     """The name of a marker's tile."""
     return f"marker:{marker.name}"
+
+
+def path_tile(step: int) -> str:
+    """The name of the tile of a checkpoint on the trajectory."""
+    return f"path:{step}"
 
 
 def range_tile(start: int, stop: int) -> str:
@@ -78,7 +84,17 @@ def range_points(plan: SlicePlan, start: int, stop: int) -> np.ndarray:
 
 def other_tiles(plan: SlicePlan, *, has_whole: bool) -> list[str]:
     """The names of a split's tiles beside those of its points."""
-    return [marker_tile(marker) for marker in plan.markers] + ([WHOLE] if has_whole else [])
+    return [*_single_points(plan), *([WHOLE] if has_whole else [])]
+
+
+def _single_points(plan: SlicePlan) -> dict[str, Callable[[], NamedTensors]]:
+    """By tile, the state of each point whose own loss, with its own buffers, the slice has besides its grid."""
+    found: dict[str, Callable[[], NamedTensors]] = {
+        marker_tile(marker): lambda marker=marker: marker.state for marker in plan.markers
+    }
+    if plan.trajectory is not None:
+        found |= zip(map(path_tile, plan.trajectory.steps), plan.trajectory.states, strict=True)
+    return found
 
 
 class PlanEvaluator:
@@ -169,11 +185,11 @@ class PlanEvaluator:
         )
 
     def _center_alone(self, split: str, name: str) -> Evaluation:
-        """A marker on the samples of the points, or the center on all."""
+        """A marker or a checkpoint of the trajectory on the samples of the points, or the center on all."""
         data, state = self._whole(split), self._center.state
         if name != WHOLE:
             data = self._data(split)
-            (state,) = (marker.state for marker in self.plan.markers if marker_tile(marker) == name)
+            state = _single_points(self.plan)[name]()
         return evaluate(self._center.wrapper, data, (), state, settings=self._settings)
 
     def _data(self, split: str) -> Any:

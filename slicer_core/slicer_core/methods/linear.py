@@ -16,7 +16,7 @@ from slicer_core.errors import UsageError
 from slicer_core.evaluate import running_statistics
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings
 from slicer_core.methods.slicer import Point, Slicer, full_state
-from slicer_core.parameters import NamedTensors, added, difference, merged, norm, select_names, shapes_of, subset
+from slicer_core.parameters import NamedTensors, added, difference, merged, norm, shapes_of, subset
 from slicer_core.plan import PlannedMarker, PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
@@ -92,9 +92,7 @@ def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, rec
     Raises:
         UsageError: the ends are equal, or buffers are to be interpolated outside of [0, 1].
     """
-    shapes = shapes_of(center.state)
-    names = [name for name, _ in center.wrapper.model.named_parameters() if shapes[name].is_floating_point()]
-    chosen = select_names(names, options.params, options.exclude)
+    chosen = center.movable(options)
     start = subset(center.state, chosen)
     vector = difference(end, start)
     length = norm(vector)

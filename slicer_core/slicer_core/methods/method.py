@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
+from slicer_core.directions import PathPoint
 from slicer_core.errors import UsageError
 from slicer_core.methods.preparation import Preparation
-from slicer_core.parameters import NamedTensors, select_names, subset
+from slicer_core.parameters import NamedTensors, select_names, shapes_of, subset
 from slicer_core.plan import SlicePlan, parse_grid, parse_range
 from slicer_core.subject import ModelWrapper
 
@@ -52,7 +53,8 @@ class CenterPoint:
     """The point that a slice is taken around, with what a method may ask of its surroundings.
 
     `state` has every parameter and buffer; `scale_state` those whose norms scale random directions. `other(name)`
-    gives the state at another point of the run, by `first`, `last` or a path.
+    gives the state at another point of the run, by `first`, `last` or a path. `path` are all checkpoints of the run,
+    ascending by step.
     """
 
     wrapper: ModelWrapper
@@ -60,6 +62,7 @@ class CenterPoint:
     scale_state: NamedTensors
     other: Callable[[str], NamedTensors] = field(repr=False)
     preparation: Preparation = field(default_factory=Preparation, repr=False)
+    path: Sequence[PathPoint] = field(default=(), repr=False)
 
     def varying(self, options: SliceOptions) -> NamedTensors:
         """The parameters that may get a random or axis direction, after `--params` and `--exclude`.
@@ -72,11 +75,36 @@ class CenterPoint:
             raise UsageError("every parameter of the model is frozen (requires_grad=False), so no direction is left")
         return subset(self.state, select_names(names, options.params, options.exclude))
 
+    def parameters(self) -> list[str]:
+        """The names of all floating parameters, frozen ones included: those in which checkpoints differ."""
+        shapes = shapes_of(self.state)
+        return [name for name, _ in self.wrapper.model.named_parameters() if shapes[name].is_floating_point()]
+
+    def movable(self, options: SliceOptions) -> list[str]:
+        """Of these, what a difference of two checkpoints may move, after `--params` and `--exclude`.
+
+        Raises:
+            UsageError: none is left.
+        """
+        return select_names(self.parameters(), options.params, options.exclude)
+
 
 class Method(ABC):
     """A frozen dataclass of the method's own options that turns a center into a plan."""
 
     default_batchnorm: BatchNormPolicy = "frozen"
+    points_option: str = "--to"
+    """The option that names the points of `references`."""
+
+    @property
+    def uses_path(self) -> bool:
+        """Whether the plan depends on all checkpoints of the run."""
+        return False
+
+    @property
+    def center(self) -> str | None:
+        """The one point of the run that slices are taken around, by its name; None for one around each checkpoint."""
+        return None
 
     @abstractmethod
     def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:

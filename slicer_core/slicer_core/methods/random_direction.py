@@ -15,6 +15,7 @@ from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, 
 from slicer_core.errors import UsageError
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
 from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.methods.trajectory import planned_trajectory
 from slicer_core.parameters import NamedTensors, cosine_of, products, shapes_of, subset
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
@@ -33,9 +34,16 @@ class Random1D(Method):
 class Random2D(Method):
     """θ₀ + α₀·d₀ + α₁·d₁ with two random directions, not orthogonalized: their cosine is part of the result."""
 
+    trajectory: bool = False
+
+    @property
+    def uses_path(self) -> bool:
+        """Where it is shown."""
+        return self.trajectory
+
     def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
         """See `Method`."""
-        return _random_plan("random_direction_2d", center, options, num_axes=2)
+        return _random_plan("random_direction_2d", center, options, num_axes=2, with_trajectory=self.trajectory)
 
 
 class RandomDirectionSlicer(Slicer):
@@ -93,7 +101,9 @@ class RandomDirectionSlicer(Slicer):
         return self.take("random2d", Random2D(), center_point, options)
 
 
-def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *, num_axes: int) -> SlicePlan:
+def _random_plan(
+    slice_type: str, center: CenterPoint, options: SliceOptions, *, num_axes: int, with_trajectory: bool = False
+) -> SlicePlan:
     refuse_interpolation(options)
     parameters = center.varying(options)
     vectors = [scaled_random_direction(center, parameters, options, axis=axis) for axis in range(num_axes)]
@@ -121,6 +131,7 @@ def _random_plan(slice_type: str, center: CenterPoint, options: SliceOptions, *,
             for axis, vector in enumerate(vectors)
         ),
         cosine=cosine_of(squares) if num_axes == 2 else None,
+        trajectory=planned_trajectory(center, vectors) if with_trajectory else None,
     )
 
 

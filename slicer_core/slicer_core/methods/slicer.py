@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from slicer_core.directions import PathPoint
 from slicer_core.errors import CheckpointError, UsageError, suggestion
 from slicer_core.evaluate import EvaluationSettings, kept_elsewhere, streams
 from slicer_core.measures.surroundings import named_rows, with_model_measures
@@ -49,8 +50,16 @@ class Slicer:
         self.measures = named_rows(measures)
         self.progress = progress
 
-    def take(self, name: str, method: Method, center_point: Point | None, options: SliceOptions) -> Slice:
-        """The slice of a method around a point, None for the model's current parameters.
+    def take(
+        self,
+        name: str,
+        method: Method,
+        center_point: Point | None,
+        options: SliceOptions,
+        *,
+        path: Sequence[PathPoint] = (),
+    ) -> Slice:
+        """The slice of a method around a point, None for the model's current parameters; `path` is a training's.
 
         Raises:
             SlicerError: an argument does not fit the model or its data.
@@ -65,6 +74,7 @@ class Slicer:
                 scale_state=state,
                 other=_no_other,
                 preparation=Preparation(settings=settings, split=splits[0]),
+                path=path,
             )
             plan = method.plan(center, options)
             with _progress_bar(name, plan.num_points * len(splits), shown=self.progress) as bar:

@@ -77,6 +77,12 @@ _CURVATURE_OPTIONS = (
     MethodOption(name="blocks", default=False, help="Also the top eigenvalue of each layer's block."),
 )
 
+_TRAJECTORY = MethodOption(
+    name="trajectory",
+    default=False,
+    help="Show where the run's checkpoints lie in the plane, how far from it, and their losses.",
+)
+
 METHODS: dict[str, MethodRow] = {
     row.name: row
     for row in (
@@ -138,6 +144,33 @@ METHODS: dict[str, MethodRow] = {
             home="slicer_core.methods.random_direction:Random2D",
             grid="51x51",
             range="-1:1",
+            options=(_TRAJECTORY,),
+        ),
+        MethodRow(
+            name="pca2d",
+            slice_type="pca_2d",
+            geometry="grid",
+            summary="the plane in which the checkpoints' path mostly lies, with the path in it",
+            home="slicer_core.methods.pca:PCA2D",
+            grid="51x51",
+            range="auto",
+        ),
+        MethodRow(
+            name="plane",
+            slice_type="plane",
+            geometry="grid",
+            summary="the plane through three checkpoints (Garipov et al. 2018)",
+            home="slicer_core.methods.plane:Plane",
+            grid="51x51",
+            range="auto",
+            options=(
+                MethodOption(
+                    name="through",
+                    default="first,middle,last",
+                    help="The three corners A,B,C: first, middle, last, steps, or checkpoint files.",
+                ),
+                _TRAJECTORY,
+            ),
         ),
         MethodRow(
             name="hessian1d",
