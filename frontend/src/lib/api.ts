@@ -2,8 +2,9 @@
  * The plugin's routes (docs/http-api.md), one function each. Addresses are relative: the document's base is the
  * plugin's folder, below whatever prefix or proxy TensorBoard has.
  */
-import { decodeArray } from "@/maths/decode";
 import { ascendingOrder, reorder } from "@/maths/grid";
+import { alreadyDecoded, rememberDecoded } from "./cache-budget";
+import { decode } from "./decoding";
 import {
   type ArrayRecord,
   GEOMETRIES,
@@ -43,8 +44,20 @@ export class ApiError extends Error {
 /** A query that fits into a GET, which the browser may cache. */
 const MAX_QUERY = 8192;
 
-export async function fetchTags(signal?: AbortSignal): Promise<TagInfo[]> {
-  const runs = (await getJson("tags", signal)) as Record<string, Record<string, Record<string, unknown>>>;
+let lastTags: { readonly text: string; readonly tags: readonly TagInfo[] } | null = null;
+
+/** The same list again, not an equal one, where nothing has changed: it may be long. */
+export async function fetchTags(signal?: AbortSignal): Promise<readonly TagInfo[]> {
+  const response = await request("tags", signal);
+  const text = await response.text();
+  if (lastTags?.text === text) return lastTags.tags;
+  const tags = readTags(parsed(text, response.status));
+  lastTags = { text, tags };
+  return tags;
+}
+
+function readTags(reply: unknown): TagInfo[] {
+  const runs = reply as Record<string, Record<string, Record<string, unknown>>>;
   return Object.entries(runs).flatMap(([run, tags]) =>
     Object.entries(tags).map(([tag, info]) => ({
       run,
@@ -101,8 +114,18 @@ export async function fetchSeries(
   choices: readonly SeriesChoice[],
   signal?: AbortSignal,
 ): Promise<Series[]> {
-  const blobs = await fetchBlobs(run, tag, step, blobsOf(header, choices), signal);
-  return decodeSeries(header, choices, blobs);
+  // Without a content hash nothing is known to be the same.
+  const key = (array: ArrayRecord) =>
+    header.id ? JSON.stringify([run, tag, header.id, array.blob, array.role, array.shape]) : null;
+  // Held here, so that none is collected before the slice has it.
+  const known = new Map<ArrayRecord, Float64Array>();
+  for (const array of chosenArrays(header, choices)) {
+    const values = alreadyDecoded(key(array));
+    if (values) known.set(array, values);
+  }
+  const missing = blobsOf(header, choices, known);
+  const blobs = missing.length > 0 ? await fetchBlobs(run, tag, step, missing, signal) : new Map();
+  return decodeSeries(header, choices, blobs, { known, key, signal });
 }
 
 function chosenArrays(header: SliceHeader, choices: readonly SeriesChoice[]): ArrayRecord[] {
@@ -111,23 +134,41 @@ function chosenArrays(header: SliceHeader, choices: readonly SeriesChoice[]): Ar
   );
 }
 
-/** The blobs that hold the chosen series. */
-export function blobsOf(header: SliceHeader, choices: readonly SeriesChoice[]): number[] {
-  return [...new Set(chosenArrays(header, choices).map((array) => array.blob))];
+/** The blobs that hold the chosen series, but for those of arrays that are known. */
+export function blobsOf(
+  header: SliceHeader,
+  choices: readonly SeriesChoice[],
+  known: ReadonlyMap<ArrayRecord, Float64Array> = new Map(),
+): number[] {
+  const missing = chosenArrays(header, choices).filter((array) => !known.has(array));
+  return [...new Set(missing.map((array) => array.blob))];
+}
+
+interface Decoding {
+  readonly known?: ReadonlyMap<ArrayRecord, Float64Array>;
+  /** By what an array is known afterwards, if by anything. */
+  readonly key?: (array: ArrayRecord) => string | null;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export async function decodeSeries(
   header: SliceHeader,
   choices: readonly SeriesChoice[],
   blobs: ReadonlyMap<number, Uint8Array>,
+  { known, key, signal }: Decoding = {},
 ): Promise<Series[]> {
   const wanted = chosenArrays(header, choices);
-  const decoded = new Map<ArrayRecord, Float64Array>();
-  for (const array of wanted) {
+  const decodeOne = async (array: ArrayRecord): Promise<Float64Array> => {
+    const found = known?.get(array);
+    if (found) return found;
     const bytes = blobs.get(array.blob);
     if (!bytes) throw new ApiError(`the server sent no data for array ${array.blob}`);
-    decoded.set(array, sortedAlongAxes(await decodeArray(bytes, array), array.shape, header));
-  }
+    const values = sortedAlongAxes(await decode(bytes, array, signal), array.shape, header);
+    rememberDecoded(key?.(array) ?? null, values);
+    return values;
+  };
+  const arrays = await Promise.all(wanted.map(decodeOne));
+  const decoded = new Map(wanted.map((array, index) => [array, arrays[index] as Float64Array]));
   return choices.map((choice) => {
     const find = (role: string) => {
       const array = wanted.find(
@@ -224,10 +265,14 @@ async function fetchBlob(run: string, tag: string, step: number, blob: number, s
 
 async function getJson(address: string, signal?: AbortSignal): Promise<unknown> {
   const response = await request(address, signal);
+  return parsed(await response.text(), response.status);
+}
+
+function parsed(text: string, status: number): unknown {
   try {
-    return await response.json();
+    return JSON.parse(text);
   } catch {
-    throw new ApiError("the server's reply is not JSON", response.status);
+    throw new ApiError("the server's reply is not JSON", status);
   }
 }
 

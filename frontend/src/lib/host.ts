@@ -77,21 +77,72 @@ interface Message {
   readonly isReply: boolean;
 }
 
+/** The channel to TensorBoard's page: what it tells of itself, and what it can be asked. */
+class HostChannel {
+  private readonly port: MessagePort;
+  private readonly listeners = new Set<{ readonly type: string; readonly tell: () => void }>();
+  private readonly waiting = new Map<number, (payload: unknown) => void>();
+  private lastId = 0;
+
+  constructor() {
+    const channel = new MessageChannel();
+    this.port = channel.port1;
+    this.port.onmessage = (event: MessageEvent<string>) => this.receive(JSON.parse(event.data) as Message);
+    window.parent.postMessage("experimental.bootstrap", "*", [channel.port2]);
+  }
+
+  listen(type: string, tell: () => void): () => void {
+    const listener = { type, tell };
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  ask(type: string): Promise<unknown> {
+    this.lastId += 1;
+    const id = this.lastId;
+    return new Promise((resolve) => {
+      this.waiting.set(id, resolve);
+      this.send({ type, id, payload: null, error: null, isReply: false });
+    });
+  }
+
+  private receive(message: Message): void {
+    if (message.isReply) {
+      this.waiting.get(message.id)?.(message.payload);
+      this.waiting.delete(message.id);
+      return;
+    }
+    for (const { type, tell } of this.listeners) if (type === message.type) tell();
+    this.send({ type: message.type, id: message.id, payload: null, error: null, isReply: true });
+  }
+
+  private send(message: Message): void {
+    this.port.postMessage(JSON.stringify(message));
+  }
+}
+
+let channel: HostChannel | null | undefined;
+
+/** Null where the page stands alone. */
+function hostChannel(): HostChannel | null {
+  if (channel === undefined) {
+    try {
+      channel = window.parent === window ? null : new HostChannel();
+    } catch {
+      // Without the channel the page still asks again by itself every minute.
+      channel = null;
+    }
+  }
+  return channel;
+}
+
 /** Calls `listener` whenever TensorBoard has read the log again (its reload button, or its timer). */
 export function onDataReloaded(listener: () => void): () => void {
-  if (window.parent === window) return () => {};
-  const channel = new MessageChannel();
-  channel.port1.onmessage = (event: MessageEvent<string>) => {
-    const message = JSON.parse(event.data) as Message;
-    if (message.isReply) return;
-    if (message.type === "experimental.DataReloaded") listener();
-    const reply: Message = { type: message.type, id: message.id, payload: null, error: null, isReply: true };
-    channel.port1.postMessage(JSON.stringify(reply));
-  };
-  try {
-    window.parent.postMessage("experimental.bootstrap", "*", [channel.port2]);
-  } catch {
-    // Without the channel the page still asks again by itself every minute.
-  }
-  return () => channel.port1.close();
+  return hostChannel()?.listen("experimental.DataReloaded", listener) ?? (() => {});
+}
+
+/** The names of all runs, in the order that gives them their colours; empty where that is not known (yet). */
+export async function fetchHostRuns(): Promise<readonly string[]> {
+  const names = await hostChannel()?.ask("experimental.GetRuns");
+  return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
 }

@@ -10,6 +10,8 @@ import {
   type SeriesChoice,
   type Steps,
 } from "./api";
+import { keepWithinBudget } from "./cache-budget";
+import { fetchHostRuns } from "./host";
 import type { SliceData, SliceHeader } from "./slice";
 
 export interface TagKey {
@@ -27,7 +29,7 @@ export const ALL_SPLITS = "*";
 export const ALL_METRICS = "*";
 
 export function createQueryClient(): QueryClient {
-  return new QueryClient({
+  const client = new QueryClient({
     defaultOptions: {
       queries: {
         staleTime: 30_000,
@@ -38,6 +40,8 @@ export function createQueryClient(): QueryClient {
       },
     },
   });
+  keepWithinBudget(client);
+  return client;
 }
 
 export function useTags() {
@@ -45,6 +49,17 @@ export function useTags() {
     queryKey: ["tags"],
     queryFn: ({ signal }) => fetchTags(signal),
     refetchInterval: 60_000,
+    // The list is the same object where nothing has changed; comparing 100,000 tags would cost more than it saves.
+    structuralSharing: false,
+  });
+}
+
+/** TensorBoard's own order of its runs. It may not know them yet when the tab opens. */
+export function useHostRuns() {
+  return useQuery({
+    queryKey: ["host-runs"],
+    queryFn: fetchHostRuns,
+    refetchInterval: ({ state }) => (state.data?.length ? false : 5_000),
   });
 }
 
@@ -89,6 +104,8 @@ export function sliceQuery({ run, tag }: TagKey, step: number | null, { metric, 
       if (!first) throw new ApiError("the slice holds no values");
       return { run, tag, step, header: ascendingAxes(header), series: [first, ...rest] };
     },
+    // The budget of bytes, not time, decides what is dropped.
+    gcTime: Number.POSITIVE_INFINITY,
     // Typed arrays are new each time, and comparing them entry by entry costs more than drawing.
     structuralSharing: false,
   });
