@@ -1,18 +1,22 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { SlidersHorizontal } from "lucide-react";
 import { useEffect, useState } from "react";
+import { Comparison } from "@/components/comparison";
 import { Controls } from "@/components/controls";
 import { EmptyState } from "@/components/empty-state";
+import { NearView } from "@/components/near-view";
 import { Failure, Notice, SliceCard } from "@/components/slice-card";
 import { StepSlider } from "@/components/step-slider";
 import { TagFilter } from "@/components/tag-filter";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
-import { SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
+import { CARDS_A_PAGE, SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
 import { ThemeProvider } from "@/contexts/theme-context";
 import { useMobile } from "@/hooks/use-mobile";
 import { onDataReloaded } from "@/lib/host";
+import { displayName } from "@/lib/names";
 import { isDrawnElsewhere } from "@/lib/overlay";
+import { formatCount } from "@/maths/format";
 
 export function App() {
   const client = useQueryClient();
@@ -77,20 +81,32 @@ function Toolbar({ mobile }: { mobile: boolean }) {
   );
 }
 
+/** More of them say nothing new. */
+const SHOWN_PROBLEMS = 20;
+
 function Cards() {
-  const { cards, hidden, showMore, problems, view } = useSliceData();
+  const { cards, count, hidden, showMore, problems, view } = useSliceData();
   const wide = cards.length <= 1 || cards.some((card) => card.geometry === "curves");
   return (
     <main className="min-h-0 grow overflow-y-auto p-3">
       {problems.length > 0 && (
         <ul role="alert" className="mb-3 space-y-1 rounded-md border bg-card px-4 py-2 text-xs">
-          {problems.map((tag) => (
+          {problems.slice(0, SHOWN_PROBLEMS).map((tag) => (
             <li key={`${tag.run}\n${tag.tag}`} className="[overflow-wrap:anywhere]">
-              <span className="font-medium">{tag.tag}</span> of {tag.run} can’t be shown:{" "}
-              {tag.problem ?? "its form is unknown to this version"}
+              <bdi className="font-medium">{displayName(tag.tag)}</bdi> of <bdi>{displayName(tag.run)}</bdi>{" "}
+              can’t be shown: {tag.problem ?? "its form is unknown to this version"}
             </li>
           ))}
+          {problems.length > SHOWN_PROBLEMS && (
+            <li>and {formatCount(problems.length - SHOWN_PROBLEMS)} more</li>
+          )}
         </ul>
+      )}
+      <Comparison />
+      {view.filter !== "" && (
+        <p role="status" className="mb-2 px-1 text-muted-foreground text-xs">
+          {formatCount(count.matching)} of {formatCount(count.all)} tags match
+        </p>
       )}
       <div
         className={
@@ -101,8 +117,10 @@ function Cards() {
       >
         {cards
           .filter((card) => !(view.overlay && isDrawnElsewhere(cards, card)))
-          .map((card) => (
-            <SliceCard key={`${card.run}\n${card.tag}`} card={card} />
+          .map((card, index) => (
+            <NearView key={`${card.run}\n${card.tag}`} always={index < CARDS_A_PAGE}>
+              <SliceCard card={card} />
+            </NearView>
           ))}
       </div>
       {cards.length === 0 && (
@@ -116,7 +134,7 @@ function Cards() {
       )}
       {hidden > 0 && (
         <div className="py-4 text-center">
-          <Button onClick={showMore}>Show more ({hidden})</Button>
+          <Button onClick={showMore}>Show more ({formatCount(hidden)})</Button>
         </div>
       )}
     </main>

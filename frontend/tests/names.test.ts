@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { methodLabel } from "@/lib/methods";
-import { stepAtOrBefore, unionOfSteps } from "@/lib/steps";
+import { nearestStep, unionOfSteps } from "@/lib/steps";
 import { fileName, nameFilter } from "@/lib/utils";
 
 describe("a filter on names", () => {
@@ -18,10 +18,12 @@ describe("a filter on names", () => {
 });
 
 describe("the step of a card", () => {
-  it("is its newest at or before the chosen one", () => {
-    expect([-1, 0, 7, 10, 99].map((step) => stepAtOrBefore([0, 5, 10], step))).toEqual([null, 0, 5, 10, 10]);
-    expect(stepAtOrBefore([], 3)).toBeNull();
-    expect(stepAtOrBefore([1], null)).toBeNull();
+  it("is its nearest to the chosen one, the earlier of two", () => {
+    expect([-1, 0, 2, 3, 7.5, 8, 99].map((step) => nearestStep([0, 5, 10], step))).toEqual([
+      0, 0, 0, 5, 5, 10, 10,
+    ]);
+    expect(nearestStep([], 3)).toBeNull();
+    expect(nearestStep([1], null)).toBeNull();
   });
 
   it("comes from all tags together", () => {

@@ -136,7 +136,7 @@ def start_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) ->
     """Starts a TensorBoard of an environment with the built wheel on a log directory; stopped after the tests."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(logdir: Path, *options: str, prefix: str = "") -> Board:
+    def start(logdir: Path, *options: str, prefix: str = "", wait_seconds: float = START_SECONDS) -> Board:
         output = tmp_path_factory.mktemp("board") / "output.txt"
         command = [str(wheel_python), "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0", *options]
         with output.open("wb") as stream:
@@ -144,7 +144,7 @@ def start_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) ->
                 [*command, *(["--path_prefix", prefix] if prefix else [])], stdout=stream, stderr=stream
             )
         processes.append(process)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + wait_seconds
         while time.monotonic() < deadline:
             found = re.search(r"TensorBoard \S+ at http://[^:]+:(\d+)", output.read_text())
             if found:
@@ -223,11 +223,17 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
     assert [problem for tab in tabs for problem in tab.problems] == []
 
 
+@pytest.fixture(scope="session")
+def find_frame() -> Callable[[Page], Frame]:
+    """The plugin's own frame of a page."""
+    return plugin_frame
+
+
 def plugin_frame(page: Page) -> Frame:
     """The plugin's own frame, once it has its document."""
     handle = page.wait_for_selector("iframe[src*=plugin_entry], iframe", state="attached")
     assert handle is not None
-    for _ in range(100):
+    for _ in range(300):
         for frame in page.frames:
             if "plugin_entry" in frame.url:
                 return frame

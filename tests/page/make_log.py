@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from slicer_core.slices import Axis, Center, Curve, Direction, Marker, Measure, Slice, SliceArray
 from tensorboard_loss_slicer.protos import Summary, slice_summary
@@ -175,6 +180,51 @@ def trajectory(step: int) -> Slice:
     )
 
 
+def told(step: int) -> Slice:
+    """A small grid whose header says all that a header can."""
+    data = grid(step, (5, 4))
+    filled = np.zeros((5, 4), dtype=np.int64)
+    filled.flat[:5] = 1
+    return replace(
+        data,
+        arrays=(*data.arrays, SliceArray(name="loss", split="train", role="interpolated", values=filled)),
+        center=Center(loss={"train": 1.0}, whole_loss={"train": 0.75}, data_loss={"train": 0.5}, step=step),
+        measures={"sharpness": Measure(value=1.5, error=0.25, details={"restarts": 4})},
+        trajectory={"steps": [0, step], "coordinates": [[0.5, 0.5], [0, 0]], "residuals": [0.125, 0.0]},
+        evaluation={"samples": 100, "strategy": "loop", "trials": {"loop": 0.2, "vmap": 0.3}, "workers": 3},
+        config={
+            "checkpoints": ["runs/it's $HOME"],
+            "method": "random2d",
+            "grid": "5x4",
+            "range": "-1.0:1.0,-0.5:1.0",
+            "center": "each",
+            "steps": "all",
+            "tolerance": "1%",
+            "method_options": {},
+        },
+    )
+
+
+def with_seconds_left(data: Slice, seconds: float) -> Slice:
+    """The slice as a run writes it before it is complete."""
+    return replace(data, evaluation={**data.evaluation, "seconds_left": seconds})
+
+
+def large(logdir: Path, runs: int = 500, tags: int = 200) -> None:
+    """Many runs with many tags: the same small curve everywhere, encoded once."""
+    summary = slice_summary("tag", curve(0, 5), "")
+    (value,) = summary.value
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    for tag in range(tags):
+        value.tag = f"tag-{tag:03d}"
+        writer.write(Event(wall_time=1.7e9, step=0, summary=summary).SerializeToString())
+    for run in range(runs):
+        directory = logdir / f"run-{run:03d}"
+        directory.mkdir(parents=True)
+        (directory / "events.out.tfevents.1.host").write_bytes(content.getvalue())
+
+
 def usual(logdir: Path) -> None:
     """Two runs with the three main methods and one more."""
     for run, scale in (("resnet20-adam/loss_slicer", 1), ("resnet20-sgd/loss_slicer", 2)):
@@ -267,6 +317,48 @@ def damaged(logdir: Path) -> None:
     writer = EventFileWriter(str(directory))
     writer.add_event(Event(wall_time=1.7e9, step=0, summary=summary))
     writer.close()
+
+
+def liars(logdir: Path) -> None:
+    """Slices whose headers are not true, and one whose is."""
+    true = list(slice_summary("true", curve(0, 21), "").value[0].tensor.string_val)
+    header = json.loads(true[0])
+    first = header["arrays"][0]
+    bomb = zlib.compress(bytes(2**26), 9)
+
+    def lie(change: dict[str, Any], array: dict[str, Any] | None = None, data: bytes = true[1]) -> list[bytes]:
+        arrays_ = [first | (array or {})]
+        return [json.dumps(header | {"arrays": arrays_} | change).encode(), data]
+
+    wide = [{"name": "a", "label": "a", "values": list(range(3000))}] * 2
+    blobs = {
+        "true": true,
+        "shape": lie({}, {"shape": [2**40]}),
+        "short": lie({}, {"codec": "raw"}, bytes(100)),
+        "codec": lie({}, {"codec": "lzma"}),
+        "blob": lie({}, {"blob": 99}),
+        "bomb": lie({}, {"codec": "zlib"}, bomb),
+        "axis": lie({"axes": [{"name": "a", "values": [None] * 21}]}),
+        "axes": lie({"axes": header["axes"] * 3}),
+        "geometry": lie({"geometry": "sphere"}),
+        "deep": [b'{"schema": 1, "a": ' + b"[" * 200_000, true[1]],
+        "large": lie({"geometry": "grid", "axes": wide}, {"shape": [3000, 3000], "codec": "zlib"}, bomb),
+    }
+    directory = logdir / "liars"
+    writer = EventFileWriter(str(directory))
+    for tag, parts in blobs.items():
+        summary = slice_summary(tag, curve(0, 21), blobs=parts)
+        writer.add_event(Event(wall_time=1.7e9, step=0, summary=summary))
+    writer.close()
+
+
+STRANGE_RUN = "run\u202eeslaf\u200b"
+
+
+def strange_names(logdir: Path) -> None:
+    """Names that turn the reading direction, and one of 5,000 characters."""
+    tags = ("tag\u202egnp.exe", "x" * 5000)
+    write_run(logdir, STRANGE_RUN, [(tag, 0, curve(0, 21), "\u2066" + "y" * 9000) for tag in tags])
 
 
 LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many}

@@ -104,17 +104,15 @@ def test_each_step_shows_its_own_slice(open_tab: Callable[..., Tab], board: Boar
         tab.frame.get_by_text(f"Loss (train): {float(f'{low:.4g}'):g} to").wait_for()
 
 
-def test_a_card_without_a_slice_at_the_step_says_where_its_first_is(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(
-        board, runs='["many","resnet20-sgd/loss_slicer"]', method="linear_interpolation", step="-5", wait="article"
-    )
-    card = tab.frame.locator('article[aria-label="path, run many"]')
-    card.get_by_role("button", name="Go to step 0").click()
-    card.get_by_test_id("plot").wait_for()
-    # A chosen step between a tag's own shows the one before it.
-    tab.page.evaluate("location.hash = location.hash.replace('step=0', 'step=1500')")
+def test_a_card_without_a_slice_at_the_step_shows_its_nearest_and_says_so(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(board, runs='["many","resnet20-sgd/loss_slicer"]', method="linear_interpolation", step="-5")
     sgd = tab.frame.locator('article[aria-label="path/to-last, run resnet20-sgd/loss_slicer"]')
-    sgd.get_by_text("step 1,000", exact=True).wait_for()
+    sgd.get_by_text("no slice at step \u22125; shown is the nearest, 0").wait_for()
+    # Its own steps around it are 1,000 and 2,000.
+    tab.page.evaluate("location.hash = location.hash.replace('step=-5', 'step=1510')")
+    sgd.get_by_text("step 2,000", exact=True).wait_for()
 
 
 def test_zoom_by_wheel_and_keys_narrows_the_axes_and_resets(open_tab: Callable[..., Tab], board: Board) -> None:

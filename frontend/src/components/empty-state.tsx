@@ -1,6 +1,4 @@
-import { Check, Copy } from "lucide-react";
-import { useRef, useState } from "react";
-import { Button } from "@/components/ui/button";
+import { CopyBlock } from "@/components/ui/copy-block";
 
 const COMMAND = "loss-slicer run --checkpoints DIR --method random2d --logdir LOGDIR";
 
@@ -29,35 +27,6 @@ export function EmptyState() {
       </p>
       <h2 className="mt-6 mb-1 font-medium text-sm">From a training loop</h2>
       <CopyBlock text={SNIPPET} label="Copy the code" />
-    </div>
-  );
-}
-
-function CopyBlock({ text, label }: { text: string; label: string }) {
-  const [state, setState] = useState<"idle" | "copied" | "marked">("idle");
-  const block = useRef<HTMLElement>(null);
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setState("copied");
-    } catch {
-      // Without a secure context there is no clipboard: mark the text, so that Ctrl+C takes it.
-      if (block.current) window.getSelection()?.selectAllChildren(block.current);
-      setState("marked");
-    }
-  };
-  return (
-    <div className="flex items-start gap-2 rounded border bg-card p-2 pl-3">
-      <pre className="min-w-0 grow overflow-x-auto py-1.5 font-mono text-xs leading-5">
-        <code ref={block}>{text}</code>
-      </pre>
-      <Button variant="ghost" size="iconSmall" aria-label={label} title={label} onClick={() => void copy()}>
-        {state === "copied" ? <Check /> : <Copy />}
-      </Button>
-      <span className="sr-only" role="status">
-        {state === "copied" && "Copied"}
-        {state === "marked" && "Marked: press Ctrl+C to copy"}
-      </span>
     </div>
   );
 }

@@ -4,22 +4,26 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { type Card, useSliceData } from "@/contexts/slice-data-context";
+import { includesCard } from "@/lib/cards";
+import { provisionalText } from "@/lib/describe";
+import { displayName, displayText } from "@/lib/names";
 import { sliceQuery, useSlice, useSteps } from "@/lib/queries";
+import { cn } from "@/lib/utils";
 import { formatCount } from "@/maths/format";
+import { CardActions } from "./card-actions";
 import { DASHBOARDS } from "./dashboards";
 import { ErrorBoundary } from "./error-boundary";
 import { SaveMenu } from "./plots/save-menu";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
 export function SliceCard({ card }: { readonly card: Card }) {
-  const { view, step: selectedStep, change } = useSliceData();
+  const { view, step: selectedStep, runColor } = useSliceData();
   const steps = useSteps(card);
   const slice = useSlice(card, card.step, view);
   usePrefetch(card, view.metric, view.split);
   const figure = useRef<HTMLDivElement>(null);
   const data = slice.data;
   const Dashboard = data && DASHBOARDS[data.header.geometry];
-  const first = card.steps?.steps[0];
 
   let body: ReactNode;
   if (steps.isError) {
@@ -27,14 +31,7 @@ export function SliceCard({ card }: { readonly card: Card }) {
   } else if (card.step === null && card.steps) {
     body = (
       <Notice>
-        <p>
-          {first === undefined
-            ? "This tag has no slices any more."
-            : `The first slice of this tag is at step ${formatCount(first)}.`}
-        </p>
-        {first !== undefined && (
-          <Button onClick={() => change({ step: first })}>Go to step {formatCount(first)}</Button>
-        )}
+        <p>This tag has no slices any more.</p>
       </Notice>
     );
   } else if (slice.isError && !slice.isPlaceholderData) {
@@ -56,27 +53,40 @@ export function SliceCard({ card }: { readonly card: Card }) {
 
   return (
     <article
-      className="flex min-w-0 flex-col rounded-md border bg-card"
-      aria-label={`${card.tag}, run ${card.run}`}
+      className={cn(
+        "flex min-w-0 flex-col rounded-md border bg-card",
+        card.pinned && "border-primary/60",
+        includesCard(view.wide, card) && "col-span-full",
+      )}
+      aria-label={`${displayName(card.tag)}, run ${displayName(card.run)}`}
       aria-busy={slice.isFetching}
       data-testid="slice-card"
     >
       <header className="flex items-start gap-2 border-b py-2 pr-2 pl-4">
         <div className="min-w-0 grow">
-          <h2 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">{card.tag}</h2>
-          <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">{card.run}</p>
+          <h2 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">
+            <bdi>{displayName(card.tag)}</bdi>
+          </h2>
+          <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">
+            <span
+              className="mr-1.5 inline-block size-2 rounded-full"
+              style={{ background: runColor(card.run) }}
+            />
+            <bdi>{displayName(card.run)}</bdi>
+          </p>
         </div>
         <div className="flex shrink-0 flex-wrap items-center justify-end gap-1.5">
           {data?.header.provisional && (
-            <Badge>provisional, {Math.floor(data.header.filled * 100)} % of the points</Badge>
+            <Badge data-testid="provisional">{provisionalText(data.header)}</Badge>
           )}
           {card.step !== null && <Badge data-testid="card-step">step {formatCount(card.step)}</Badge>}
           <SaveMenu data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
+          <CardActions card={card} />
         </div>
       </header>
       {card.description && (
         <p className="whitespace-pre-line border-b px-4 py-2 text-muted-foreground text-xs [overflow-wrap:anywhere]">
-          {card.description}
+          {displayText(card.description)}
         </p>
       )}
       <div className="min-w-0 p-3">{body}</div>

@@ -1,10 +1,13 @@
 /** What is in the log and what of it the reader looks at: one place for all controls and dashboards. */
 import { createContext, type ReactNode, use, useCallback, useMemo, useState } from "react";
+import { useDark } from "@/hooks/use-dark";
 import { useViewState } from "@/hooks/use-view-state";
 import type { Steps, TagInfo } from "@/lib/api";
+import { includesCard, sameCard } from "@/lib/cards";
 import { MAIN_METHODS, METHOD_ORDER } from "@/lib/methods";
-import { useAllSteps, useTags } from "@/lib/queries";
-import { stepAtOrBefore, unionOfSteps } from "@/lib/steps";
+import { useAllSteps, useHostRuns, useTags } from "@/lib/queries";
+import { runColors } from "@/lib/run-colors";
+import { nearestStep, unionOfSteps } from "@/lib/steps";
 import { nameFilter } from "@/lib/utils";
 import type { ViewState } from "@/lib/view-state";
 
@@ -13,8 +16,9 @@ export const CARDS_A_PAGE = 12;
 
 export interface Card extends TagInfo {
   readonly steps: Steps | undefined;
-  /** The slice to show: the card's newest at or before the chosen step; null where there is none. */
+  /** The slice to show: the card's nearest to the chosen step; null where there is none. */
   readonly step: number | null;
+  readonly pinned: boolean;
 }
 
 export interface MethodChoice {
@@ -29,9 +33,13 @@ export interface SliceDataState {
   readonly retry: () => void;
   readonly runs: readonly string[];
   readonly selectedRuns: readonly string[];
+  /** The colour that a run has in TensorBoard's own charts. */
+  readonly runColor: (run: string) => string;
   readonly methods: readonly MethodChoice[];
   readonly method: string | null;
   readonly cards: readonly Card[];
+  /** Tags of the chosen runs and method, and those of them that the filter lets through. */
+  readonly count: { readonly all: number; readonly matching: number };
   /** Cards that the filter lets through and that are not shown yet. */
   readonly hidden: number;
   readonly showMore: () => void;
@@ -59,11 +67,15 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
 
   const runs = useMemo(() => [...new Set(all.map((tag) => tag.run))], [all]);
   const selectedRuns = useMemo(() => {
-    const known = runs.filter((run) => view.runs?.includes(run));
+    const wanted = new Set(view.runs);
+    const known = runs.filter((run) => wanted.has(run));
     return known.length > 0 ? known : runs.slice(0, 1);
   }, [runs, view.runs]);
 
-  const inRuns = useMemo(() => all.filter((tag) => selectedRuns.includes(tag.run)), [all, selectedRuns]);
+  const inRuns = useMemo(() => {
+    const wanted = new Set(selectedRuns);
+    return all.filter((tag) => wanted.has(tag.run));
+  }, [all, selectedRuns]);
   const methods = useMemo(() => methodChoices(inRuns), [inRuns]);
   const available = methods.filter((choice) => choice.count > 0);
   const method = (available.find((choice) => choice.method === view.method) ?? available[0])?.method ?? null;
@@ -76,10 +88,16 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
     return kept.toSorted((a, b) => (order.get(a.tag) ?? 0) - (order.get(b.tag) ?? 0));
   }, [inRuns, method, view.filter]);
 
+  const inMethod = methods.find((choice) => choice.method === method)?.count ?? 0;
   const selection = JSON.stringify([selectedRuns, method]);
   const [shown, setShown] = useState({ selection, count: CARDS_A_PAGE });
   const count = shown.selection === selection ? shown.count : CARDS_A_PAGE;
-  const visible = useMemo(() => matching.slice(0, count), [matching, count]);
+  const visible = useMemo(() => {
+    const pinned = view.pinned.flatMap(
+      (key) => all.find((tag) => sameCard(tag, key) && isReadable(tag)) ?? [],
+    );
+    return [...pinned, ...matching.slice(0, count).filter((tag) => !includesCard(pinned, tag))];
+  }, [all, matching, count, view.pinned]);
   const stepsOfCards = useAllSteps(visible);
 
   const steps = useMemo(() => unionOfSteps(stepsOfCards), [stepsOfCards]);
@@ -88,12 +106,18 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
   const [anchor, setAnchor] = useState<{ selection: string; step: number } | null>(null);
   const settled = visible.length > 0 && stepsOfCards.every((entry) => entry !== undefined);
   if (settled && newest !== null && anchor?.selection !== selection) setAnchor({ selection, step: newest });
-  const step = view.step ?? (anchor?.selection === selection ? anchor.step : newest);
+  const anchored = view.step ?? (anchor?.selection === selection ? anchor.step : newest);
+  const step = view.follow ? newest : anchored;
+
+  const dark = useDark();
+  const order = useHostRuns().data;
+  const runColor = useMemo(() => runColors(order ?? [], runs, dark), [order, runs, dark]);
 
   const followNewest = useCallback(() => {
     setAnchor(null);
     change({ step: null });
   }, [change]);
+  const shownOf = Math.min(count, matching.length);
 
   const { refetch } = tags;
   const state: SliceDataState = {
@@ -102,13 +126,20 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
     retry: useCallback(() => void refetch(), [refetch]),
     runs,
     selectedRuns,
+    runColor,
     methods,
     method,
     cards: visible.map((tag, index) => {
       const entry = stepsOfCards[index];
-      return { ...tag, steps: entry, step: entry ? stepAtOrBefore(entry.steps, step) : null };
+      return {
+        ...tag,
+        steps: entry,
+        step: entry ? nearestStep(entry.steps, step) : null,
+        pinned: includesCard(view.pinned, tag),
+      };
     }),
-    hidden: matching.length - visible.length,
+    count: { all: inMethod, matching: matching.length },
+    hidden: matching.length - shownOf,
     showMore: () => setShown({ selection, count: count + CARDS_A_PAGE }),
     problems: inRuns.filter((tag) => !isReadable(tag)),
     steps,

@@ -1,7 +1,7 @@
 /** A slice's parts as text for people. */
 import { formatNumber } from "@/maths/format";
 import type { Tails } from "@/maths/range";
-import type { Json, Series } from "./slice";
+import type { Json, Series, SliceHeader } from "./slice";
 
 /** `loss (train)`. */
 export function seriesLabel({ name, split }: Pick<Series, "name" | "split">): string {
@@ -40,4 +40,21 @@ function spelled(value: Json): string {
 /** `explained_variance` → `explained variance`. */
 export function words(name: string): string {
   return name.replaceAll("_", " ");
+}
+
+/** `provisional, 40 % of the points, about 3 min left`. */
+export function provisionalText({
+  filled,
+  secondsLeft,
+}: Pick<SliceHeader, "filled" | "secondsLeft">): string {
+  const left = secondsLeft === null ? "" : `, about ${duration(secondsLeft)} left`;
+  return `provisional, ${Math.floor(filled * 100)} % of the points${left}`;
+}
+
+/** A length of time in its largest unit. */
+export function duration(seconds: number): string {
+  if (seconds < 100) return `${Math.max(Math.round(seconds), 0)} s`;
+  if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
 }

@@ -1,10 +1,13 @@
 /** Steps of one tag and of many: cards with different steps move together. */
 import type { Steps } from "./api";
 
-/** The greatest of ascending `steps` that is not above `step`; null where all are above, or there are none. */
-export function stepAtOrBefore(steps: readonly number[], step: number | null): number | null {
+/** The one of ascending `steps` that is nearest to `step`, the earlier of two; null where there are none. */
+export function nearestStep(steps: readonly number[], step: number | null): number | null {
   if (step === null) return null;
-  return steps.findLast((entry) => entry <= step) ?? null;
+  const before = steps.findLast((entry) => entry <= step);
+  const after = steps.find((entry) => entry > step);
+  if (before === undefined || after === undefined) return before ?? after ?? null;
+  return after - step < step - before ? after : before;
 }
 
 /** Every step of any tag, ascending. */

@@ -9,7 +9,7 @@ import { MeasuresOverSteps } from "./measures-over-steps";
 
 export interface DashboardProps {
   readonly sliceData: SliceData;
-  /** The step that the reader chose; the slice may be an earlier one, its tag's last before it. */
+  /** The step that the reader chose; the slice may be another one, its tag's nearest. */
   readonly selectedStep: number;
   /** The element that is saved as a picture. */
   readonly figure: Ref<HTMLDivElement>;
@@ -20,11 +20,14 @@ interface DashboardFrameProps {
   readonly sliceData: SliceData;
   readonly selectedStep: number;
   readonly facts: readonly Fact[];
+  /** The part of each axis that is in view; null where all is. */
+  readonly visible?: readonly (readonly [number, number])[] | null;
   readonly children: ReactNode;
 }
 
 /** The plot, with the slice's numbers beside it where there is room, else folded away below. */
-export function DashboardFrame({ figure, sliceData, selectedStep, facts, children }: DashboardFrameProps) {
+export function DashboardFrame(props: DashboardFrameProps) {
+  const { figure, sliceData, selectedStep, facts, visible = null, children } = props;
   const { view } = useSliceData();
   return (
     <div className="@container">
@@ -36,16 +39,17 @@ export function DashboardFrame({ figure, sliceData, selectedStep, facts, childre
           </div>
           {sliceData.step !== selectedStep && (
             <p className="mt-1 text-muted-foreground text-xs">
-              This tag has no slice at step {formatCount(selectedStep)}; shown is the one before it.
+              This tag has no slice at step {formatCount(selectedStep)}; shown is the nearest,{" "}
+              {formatCount(sliceData.step)}.
             </p>
           )}
         </div>
         <aside className="hidden w-72 shrink-0 border-l pl-5 @4xl:block" aria-label="Details">
-          <SliceInfo sliceData={sliceData} facts={facts} />
+          <SliceInfo sliceData={sliceData} facts={facts} visible={visible} />
         </aside>
         <div className="text-xs @4xl:hidden">
           <Disclosure title="Details and downloads">
-            <SliceInfo sliceData={sliceData} facts={facts} />
+            <SliceInfo sliceData={sliceData} facts={facts} visible={visible} />
           </Disclosure>
         </div>
       </div>

@@ -1,6 +1,6 @@
-import { useCallback, useMemo } from "react";
+import { useCallback, useMemo, useState } from "react";
 import type { GridMarker, PathPoint } from "@/components/plots/grid-marks";
-import { HeatMap, type HeatMapProps } from "@/components/plots/heat-map";
+import { HeatMap, type HeatMapProps, type Visible } from "@/components/plots/heat-map";
 import { Surface } from "@/components/plots/surface";
 import type { View } from "@/components/plots/surface-scene";
 import type { Fact } from "@/components/slice-info";
@@ -24,6 +24,7 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
   const range = useSharedRange(sliceData);
   const onCamera = useCallback((camera: View | null) => change({ camera }), [change]);
   const map = useGridProps(sliceData, view);
+  const [visible, setVisible] = useState<Visible | null>(null);
   if (!map) return null;
   return (
     <DashboardFrame
@@ -31,6 +32,7 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
       sliceData={sliceData}
       selectedStep={selectedStep}
       facts={gridFacts(sliceData)}
+      visible={visible}
     >
       {view.display === "surface" ? (
         <Surface
@@ -42,7 +44,7 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
         />
       ) : (
         <>
-          <HeatMap {...map} range={range} onCut={(cut) => change({ cut })} />
+          <HeatMap {...map} range={range} onCut={(cut) => change({ cut })} onVisible={setVisible} />
           {map.cut && <CutCurve sliceData={sliceData} cut={map.cut} />}
         </>
       )}
@@ -54,7 +56,7 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
 export function useGridProps(
   sliceData: SliceData,
   view: ViewState,
-): Omit<HeatMapProps, "range" | "onCut"> | null {
+): Omit<HeatMapProps, "range" | "onCut" | "onVisible"> | null {
   const theme = usePlotTheme();
   const { header, series, step } = sliceData;
   const [main] = series;

@@ -1,5 +1,5 @@
 import { Slash, X } from "lucide-react";
-import { type PointerEvent, useCallback, useId, useMemo, useRef, useState } from "react";
+import { type PointerEvent, useCallback, useEffect, useId, useMemo, useRef, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { useWidth } from "@/hooks/use-size";
 import { type ColorMapName, colorMap, placement, type ScaleName } from "@/maths/color";
@@ -50,8 +50,12 @@ export interface HeatMapProps {
   readonly cut: Cut | null;
   /** Where there is no cut to draw, as in a comparison, nothing. */
   readonly onCut?: (cut: Cut | null) => void;
+  /** Told the part of each axis that is in view; null where all is. */
+  readonly onVisible?: (visible: Visible | null) => void;
   readonly theme: PlotTheme;
 }
+
+export type Visible = readonly [readonly [number, number], readonly [number, number]];
 
 /** A grid of values as colours with contour lines, a colour bar, and the values under the cursor. */
 export function HeatMap(props: HeatMapProps) {
@@ -78,6 +82,20 @@ export function HeatMap(props: HeatMapProps) {
   const bar = useMemo(() => (range ? { low, high, scale } : null), [range, low, high, scale]);
   const frame = useGridFrame(x, y, available, bar, key);
   const { xEdges, yEdges, left, inner, width, height, vertical, zoom, xScale, yScale } = frame;
+
+  const { onVisible } = props;
+  const { zoomed } = zoom;
+  useEffect(() => {
+    const { width: wide, height: high } = inner;
+    onVisible?.(
+      zoomed
+        ? [
+            [xScale.invert(0), xScale.invert(wide)],
+            [yScale.invert(high), yScale.invert(0)],
+          ]
+        : null,
+    );
+  }, [onVisible, zoomed, xScale, yScale, inner]);
 
   const picture = useMemo(
     () => ({

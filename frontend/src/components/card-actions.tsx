@@ -1,0 +1,42 @@
+import { Columns2, Maximize2, Minimize2, Pin } from "lucide-react";
+import { IconButton } from "@/components/ui/icon-button";
+import { type Card, useSliceData } from "@/contexts/slice-data-context";
+import { includesCard, MAX_COMPARED, sameCompared, toggledCard, toggledCompared } from "@/lib/cards";
+
+/** What can be done with a card as a whole. */
+export function CardActions({ card }: { readonly card: Card }) {
+  const { view, change } = useSliceData();
+  const wide = includesCard(view.wide, card);
+  const compared = view.compared.some((entry) => sameCompared(entry, card));
+  const full = !compared && view.compared.length >= MAX_COMPARED;
+  return (
+    <>
+      <IconButton
+        label="Compare"
+        title={
+          full ? `At most ${MAX_COMPARED} slices are compared` : "Compare the slice at this step with others"
+        }
+        pressed={compared}
+        disabled={card.step === null || full}
+        onClick={() => change({ compared: toggledCompared(view.compared, card) })}
+      >
+        <Columns2 />
+      </IconButton>
+      <IconButton
+        label="Pin"
+        title="Pin: stands first whatever is chosen"
+        pressed={card.pinned}
+        onClick={() => change({ pinned: toggledCard(view.pinned, card) })}
+      >
+        <Pin />
+      </IconButton>
+      <IconButton
+        label="Full width"
+        pressed={wide}
+        onClick={() => change({ wide: toggledCard(view.wide, card) })}
+      >
+        {wide ? <Minimize2 /> : <Maximize2 />}
+      </IconButton>
+    </>
+  );
+}

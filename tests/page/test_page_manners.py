@@ -1,0 +1,106 @@
+"""Accessibility, keyboard, history, and a TensorBoard that is itself in a frame, as notebooks show it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Board, Tab
+    from playwright.sync_api import Browser, Frame, Page
+
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+ADAM = '["resnet20-adam/loss_slicer"]'
+GRID = "landscape/filter-normalized"
+COMPARED = json.dumps([["resnet20-adam/loss_slicer", GRID, 0], ["resnet20-adam/loss_slicer", GRID, None]])
+
+
+def complaints(tab: Tab) -> list[tuple[str, Any]]:
+    """What axe finds that is serious or worse, with where it is."""
+    tab.frame.evaluate(AXE.read_text(encoding="utf-8") + "\n;undefined")
+    found = tab.frame.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        (rule["id"], [node["target"] for node in rule["nodes"]])
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("method", ["linear_interpolation", "random_direction_2d", "axis_parallel"])
+def test_axe_finds_nothing_serious(open_tab: Callable[..., Tab], board: Board, method: str, dark: bool) -> None:
+    tab = open_tab(board, runs=ADAM, method=method, compared=COMPARED, comparing="true")
+    if dark:
+        tab.page.locator("app-header-dark-mode-toggle button").click()
+        tab.page.get_by_role("menuitem", name="Dark").click()
+        tab.frame.wait_for_function("document.documentElement.classList.contains('dark')")
+    tab.frame.get_by_test_id("compared").nth(1).get_by_test_id("plot").wait_for()
+    for summary in tab.frame.locator("details:not([open]) > summary:visible").all()[:3]:
+        summary.click()
+    assert complaints(tab) == []
+
+
+def test_axe_finds_nothing_serious_in_the_sheet_of_a_phone(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, width=375, height=740, runs=ADAM)
+    assert complaints(tab) == []
+    tab.frame.get_by_role("button", name="Controls").click()
+    tab.frame.get_by_role("dialog").wait_for()
+    assert complaints(tab) == []
+
+
+def test_the_back_button_comes_back_to_the_same_view(
+    open_tab: Callable[..., Tab], board: Board, find_frame: Callable[[Page], Frame]
+) -> None:
+    tab = open_tab(board, runs=ADAM, method="random_direction_2d")
+    tab.frame.get_by_label("Filter tags").fill("explodes")
+    tab.frame.get_by_label("Previous step").click()
+    tab.page.wait_for_function("location.hash.includes('step=1000') && location.hash.includes('explodes')")
+    before = tab.hash
+    tab.page.goto("about:blank")
+    tab.page.go_back()
+    frame = find_frame(tab.page)
+    frame.get_by_test_id("plot").first.wait_for()
+    assert frame.get_by_test_id("step").inner_text().split()[1] == "1,000"
+    assert frame.get_by_label("Filter tags").input_value() == "explodes"
+    assert tab.hash == before
+
+
+def test_everything_is_reached_by_keys_alone(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-norm")
+    tab.frame.get_by_label("Show run awkward").focus()
+    tab.page.keyboard.press("Space")
+    tab.page.wait_for_function("decodeURIComponent(location.hash).includes('awkward')")
+    tab.frame.get_by_role("slider", name="Step", exact=True).focus()
+    tab.page.keyboard.press("Home")
+    tab.card(GRID).get_by_text("step 0", exact=True).wait_for()
+    seen = set()
+    tab.frame.get_by_label("Filter tags").focus()
+    for _ in range(40):
+        tab.page.keyboard.press("Tab")
+        seen.add(tab.frame.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
+    for name in ("Previous step", "Play through the steps", "Follow newest", "Compare", "Pin", "Full width"):
+        assert name in seen, (name, seen)
+
+
+def test_in_a_frame_of_another_origin_the_page_works(
+    browser: Browser, board: Board, find_frame: Callable[[Page], Frame]
+) -> None:
+    page = browser.new_context(viewport={"width": 1000, "height": 800}).new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.set_content(f'<iframe src="{board.url}/#loss_slicer" style="width: 960px; height: 760px"></iframe>')
+    frame = find_frame(page)
+    frame.get_by_role("radio", name="Linear interpolation").wait_for()
+    frame.get_by_label("Show only run resnet20-adam/loss_slicer").focus()
+    page.keyboard.press("Enter")
+    frame.get_by_test_id("plot").first.wait_for()
+    frame.get_by_label("Previous step").click()
+    frame.get_by_test_id("step").get_by_text("1,000").wait_for()
+    assert page.url == "about:blank"
+    assert problems == []
+    page.context.close()

@@ -1,0 +1,228 @@
+"""Choosing runs, tags and steps; pinning, widening and comparing cards; what a slice says of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Board, Tab
+
+ADAM, SGD = "resnet20-adam/loss_slicer", "resnet20-sgd/loss_slicer"
+BOTH = json.dumps([ADAM, SGD])
+GRID = "landscape/filter-normalized"
+
+
+@pytest.fixture(scope="module")
+def large_board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """500 runs × 200 tags: one slice each, all the same bytes."""
+    logdir = tmp_path_factory.mktemp("large")
+    make_log.large(logdir)
+    return start_board(logdir, wait_seconds=120)
+
+
+def step_of(tab: Tab, tag: str, run: str) -> str:
+    card = tab.frame.locator(f'[data-testid="slice-card"][aria-label="{tag}, run {run}"]')
+    return card.get_by_test_id("card-step").inner_text()
+
+
+def test_runs_have_the_colors_of_tensorboards_own_charts(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=BOTH, method="random_direction_2d")
+    order = tab.page.evaluate("fetch('data/runs').then(reply => reply.json())")
+    palette = [(66, 80, 102), (18, 181, 203), (229, 37, 146), (249, 171, 0), (147, 52, 230), (124, 179, 66)]
+    for run in (ADAM, SGD):
+        row = tab.frame.get_by_role("listitem").filter(has=tab.frame.get_by_label(f"Show run {run}"))
+        wanted = palette[order.index(run) % 7]
+        swatch = row.locator("span.rounded-full").first
+        tab.frame.wait_for_function(
+            "([element, color]) => getComputedStyle(element).backgroundColor === color",
+            arg=[swatch.element_handle(), f"rgb{wanted}"],
+        )
+
+
+def test_a_step_between_a_runs_own_shows_its_nearest(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=BOTH, method="random_direction_2d", filter="filter-norm", step="1600")
+    # Adam has 0, 500, 1000, 2000; SGD has 0, 1000, 2000, 4000.
+    assert step_of(tab, GRID, ADAM) == "step 2,000"
+    assert step_of(tab, GRID, SGD) == "step 2,000"
+    tab.frame.get_by_label("Previous step").click()
+    assert step_of(tab, GRID, ADAM) == step_of(tab, GRID, SGD) == "step 1,000"
+    tab.page.keyboard.press("[")
+    assert (step_of(tab, GRID, ADAM), step_of(tab, GRID, SGD)) == ("step 500", "step 0")
+
+
+def test_playing_goes_through_every_step_and_stops_at_the_last(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=json.dumps([ADAM]), method="linear_interpolation", filter="to-last", speed="8", step="0")
+    tab.frame.evaluate("""() => {
+        window.seen = [];
+        const output = document.querySelector('[data-testid=step]');
+        new MutationObserver(() => window.seen.push(output.innerText.split(/\\s+/)[1]))
+            .observe(output, {subtree: true, characterData: true, childList: true});
+    }""")
+    tab.frame.get_by_label("Play through the steps").click()
+    tab.frame.get_by_label("Pause").wait_for()
+    tab.frame.get_by_label("Play through the steps").wait_for()
+    assert tab.frame.evaluate("[...new Set(window.seen)]") == ["500", "1,000", "2,000"]
+
+
+def test_following_moves_to_new_steps_until_a_step_is_chosen(
+    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+) -> None:
+    make_log.write_run(tmp_path, "live", [("path", 0, make_log.curve(0), "")])
+    tab = open_tab(start_board(tmp_path, "--reload_interval", "1"))
+    tab.frame.get_by_label("Follow newest").click()
+    make_log.write_run(tmp_path, "live", [("path", 10, make_log.curve(10), "")])
+    step = tab.frame.get_by_test_id("step")
+    for _ in range(60):
+        tab.page.locator("app-header-reload button").click()
+        tab.page.wait_for_timeout(300)
+        if step.inner_text().split()[1] == "10":
+            break
+    assert step.inner_text().split() == ["step", "10", "2", "/", "2"]
+    tab.frame.get_by_label("Previous step").click()
+    assert tab.frame.get_by_label("Follow newest").get_attribute("aria-pressed") == "false"
+
+
+def test_a_pinned_card_stands_first_whatever_is_chosen(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=json.dumps([ADAM]), method="random_direction_2d")
+    tab.card(GRID).get_by_label("Pin").click()
+    tab.frame.get_by_role("radio", name="Linear interpolation").click()
+    tab.frame.get_by_label("Filter tags").fill("to-last")
+    cards = tab.frame.get_by_test_id("slice-card")
+    cards.nth(1).wait_for()
+    assert [name.split(",")[0] for name in cards.evaluate_all("all => all.map(card => card.ariaLabel)")] == [
+        GRID,
+        "path/to-last",
+    ]
+    again = open_tab(board, **view_of(tab))
+    assert again.card(GRID).get_by_label("Pin").get_attribute("aria-pressed") == "true"
+
+
+def view_of(tab: Tab) -> dict[str, str]:
+    """The plugin's keys in the address."""
+    from urllib.parse import unquote
+
+    pairs = (part.split("=") for part in tab.hash.split("&")[1:])
+    return {unquote(key).removeprefix("p.loss_slicer."): unquote(value) for key, value in pairs}
+
+
+def test_a_card_can_be_as_wide_as_the_page(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=json.dumps([ADAM]), method="random_direction_2d", width=1600)
+    card, main = tab.card(GRID), tab.frame.locator("main")
+    narrow, whole = card.bounding_box(), main.bounding_box()
+    assert narrow is not None
+    assert whole is not None
+    assert narrow["width"] < 0.6 * whole["width"]
+    card.get_by_label("Full width").click()
+    tab.page.wait_for_function("location.hash.includes('wide=')")
+    wide = card.bounding_box()
+    assert wide is not None
+    assert wide["width"] > 0.9 * whole["width"]
+
+
+def test_steps_and_runs_are_compared_and_a_link_restores_it(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=BOTH, method="random_direction_2d", filter="filter-norm", step="1000")
+    cards = tab.frame.get_by_test_id("slice-card")
+    cards.nth(1).get_by_test_id("plot").wait_for()
+    cards.nth(0).get_by_label("Compare").click()
+    tab.frame.get_by_label("Previous step").click()
+    cards.nth(0).get_by_text("step 500").wait_for()
+    cards.nth(0).get_by_label("Compare").click()
+    comparison = tab.frame.get_by_test_id("comparison")
+    chosen = comparison.get_by_role("list", name="Compared slices").get_by_role("listitem")
+    assert [re.search(r"step \S+", text)[0] for text in chosen.all_inner_texts()] == ["step 1,000", "step 500"]
+    chosen.nth(1).get_by_label("Link the step").click()
+    comparison.get_by_role("button", name="Side by side").click()
+    tab.frame.get_by_label("Next step").click()
+    tab.frame.get_by_label("Next step").click()
+    chosen.nth(1).get_by_text("step 2,000").wait_for()
+    assert "step 1,000" in chosen.nth(0).inner_text()
+    again = open_tab(board, **view_of(tab))
+    restored = again.frame.get_by_test_id("comparison").get_by_role("list", name="Compared slices")
+    restored.get_by_text("step 2,000").wait_for()
+    assert restored.get_by_role("listitem").count() == 2
+    again.frame.get_by_test_id("comparison").get_by_role("button", name="Clear").click()
+    assert again.frame.get_by_test_id("comparison").count() == 0
+
+
+def test_a_slice_says_all_of_its_header_and_the_command_that_repeats_it(
+    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+) -> None:
+    make_log.write_run(tmp_path, "exp", [("tuned", 7, make_log.told(7), "")])
+    tab = open_tab(start_board(tmp_path), width=1600)
+    info = tab.frame.get_by_test_id("info").first
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for title in ("More of the measures", "Path of 2 checkpoints", "How it was made", "Make it again"):
+        info.get_by_text(title).click()
+    text = info.inner_text()
+    for said in (
+        ("loss on all samples (train)", "0.75"),
+        ("loss without weight decay (train)", "0.5"),
+        ("interpolated", "25 % of the points"),
+        ("sharpness", "1.5 ± 0.25"),
+        ("restarts", "4"),
+        ("off the plane", "0.125"),
+        ("trials", "loop"),
+        ("workers", "3"),
+    ):
+        assert all(part in text for part in said), said
+    info.get_by_label("Copy the command", exact=True).click()
+    copied = shlex.split(tab.frame.evaluate("navigator.clipboard.readText()"))
+    assert copied[:2] == ["loss-slicer", "run"]
+    assert copied[copied.index("--checkpoints") + 1] == "runs/it's $HOME"
+    assert copied[copied.index("--tolerance") + 1] == "1%"
+    tab.frame.get_by_label("Zoom in").click()
+    tab.frame.get_by_label("Zoom in").click()
+    info.get_by_label("Copy the command for the part in view").click()
+    finer = shlex.split(tab.frame.evaluate("navigator.clipboard.readText()"))
+    spans = [[float(end) for end in axis.split(":")] for axis in finer[finer.index("--range") + 1].split(",")]
+    assert all(-1 < low < 0 < high < 1 for low, high in spans)
+    assert finer[finer.index("--steps") + 1] == "7"
+
+
+def test_a_provisional_slice_says_how_far_it_is(
+    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+) -> None:
+    draft = make_log.grid(0, (9, 7), status="provisional", filled=0.404)
+    make_log.write_run(tmp_path, "exp", [("random2d/preview", 0, make_log.with_seconds_left(draft, 200), "")])
+    tab = open_tab(start_board(tmp_path))
+    shown = tab.frame.get_by_test_id("provisional").inner_text()
+    assert shown == "provisional, 40 % of the points, about 3 min left"
+
+
+def test_a_tag_of_which_tensorboard_dropped_steps_says_so(
+    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+) -> None:
+    make_log.many(tmp_path, 12)
+    tab = open_tab(start_board(tmp_path, "--samples_per_plugin", "loss_slicer=5"))
+    assert "--samples_per_plugin loss_slicer=0" in tab.card("path").inner_text()
+
+
+def test_five_hundred_runs_of_two_hundred_tags_are_listed_without_filling_the_page(
+    open_tab: Callable[..., Tab], large_board: Board
+) -> None:
+    tab = open_tab(large_board)
+    rows = tab.frame.get_by_role("list", name="Runs").locator("li:not([aria-hidden])")
+    assert rows.count() < 40
+    assert rows.first.get_attribute("aria-setsize") == "500"
+    tab.frame.get_by_role("list", name="Runs").evaluate("list => list.scrollTo(0, list.scrollHeight)")
+    tab.frame.get_by_label("Show run run-499", exact=True).wait_for()
+    tab.frame.get_by_role("button", name="Choose all").click()
+    tab.frame.get_by_text("500 of 500 chosen").wait_for()
+    tab.frame.get_by_role("button", name="Show more (99,988)").wait_for()
+    assert tab.frame.get_by_test_id("slice-card").count() == 12
+    tab.frame.get_by_label("Filter tags").fill("tag-199$")
+    tab.frame.get_by_text("500 of 100,000 tags match").wait_for()
+    for _ in range(3):
+        tab.frame.get_by_role("button", name="Show more").click()
+    # Cards far from the screen leave their place only.
+    tab.frame.locator("main").evaluate("main => main.scrollTo(0, 0)")
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=slice-card]').length < 40")
+    assert tab.frame.evaluate("document.querySelectorAll('main *').length") < 20_000
