@@ -3,6 +3,7 @@
 # make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
 # make bench-peers  the engine against loss-landscapes, which it installs in an environment of its own
+# make bench-page  how quick the page is, in a headless Chromium over a TensorBoard on this machine
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
 # make format fix and format the Python code
 # make clean  remove what these made
@@ -20,7 +21,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench bench-memory bench-peers test check page-check pytest page browser format clean help
+.PHONY: demo bench bench-memory bench-page bench-peers test check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -66,6 +67,10 @@ bench-peers: $(PEERS)/.installed
 
 bench-memory: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/memory.py
+
+bench-page: $(VENV)/.installed-dev browser
+	$(BIN)/python hatch_build.py
+	$(BIN)/python tests/benchmarks/page.py
 
 test: check page-check browser pytest
 
