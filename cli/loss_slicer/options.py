@@ -135,6 +135,7 @@ def _python_type(name: str, text: str) -> Any:
 def _metavar(name: str, text: str) -> str | None:
     special = {"checkpoints": "PATH", "set": "KEY=VALUE", "module": "FILE[:NAME]", "logdir": "DIR", "grid": "N|NxM"}
     special |= {"range": "LO:HI", "params": "GLOB", "exclude": "GLOB", "name": "TAG", "metrics": "a,b"}
+    special |= {"hf": "FOLDER", "text": "FILE"}
     special |= {"memory_budget": "SIZE", "weight_decay": "LAMBDA"}
     if name in special:
         return special[name]

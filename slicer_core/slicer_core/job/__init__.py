@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slicer_core.job.configuration import Job, read_config
     from slicer_core.job.cost import Estimate, estimate
-    from slicer_core.job.prepare import with_module
     from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
     from slicer_core.job.run import JobResult, View, run_job
+    from slicer_core.job.subject_source import with_module
 
 _HOMES = {
     "Estimate": "slicer_core.job.cost",
@@ -23,7 +23,7 @@ _HOMES = {
     "estimate": "slicer_core.job.cost",
     "read_config": "slicer_core.job.configuration",
     "run_job": "slicer_core.job.run",
-    "with_module": "slicer_core.job.prepare",
+    "with_module": "slicer_core.job.subject_source",
 }
 
 __all__ = [

@@ -49,6 +49,15 @@ class Job:
     )
     method: str = _option("random2d", "How slices are made; `loss-slicer methods` lists them.", panel=WHAT)
     module: str | None = _option(None, "FILE[:NAME] with the function that builds the model and its data.", panel=WHAT)
+    hf: str | None = _option(
+        None,
+        "Local Hugging Face folder whose transformers model and tokenizer are taken in place of a module.",
+        panel=WHAT,
+    )
+    text: str | None = _option(None, "With --hf: the .txt or .jsonl file that the loss is taken on.", panel=WHAT)
+    sequence_length: int | None = _option(
+        None, "With --hf: tokens of a sequence (default: 1024, or the model's positions).", panel=WHAT
+    )
     set: Mapping[str, Any] = _option(
         {}, "KEY=VALUE for the build function (a TOML value, else a text); may be given several times.", panel=WHAT
     )
@@ -164,8 +173,20 @@ class Job:
             raise UsageError("--name is empty: give a tag, or leave it out to use the method's name")
         if not self.logdir.strip():
             raise UsageError("--logdir is empty: give a directory, or leave it out to use runs")
+        self._check_subject()
         row = find_method(self.method)
         row.check_options(self.method_options)
+
+    def _check_subject(self) -> None:
+        """The model comes from a module, or from a Hugging Face folder with a text."""
+        if self.hf is None:
+            given = [name for name in ("text", "sequence_length") if getattr(self, name) is not None]
+            if given:
+                raise UsageError(f"{flag(given[0])} has a meaning only with --hf FOLDER")
+        elif self.text is None:
+            raise UsageError(f"--hf {self.hf} needs data: give --text with a .txt or .jsonl file")
+        elif self.module is not None or self.set:
+            raise UsageError("--hf takes the model from a folder, so --module and --set have no meaning with it")
 
     @property
     def tag(self) -> str:
@@ -250,7 +271,7 @@ def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, An
     step_map = result.get("step_map")
     if isinstance(step_map, str) and "{" not in step_map and (folder / step_map).is_file():
         result["step_map"] = _absolute(step_map, folder)
-    for name in ("logdir", "module", *_POINT_OPTIONS):
+    for name in ("logdir", "module", "hf", "text", *_POINT_OPTIONS):
         if name in result and not (name in _POINT_OPTIONS and _is_point_word(result[name])):
             result[name] = _absolute(result[name], folder)
     if isinstance(result.get(_POINTS_OPTION), str):

@@ -31,6 +31,14 @@ from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
 from slicer_core.measures import MeasureRow, find_measures
 from slicer_core.measures.surroundings import check_measurable
+from slicer_core.job.subject_source import (
+    SubjectSource,
+    find_subject,
+    from_here,
+    load_job_subject,
+    module_text,
+    subject_entry,
+)
 from slicer_core.methods import MethodRow, find_method
 from slicer_core.methods.method import AUTO, Method, SliceOptions
 from slicer_core.methods.slicer import chosen_splits
@@ -40,8 +48,6 @@ from slicer_core.subject import (
     Fit,
     ModelWrapper,
     ModuleFile,
-    find_module,
-    load_subject,
     match_state,
     require_fit,
     tensors_fingerprint,
@@ -84,7 +90,7 @@ class PreparedJob:
     splits: tuple[str, ...]
     metrics: tuple[str, ...] | None
     measures: tuple[MeasureRow, ...]
-    module: ModuleFile
+    module: SubjectSource
     wrapper: ModelWrapper
     sources: tuple[PreparedSource, ...]
     _fits: dict[Path, Fit] = field(default_factory=dict, repr=False)
@@ -158,7 +164,7 @@ class PreparedJob:
                 if job.scale_from == "each"
                 else self.fingerprint(self.other(source, job.scale_from, option="--scale-from")),
                 "settings": [job.batch_size, str(self.settings.dtype), self.batchnorm, self.wrapper.batch_coupled],
-                "module": [self.module.digest, self.module.build, job.set],
+                "module": subject_entry(self.module, job),
                 "metrics": self.metrics,
                 "data": {name: self._data_fingerprint(name) for name in self._data_names()},
             }
@@ -206,12 +212,12 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     method = row.create(job.method_options)
     options = _slice_options(job, row)
     memory_budget = None if job.memory_budget is None else parse_bytes(job.memory_budget)
-    module = find_module(job.module, checkpoints=job.checkpoints)
+    module = find_subject(job)
     found = find_sources(job.checkpoints, _read_options(job), StepMap.parse(job.step_map))
     if job.trust_checkpoint:
         reporter.note("checkpoint files are trusted: reading them may run code that is in them")
-    reporter.note(f"module: {_from_here(module.path)} ({module.chosen_by})")
-    wrapper = load_subject(module, job.set)
+    reporter.note(f"module: {from_here(module.path)} ({module.chosen_by})")
+    wrapper = load_job_subject(module, job)
     _place(wrapper, job)
     wrapper.check_samples(job.samples)
     batchnorm = cast("BatchNormPolicy", job.batchnorm or method.default_batchnorm)
@@ -252,11 +258,6 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         # What it names has to be there before the first point is evaluated.
         prepared.job_hash(source)
     return prepared
-
-
-def _from_here(path: Path) -> Path:
-    """The path as a person in the current folder would write it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _check_some_left(sources: Sequence[PreparedSource]) -> None:
@@ -409,15 +410,6 @@ def _read_options(job: Job) -> ReadOptions:
     return ReadOptions(weights=job.weights, trusted=job.trust_checkpoint)
 
 
-def with_module(job: Job) -> Job:
-    """The job with its module named, so that it is the same from any folder.
-
-    Raises:
-        ModuleError: none is given, and none is found.
-    """
-    return job if job.module is not None else replace(job, module=_module_text(find_module(None)))
-
-
 def describe_settings(prepared: PreparedJob) -> dict[str, Any]:
     """The resolved configuration as it is stored with a slice."""
     resolved = replace(
@@ -425,10 +417,6 @@ def describe_settings(prepared: PreparedJob) -> dict[str, Any]:
         grid="x".join(map(str, prepared.options.grid or ())),
         range=",".join(f"{low!r}:{high!r}" for low, high in prepared.options.range or ()) or AUTO,
         batchnorm=prepared.batchnorm,
-        module=_module_text(prepared.module),
+        module=module_text(prepared.module) if isinstance(prepared.module, ModuleFile) else None,
     )
     return resolved.to_dict()
-
-
-def _module_text(module: ModuleFile) -> str:
-    return f"{module.path}:{module.build}"

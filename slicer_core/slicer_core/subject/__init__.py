@@ -1,6 +1,7 @@
 """What slices are taken of: the user's module file, the model wrapper, its data and its losses."""
 
 from slicer_core.subject.data import Batch, SplitData, copied, tensors_fingerprint, written_versions
+from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
 from slicer_core.subject.losses import LossSum, SampleTerms
 from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
@@ -13,6 +14,7 @@ __all__ = [
     "SPLITS",
     "Batch",
     "Fit",
+    "HuggingFaceFolder",
     "LossSum",
     "Mismatch",
     "ModelWrapper",
@@ -21,8 +23,10 @@ __all__ = [
     "SplitData",
     "cast_batch",
     "copied",
+    "find_folder",
     "find_module",
     "fit_names",
+    "from_huggingface",
     "load_subject",
     "match_state",
     "require_fit",

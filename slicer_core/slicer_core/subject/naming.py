@@ -133,14 +133,11 @@ def fit_names(saved: Mapping[str, SavedTensor], model: nn.Module) -> Fit | Misma
 
 def _fit(saved: Mapping[str, SavedTensor], targets: Sequence[Target], model: nn.Module) -> Fit | Mismatch:
     patterns = ignored_patterns(model)
-    kept = {name for name in saved if not any(pattern.search(name) for pattern in patterns)}
-    declared = tuple(name for name in saved if name not in kept)
-    as_it_is = _Way(stripped="", added="", view={name: name for name in saved if name in kept}, outside=())
-    found = _matched(as_it_is, saved, targets, declared)
+    as_it_is = _Way(stripped="", added="", view={name: name for name in saved}, outside=())
+    found = _matched(as_it_is, saved, targets, patterns)
     if isinstance(found, Fit):
         return found
-    ways = _ways([name for name in saved if name in kept], targets)
-    tried = [(way, _matched(way, saved, targets, declared)) for way in ways]
+    tried = [(way, _matched(way, saved, targets, patterns)) for way in _ways(list(saved), targets)]
     fits = [(way, fit) for way, fit in tried if isinstance(fit, Fit)]
     whole = _different([(way, fit) for way, fit in fits if not way.outside])
     chosen = whole or _different(fits)
@@ -191,7 +188,7 @@ def _ways(saved: Sequence[str], targets: Sequence[Target]) -> list[_Way]:
 
 
 def _matched(
-    way: _Way, saved: Mapping[str, SavedTensor], targets: Sequence[Target], declared: tuple[str, ...]
+    way: _Way, saved: Mapping[str, SavedTensor], targets: Sequence[Target], patterns: Sequence[re.Pattern[str]]
 ) -> Fit | Mismatch:
     there: dict[str, tuple[str, ...]] = {}
     derived: dict[str, tuple[str, ...]] = {}
@@ -222,7 +219,9 @@ def _matched(
                     f"{name} in {_word(tensor.dtype)}, the model's in {_word(target.tensor.dtype)} (is the checkpoint "
                     "quantized? Save it in a floating dtype)"
                 )
-    unexpected = [name for name in way.view if name not in known]
+    others = [name for name in way.view if name not in known]
+    declared = [name for name in others if any(pattern.search(name) for pattern in patterns)]
+    unexpected = [name for name in others if name not in declared]
     if missing or unexpected or shapes or kinds:
         return Mismatch(missing=tuple(missing), unexpected=tuple(unexpected), shapes=tuple(shapes), kinds=tuple(kinds))
     notes = way.notes()
