@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slicer_core.methods.plane import PlaneSlicer
     from slicer_core.methods.random_direction import RandomDirectionSlicer
     from slicer_core.slices import Slice
-    from slicer_core.subject import LossSum, ModelWrapper
+    from slicer_core.subject import LossSum, ModelWrapper, from_lightning
 
 _HOMES = {
     "AxisParallelSlicer": "slicer_core.methods.axis",
@@ -35,6 +35,7 @@ _HOMES = {
     "RandomDirectionSlicer": "slicer_core.methods.random_direction",
     "Slice": "slicer_core.slices",
     "SlicerError": "slicer_core.errors",
+    "from_lightning": "slicer_core.subject",
     "run_job": "slicer_core.job",
 }
 
@@ -53,6 +54,7 @@ __all__ = [
     "Slice",
     "SlicerError",
     "__version__",
+    "from_lightning",
     "run_job",
 ]
 

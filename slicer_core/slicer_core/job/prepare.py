@@ -29,8 +29,6 @@ from slicer_core.evaluate import EvaluationSettings, streams
 from slicer_core.evaluate.memory import parse_bytes
 from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
-from slicer_core.measures import MeasureRow, find_measures
-from slicer_core.measures.surroundings import check_measurable
 from slicer_core.job.subject_source import (
     SubjectSource,
     find_subject,
@@ -39,6 +37,8 @@ from slicer_core.job.subject_source import (
     module_text,
     subject_entry,
 )
+from slicer_core.measures import MeasureRow, find_measures
+from slicer_core.measures.surroundings import check_measurable
 from slicer_core.methods import MethodRow, find_method
 from slicer_core.methods.method import AUTO, Method, SliceOptions
 from slicer_core.methods.slicer import chosen_splits

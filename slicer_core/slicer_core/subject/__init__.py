@@ -2,6 +2,7 @@
 
 from slicer_core.subject.data import Batch, SplitData, copied, tensors_fingerprint, written_versions
 from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
+from slicer_core.subject.lightning import from_lightning
 from slicer_core.subject.losses import LossSum, SampleTerms
 from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
@@ -27,6 +28,7 @@ __all__ = [
     "find_module",
     "fit_names",
     "from_huggingface",
+    "from_lightning",
     "load_subject",
     "match_state",
     "require_fit",
