@@ -54,6 +54,8 @@ OTHER_VALUES: dict[str, Any] = {
     "fresh": True,
     "to": "other/step-7.pt",
 }
+FOLDER_VALUES: dict[str, Any] = {"hf": "model", "text": "data/text.txt", "sequence_length": 64}
+"""In place of a module."""
 
 
 def test_a_printed_job_reads_back_as_itself_but_for_absolute_paths(workplace: Path) -> None:
@@ -73,8 +75,16 @@ def test_a_printed_job_reads_back_as_itself_but_for_absolute_paths(workplace: Pa
 def test_every_field_can_be_set_from_a_file(workplace: Path) -> None:
     """So that OTHER_VALUES is not short of one that comes later."""
     printed = tomllib.loads(Job.from_values(OTHER_VALUES).to_toml())
-    fields = set(Job.__dataclass_fields__) - {"method_options"}
+    fields = set(Job.__dataclass_fields__) - {"method_options", *FOLDER_VALUES}
     assert {name.replace("-", "_") for name in printed} == fields | {"to"}
+
+
+def test_a_job_on_a_hugging_face_folder_reads_back_with_absolute_paths(workplace: Path) -> None:
+    values = {name: value for name, value in OTHER_VALUES.items() if name not in ("module", "set")}
+    Path("job.toml").write_text(Job.from_values(values | FOLDER_VALUES).to_toml())
+    again = Job.from_values(read_config(Path("job.toml")))
+    assert (again.hf, again.text) == (str(workplace / "model"), str(workplace / "data/text.txt"))
+    assert again.sequence_length == 64
 
 
 @pytest.mark.parametrize("point", ["first", "last", "2000", "each"])
