@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conftest import Board, Tab
     from playwright.sync_api import Browser, Frame, Page
@@ -83,17 +85,39 @@ def test_everything_is_reached_by_keys_alone(open_tab: Callable[..., Tab], board
     for _ in range(40):
         tab.page.keyboard.press("Tab")
         seen.add(tab.frame.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
-    for name in ("Previous step", "Play through the steps", "Follow newest", "Compare", "Pin", "Full width"):
+    for name in ("Next step", "Play through the steps", "Follow newest", "Compare", "Pin", "Full width"):
         assert name in seen, (name, seen)
 
 
+@pytest.fixture
+def notebook(board: Board) -> Iterator[str]:
+    """Address of a page of another port, thus another origin, that shows TensorBoard in a frame, as notebooks do."""
+    content = f'<iframe src="{board.url}/#loss_slicer" style="width: 960px; height: 760px"></iframe>'.encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("localhost", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}/notebook"
+    server.shutdown()
+    server.server_close()
+
+
 def test_in_a_frame_of_another_origin_the_page_works(
-    browser: Browser, board: Board, find_frame: Callable[[Page], Frame]
+    browser: Browser, notebook: str, find_frame: Callable[[Page], Frame]
 ) -> None:
     page = browser.new_context(viewport={"width": 1000, "height": 800}).new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(f'<iframe src="{board.url}/#loss_slicer" style="width: 960px; height: 760px"></iframe>')
+    page.goto(notebook)
     frame = find_frame(page)
     frame.get_by_role("radio", name="Linear interpolation").wait_for()
     frame.get_by_label("Show only run resnet20-adam/loss_slicer").focus()
@@ -101,6 +125,6 @@ def test_in_a_frame_of_another_origin_the_page_works(
     frame.get_by_test_id("plot").first.wait_for()
     frame.get_by_label("Previous step").click()
     frame.get_by_test_id("step").get_by_text("1,000").wait_for()
-    assert page.url == "about:blank"
+    assert page.url == notebook
     assert problems == []
     page.context.close()
