@@ -1,5 +1,6 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
+# make test-all  also what takes minutes: the long fuzz of each reader
 # make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
 # make bench-peers  the engine against loss-landscapes, which it installs in an environment of its own
@@ -21,7 +22,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench bench-memory bench-page bench-peers test check page-check pytest page browser format clean help
+.PHONY: demo bench bench-memory bench-page bench-peers test test-all check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -101,6 +102,9 @@ browser:
 
 pytest: $(VENV)/.installed-dev
 	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses auto
+
+test-all: check page-check browser
+	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses auto -m "long or not long"
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

@@ -23,6 +23,15 @@ def inspect(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For the module's build function.")
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which set of weights of files that hold several.")
+    ] = None,
+    step_map: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Steps of checkpoints whose files do not tell, as for run.")
+    ] = None,
+    trust_checkpoint: Annotated[
+        bool, typer.Option("--trust-checkpoint", help="Read pickled modules too, which may run any code in the file.")
+    ] = False,
     tensors: Annotated[bool, typer.Option("--tensors", help="List the tensors of the first checkpoint too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
@@ -33,17 +42,19 @@ def inspect(
     """
     with reported(verbose=verbose):
         with stdout_kept_for_json(as_json):
-            document = _document(checkpoints, module, settings or [])
+            document = _document(checkpoints, module, settings or [], weights, step_map, trust_checkpoint)
         if as_json:
             write_json(document)
         else:
             _show(document, tensors=tensors)
 
 
-def _document(given: list[str], module: str | None, settings: list[str]) -> dict[str, Any]:
-    from slicer_core.checkpoints import find_sources
+def _document(
+    given: list[str], module: str | None, settings: list[str], weights: str | None, step_map: str | None, trusted: bool
+) -> dict[str, Any]:
+    from slicer_core.checkpoints import ReadOptions, StepMap, find_sources
 
-    sources = find_sources(given)
+    sources = find_sources(given, ReadOptions(weights=weights, trusted=trusted), StepMap.parse(step_map))
     match = _matcher(module, settings)
     return {
         "schema": SCHEMA,
@@ -52,6 +63,7 @@ def _document(given: list[str], module: str | None, settings: list[str]) -> dict
                 "name": source.name,
                 "folder": str(source.folder),
                 "checkpoints": [_entry(checkpoint, match) for checkpoint in source.checkpoints],
+                "same": {str(path): str(kept) for path, kept in source.same.items()},
                 "failures": [{"path": str(path), "error": str(error)} for path, error in source.failures],
             }
             for source in sources
@@ -78,6 +90,9 @@ def _entry(checkpoint: Any, match: Any) -> dict[str, Any]:
         "step": checkpoint.step,
         "step_unit": checkpoint.step_unit,
         "format": checkpoint.format.name,
+        "data": str(checkpoint.data),
+        "weights": contents.weights,
+        "adapter": checkpoint.adapter is not None,
         "dtypes": dict(Counter(info.dtype for info in contents.tensors.values())),
         "bytes": sum(info.num_bytes for info in contents.tensors.values()),
         "tensors": {name: {"shape": list(info.shape), "dtype": info.dtype} for name, info in contents.tensors.items()},
@@ -94,7 +109,11 @@ def _show(document: dict[str, Any], *, tensors: bool) -> None:
                 f"  {entry['step_unit']} {entry['step']:>8}  {entry['format']:<12} {len(entry['tensors']):>4} tensors "
                 f"({printable(dtypes)})  {entry['bytes']:>12,} bytes  {printable(Path(entry['path']).name)}"
             )
+            line += f"  [{printable(entry['weights'])}]" if entry["weights"] else ""
+            line += "  adapter" if entry["adapter"] else ""
             print(line if entry["match"] is None else f"{line}  {printable(entry['match'], limit=2000)}")
+        for path, kept in source["same"].items():
+            print(f"  the same weights: {printable(Path(path).name)} and {printable(Path(kept).name)}")
         for failure in source["failures"]:
             print(f"  unreadable: {printable(failure['error'], limit=2000)}")
         if tensors and source["checkpoints"]:

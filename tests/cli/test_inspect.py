@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +122,62 @@ def test_the_dtype_and_step_of_a_large_file_are_read_from_its_header(call: Call)
     refused = call("inspect", "step-1.safetensors")
     assert refused.exit_code == 2
     assert "is cut short" in refused.stderr
+
+
+HEADERS_ONLY = """
+import resource, sys
+from pathlib import Path
+from loss_slicer.app import app
+before = int(Path("/proc/self/io").read_text().split()[1])
+app(["inspect", sys.argv[1]], standalone_mode=False)
+read = int(Path("/proc/self/io").read_text().split()[1]) - before
+print("torch" in sys.modules, read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_of_a_large_file_the_header_alone_is_read_and_torch_is_not_needed(workplace: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2**28], "data_offsets": [0, 2**30]}}).encode()
+    path = Path("step-1.safetensors")
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + 2**30)
+    done = subprocess.run(
+        [sys.executable, "-c", HEADERS_ONLY, str(path)], capture_output=True, text=True, timeout=120, check=True
+    )
+    *_, line, last = done.stdout.splitlines()
+    assert "1,073,741,824 bytes" in line
+    has_torch, read, kilobytes = last.split()
+    assert has_torch == "False"
+    # Its own code is among it.
+    assert int(read) < 20e6
+    assert int(kilobytes) < 300e3
+
+
+def test_a_folder_is_shown_with_the_weights_that_are_taken_and_the_copies_that_are_left_out(call: Call) -> None:
+    for step in (1, 2):
+        folder = Path("out") / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        torch.save({"ema": {"w": torch.full((2,), float(step))}}, folder / "pytorch_model.bin")
+    Path("out/pytorch_model.bin").write_bytes(Path("out/checkpoint-2/pytorch_model.bin").read_bytes())
+    lines = call("inspect", "out").stdout.splitlines()
+    assert lines[1].split()[:3] == ["step", "1", "torch"]
+    assert lines[1].endswith("checkpoint-1  [ema]")
+    assert lines[3] == "  the same weights: pytorch_model.bin and checkpoint-2"
+    document = json.loads(call("inspect", "out", "--json").stdout)["sources"][0]
+    assert document["same"] == {"out/pytorch_model.bin": "out/checkpoint-2"}
+    assert document["checkpoints"][0]["weights"] == "ema"
+    assert document["checkpoints"][0]["data"] == "out/checkpoint-1/pytorch_model.bin"
+
+
+def test_one_of_several_sets_a_step_and_a_trusted_module_can_be_inspected(call: Call) -> None:
+    torch.save({"model": {"w": torch.ones(2)}, "model_ema": {"w": torch.zeros(2)}}, "best.pt")
+    refused = call("inspect", "best.pt")
+    assert refused.exit_code == 2
+    assert "model (1 tensors), model_ema (1 tensors)" in refused.stderr
+    refused = call("inspect", "best.pt", "--weights", "model_ema")
+    assert "the step of 1 of 1 checkpoints is unknown: best.pt" in refused.stderr
+    shown = call("inspect", "best.pt", "--weights", "model_ema", "--step-map", "best.pt=7").stdout
+    assert shown.splitlines()[1].split()[:2] == ["step", "7"]
+    assert shown.splitlines()[1].endswith("best.pt  [model_ema]")
+    torch.save(torch.nn.Linear(2, 2), "step-1.pt")
+    assert call("inspect", "step-1.pt").exit_code == 2
+    assert "2 tensors" in call("inspect", "step-1.pt", "--trust-checkpoint").stdout

@@ -30,7 +30,7 @@ def job_hash(job: Job) -> str:
         {"batch_size": 100}, {"samples": 100}, {"weight_decay": 0.1}, {"metrics": "none"}, {"dtype": "float64"},
         {"batchnorm": "recompute"},
         {"method": "random2d"}, {"method": "linear", "grid": "5"}, {"method": "linear", "to": "first", "grid": "5"},
-        {"method": "axis"}, {"method": "axis", "params_to_slice": "0:2"}, {"tolerance": "1%"},
+        {"method": "axis"}, {"method": "axis", "params_to_slice": "0:2"}, {"tolerance": "1%"}, {"weights": "."},
     ],
     ids=str,
 )  # fmt: skip

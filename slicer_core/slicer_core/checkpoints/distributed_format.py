@@ -18,8 +18,9 @@ from slicer_core.checkpoints.checkpoint import (
 )
 from slicer_core.checkpoints.distributed_metadata import read_metadata
 from slicer_core.checkpoints.layouts import DISTRIBUTED_METADATA
-from slicer_core.checkpoints.shortage import memory_for
+from slicer_core.checkpoints.shortage import is_shortage, memory_for
 from slicer_core.checkpoints.torch_format import STEP_KEYS, stated_step
+from slicer_core.checkpoints.torch_refusal import named_global, reason
 from slicer_core.checkpoints.weights import TOP, find_weights
 from slicer_core.errors import CheckpointError
 
@@ -85,9 +86,15 @@ def load_distributed(path: Path, metadata: Metadata, names: Iterable[str]) -> di
         raise
     except (Exception, CheckpointException) as error:
         # Torch's has the exception of each process, and is no Exception itself.
-        causes = getattr(error, "failures", {}).values()
-        reason = next((str(cause[0]) for cause in causes), str(error)).splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{path} can't be read as a distributed checkpoint: {reason[0][:200]}") from error
+        cause = next((failure[0] for failure in getattr(error, "failures", {}).values()), error)
+        named = named_global(cause)
+        if named is not None:
+            raise CheckpointError(
+                f"{path} holds more than tensors ({named}), and reading those runs code, so it is not read"
+            ) from error
+        if is_shortage(cause):
+            raise CheckpointError(f"{path} can't be read: its tensors do not fit the memory") from error
+        raise CheckpointError(f"{path} can't be read as a distributed checkpoint: {reason(cause)}") from error
     return state
 
 

@@ -29,7 +29,11 @@ def without_duplicates(
 
     def digest(checkpoint: Checkpoint) -> str:
         if checkpoint.path not in digests:
-            digests[checkpoint.path] = weights_digest(checkpoint)
+            try:
+                digests[checkpoint.path] = weights_digest(checkpoint)
+            except CheckpointError:
+                # What can't be read equals nothing else.
+                digests[checkpoint.path] = f"unreadable: {checkpoint.path}"
         return digests[checkpoint.path]
 
     by_step: dict[int, list[Checkpoint]] = defaultdict(list)

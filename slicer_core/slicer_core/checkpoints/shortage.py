@@ -25,4 +25,5 @@ def memory_for(path: Path) -> Iterator[None]:
 
 def is_shortage(error: BaseException) -> bool:
     """Whether an exception says that memory ran out; torch has a RuntimeError for it."""
-    return isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error)
+    told = ("not enough memory", "out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)

@@ -21,6 +21,12 @@ def refusal(path: Path, error: Exception) -> str:
     return f"{path} is not a torch file of tensors: {reason(error)}"
 
 
+def named_global(error: BaseException) -> str | None:
+    """The global that a message of torch's reader names, with which it refused a file."""
+    named = _GLOBAL.search(str(error))
+    return named[1] if named else None
+
+
 def _refused_globals(path: Path, error: Exception) -> list[str]:
     """The names that the file would have imported; of an old file, the first that was refused, or what it lists."""
     import torch
@@ -50,7 +56,7 @@ def _pickled_globals(path: Path) -> list[str]:
     return sorted(name[:100] for name in named if not name.startswith(("torch.", "collections.")))
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Torch's reason in one line. Its advice to switch the safe reader off comes before it or after it."""
     text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     line = text.splitlines()[0][:200] if text else type(error).__name__
