@@ -66,6 +66,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         other=lambda name: prepared.other_state(source, name),
         preparation=Preparation(settings=prepared.settings, split=prepared.splits[0], rehearsal=True),
         path=prepared.path(source),
+        checkpoint=source.selected[0],
     )
     plan = prepared.method.plan(center, prepared.options)
     for note in plan.notes:

@@ -167,6 +167,7 @@ def center_of(
         other=lambda name: prepared.other_state(source, name),
         preparation=preparation,
         path=prepared.path(source),
+        checkpoint=checkpoint,
     )
 
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from slicer_core.checkpoints import Checkpoint
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
 from slicer_core.directions import PathPoint
 from slicer_core.errors import UsageError
@@ -54,7 +55,7 @@ class CenterPoint:
 
     `state` has every parameter and buffer; `scale_state` those whose norms scale random directions. `other(name)`
     gives the state at another point of the run, by `first`, `last` or a path. `path` are all checkpoints of the run,
-    ascending by step.
+    ascending by step, and `checkpoint` the one at the center, where there is a run.
     """
 
     wrapper: ModelWrapper
@@ -63,6 +64,7 @@ class CenterPoint:
     other: Callable[[str], NamedTensors] = field(repr=False)
     preparation: Preparation = field(default_factory=Preparation, repr=False)
     path: Sequence[PathPoint] = field(default=(), repr=False)
+    checkpoint: Checkpoint | None = None
 
     def varying(self, options: SliceOptions) -> NamedTensors:
         """The parameters that may get a random or axis direction, after `--params` and `--exclude`.

@@ -147,6 +147,23 @@ METHODS: dict[str, MethodRow] = {
             options=(_TRAJECTORY,),
         ),
         MethodRow(
+            name="gradient",
+            slice_type="gradient_1d",
+            geometry="curve",
+            summary="along the negative gradient, the last update, or Adam's step",
+            home="slicer_core.methods.gradient:Gradient",
+            grid="51",
+            range="auto",
+            options=(
+                MethodOption(
+                    name="along",
+                    default="gradient",
+                    help="gradient (α is a learning rate), update (from the checkpoint before, at α = -1), or adam "
+                    "(the step that saved moments make; α is a learning rate).",
+                ),
+            ),
+        ),
+        MethodRow(
             name="pca2d",
             slice_type="pca_2d",
             geometry="grid",
