@@ -4,9 +4,11 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import styles from "./index.css?inline";
-import { createQueryClient } from "./lib/queries";
+import { createQueryClient, prefetchTags } from "./lib/queries";
 
 export function render(): void {
+  const client = createQueryClient();
+  prefetchTags(client);
   document.documentElement.lang = "en";
   document.title = "Loss Slicer";
   const sheet = new CSSStyleSheet();
@@ -16,7 +18,7 @@ export function render(): void {
   document.body.append(root);
   createRoot(root).render(
     <StrictMode>
-      <QueryClientProvider client={createQueryClient()}>
+      <QueryClientProvider client={client}>
         <App />
       </QueryClientProvider>
     </StrictMode>,

@@ -44,14 +44,21 @@ export function createQueryClient(): QueryClient {
   return client;
 }
 
+const tagsQuery = queryOptions({
+  queryKey: ["tags"],
+  queryFn: ({ signal }) => fetchTags(signal),
+  refetchInterval: 60_000,
+  // The list is the same object where nothing has changed; comparing 100,000 tags would cost more than it saves.
+  structuralSharing: false,
+});
+
 export function useTags() {
-  return useQuery({
-    queryKey: ["tags"],
-    queryFn: ({ signal }) => fetchTags(signal),
-    refetchInterval: 60_000,
-    // The list is the same object where nothing has changed; comparing 100,000 tags would cost more than it saves.
-    structuralSharing: false,
-  });
+  return useQuery(tagsQuery);
+}
+
+/** Asks for what every view needs, before anything is drawn. */
+export function prefetchTags(client: QueryClient): void {
+  void client.prefetchQuery(tagsQuery);
 }
 
 /** TensorBoard's own order of its runs. It may not know them yet when the tab opens. */
