@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from loss_slicer.doctor import doctor
+from loss_slicer.export import export
 from loss_slicer.inspect import inspect
 from loss_slicer.methods import methods
 from loss_slicer.plot import plot
@@ -44,4 +45,5 @@ app.command()(inspect)
 app.command()(methods)
 app.command()(view)
 app.command()(plot)
+app.command()(export)
 app.command()(exiting(doctor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
@@ -30,7 +31,7 @@ Steps = Annotated[str, typer.Option("--step", help="all, first, last, or steps a
 _LONGEST_SLUG = 60
 
 
-def file_stem(chosen: LoggedSlice) -> str:
+def file_stem(chosen: LoggedSlice, *, with_step: bool = True) -> str:
     """A file's name for a slice: letters, digits and dashes of run, tag and step, and a hash to tell alike ones apart.
 
     Never the names themselves: those of a log are anyone's, and may hold slashes or dots.
@@ -38,7 +39,7 @@ def file_stem(chosen: LoggedSlice) -> str:
     run = chosen.run.removesuffix("/loss_slicer")
     slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{run}-{chosen.tag}").strip("-").lower()[:_LONGEST_SLUG].strip("-")
     digest = hashlib.blake2b(f"{chosen.run}\0{chosen.tag}".encode("utf-8", "surrogatepass"), digest_size=3).hexdigest()
-    return f"{slug or 'slice'}-step-{chosen.step}-{digest}"
+    return f"{slug or 'slice'}{f'-step-{chosen.step}' if with_step else ''}-{digest}"
 
 
 def name_parts(chosen: LoggedSlice) -> tuple[str, str, str]:
@@ -59,5 +60,6 @@ def write_new_file(path: Path, content: bytes) -> None:
         draft.write_bytes(content)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise UsageError(f"{path} can't be written: {error.strerror or error}") from error

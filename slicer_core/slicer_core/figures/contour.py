@@ -54,7 +54,7 @@ def draw_plane(axes: Axes, data: Slice, quantity: Quantity, style: FigureStyle) 
         axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center", va="center")
         return None
     log = is_log(style, values)
-    limits = color_limits(values, name=quantity.name, log=log)
+    limits = style.limits or color_limits(values, name=quantity.name, log=log)
     norm = LogNorm(*limits) if log and limits[0] < limits[1] else Normalize(*limits)
     image = axes.pcolormesh(
         cell_edges(first), cell_edges(second), shown.T, cmap=style.color_map, norm=norm, rasterized=True

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 
-from slicer_core.figures.style import FAINT, INK, FigureStyle, Labeled, Quantity, is_log, plain, set_title, title_text
+from slicer_core.figures.style import (
+    FAINT,
+    INK,
+    FigureStyle,
+    Labeled,
+    Quantity,
+    is_log,
+    plain,
+    set_title,
+    title_text,
+    with_room,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +46,8 @@ def draw_curve(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, s
     _draw_markers(axes, first)
     axes.set_xlabel(plain(first.data.axes[0].label))
     axes.set_ylabel(plain(quantity.label(first.data)))
+    if style.limits is not None:
+        axes.set_ylim(with_room(style.limits, log=log))
     axes.margins(x=0.02)
     axes.grid(color=FAINT, linewidth=0.3, alpha=0.6)
     axes.spines[["top", "right"]].set_visible(False)

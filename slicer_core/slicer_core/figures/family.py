@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slicer_core.figures.style import FAINT, FigureStyle, Labeled, Quantity, describe, is_log, plain, title_text
+from slicer_core.figures.style import (
+    FAINT,
+    FigureStyle,
+    Labeled,
+    Quantity,
+    describe,
+    is_log,
+    plain,
+    title_text,
+    with_room,
+)
 from slicer_core.slices.slice import Curve
 
 if TYPE_CHECKING:
@@ -43,6 +53,8 @@ def draw_family(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, 
         axes.tick_params(labelsize=style.font_size * 0.75)
         if log:
             axes.set_yscale("log")
+        if style.limits is not None:
+            axes.set_ylim(with_room(style.limits, log=log))
     # The last plot of each column has the numbers, also where the last row is not full.
     for column in range(columns):
         lowest = plots[(number - 1 - column) // columns, column]

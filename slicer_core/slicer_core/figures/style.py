@@ -28,7 +28,8 @@ FAINT = "#9ca3af"
 
 @dataclass(frozen=True, kw_only=True)
 class FigureStyle:
-    """Sizes in inches and points. `levels`: how many contour lines, or the values of them.
+    """Sizes in inches and points. `levels`: how many contour lines, or the values of them. `limits`: the values between
+    which colors or heights go, where several figures share them.
 
     Raises:
         UsageError: a value is not one that can be drawn.
@@ -41,6 +42,7 @@ class FigureStyle:
     scale: Scale = "auto"
     levels: int | tuple[float, ...] = 12
     title: str | None = None
+    limits: tuple[float, float] | None = None
     dots_per_inch: float = 200.0
 
     def __post_init__(self) -> None:
@@ -174,6 +176,16 @@ def color_limits(values: np.ndarray, *, name: str, log: bool) -> tuple[float, fl
         if bulk > 0 and high - low > 10 * bulk:
             high = float(finite[finite <= low + 4 * bulk].max())
     return low, high
+
+
+def with_room(limits: tuple[float, float], *, log: bool) -> tuple[float, float]:
+    """Limits of an axis, a twentieth beyond both ends of the values."""
+    low, high = limits
+    if log:
+        room = (high / low) ** 0.05
+        return low / room, high * room
+    room = (high - low) / 20 or 1.0
+    return low - room, high + room
 
 
 def contour_levels(style: FigureStyle, limits: tuple[float, float], *, log: bool) -> np.ndarray:

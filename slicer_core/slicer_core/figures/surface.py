@@ -29,7 +29,7 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
     if min(values.shape) < 2 or not np.isfinite(values).any():
         raise UsageError("--view surface needs two points along each axis and a finite value: give --view contour")
     log = is_log(style, values)
-    limits = color_limits(values, name=quantity.name, log=log)
+    limits = style.limits or color_limits(values, name=quantity.name, log=log)
     # mplot3d has no logarithmic axis, so the logarithms are drawn and the ticks named after the values.
     heights = np.log10(values) if log else values
     low, high = np.log10(limits) if log else limits

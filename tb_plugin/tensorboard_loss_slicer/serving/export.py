@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from slicer_core.errors import FormatError
 from slicer_core.slices import decode_slice
 from slicer_core.slices.codec import DTYPES
-from slicer_core.slices.export import EXPORT_FORMATS
+from slicer_core.slices.export import SERVED_FORMATS
 from tensorboard_loss_slicer.serving.blobs import read_array, read_header
 from tensorboard_loss_slicer.serving.caps import MAX_EXPORT_BYTES, MAX_TEXT_EXPORT_VALUES
 from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
@@ -27,9 +27,9 @@ def find_format(name: str) -> ExportFormat:
     Raises:
         RequestError: 400 where there is none.
     """
-    export = EXPORT_FORMATS.get(name)
+    export = SERVED_FORMATS.get(name)
     if export is None:
-        raise RequestError(400, f"format {quoted(name)} is not one of {', '.join(EXPORT_FORMATS)}")
+        raise RequestError(400, f"format {quoted(name)} is not one of {', '.join(SERVED_FORMATS)}")
     return export
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from slicer_core.slices.header import encode_slice, parse_header
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from slicer_core.slices.slice import Slice, SliceArray
 
 _STORAGE_FIELDS = ("blob", "codec", "bytes")
+_MAX_NAME_LENGTH = 64
 
 
 def array_label(array: SliceArray) -> str:
@@ -29,3 +32,16 @@ def header_fields(data: Slice) -> dict[str, Any]:
         for name in _STORAGE_FIELDS:
             del record[name]
     return header
+
+
+def plain_name(label: str, taken: Container[str]) -> str:
+    """`label` by letters, digits and underscores only, and different from all that are taken.
+
+    Names of arrays become file names where an archive is unpacked, and variables where a file is read.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", label).strip("_")[:_MAX_NAME_LENGTH] or "array"
+    name, copies = plain, 1
+    while name in taken or name == "file":
+        copies += 1
+        name = f"{plain}_{copies}"
+    return name

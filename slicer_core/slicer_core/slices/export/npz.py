@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slicer_core.slices.export.fields import array_label, header_fields
+from slicer_core.slices.export.fields import array_label, header_fields, plain_name
 
 if TYPE_CHECKING:
     from slicer_core.slices.slice import Slice
-
-_MAX_ENTRY_LENGTH = 64
 
 
 def encode_npz(data: Slice) -> bytes:
@@ -27,17 +24,7 @@ def encode_npz(data: Slice) -> bytes:
     for index, axis in enumerate(data.axes):
         entries[f"axis{index}"] = axis.values
     for array in data.arrays:
-        entries[_entry_name(array_label(array), entries)] = array.values
+        entries[plain_name(array_label(array), entries)] = array.values
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **entries)
     return file.getvalue()
-
-
-def _entry_name(label: str, taken: dict[str, np.ndarray]) -> str:
-    """Entries become file names where an archive is unpacked, so a label's odd characters are replaced."""
-    plain = re.sub(r"[^A-Za-z0-9_]+", "_", label).strip("_")[:_MAX_ENTRY_LENGTH] or "array"
-    name, copies = plain, 1
-    while name in taken or name == "file":
-        copies += 1
-        name = f"{plain}_{copies}"
-    return name

@@ -1,0 +1,83 @@
+"""`loss-slicer export`: slices of a log as files for other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loss_slicer.selection import LogDir, Runs, Steps, Tags, file_stem, name_parts, write_new_file
+from loss_slicer.statuses import reported
+from slicer_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from tensorboard_loss_slicer.log_selection import LoggedSlice
+
+_FIGURES = ("png", "svg", "pdf")
+_ANIMATION = "gif"
+_ALL = ("npz", "csv", "json", "netcdf", "vtk", *_FIGURES, _ANIMATION)
+
+
+def export(
+    logdir: LogDir = Path("runs"),
+    run: Runs = None,
+    tag: Tags = None,
+    step: Steps = "all",
+    format: Annotated[str, typer.Option(help=f"{', '.join(_ALL)}.", rich_help_panel="Where it goes")] = "npz",
+    view: Annotated[
+        str | None,
+        typer.Option(help="Of figures: as in `plot`, which has more options.", rich_help_panel="Where it goes"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the files.", rich_help_panel="Where it goes")] = Path("exported"),
+) -> None:
+    """Write slices of a log as files, one each; of `gif`, one for each run and tag, over the steps.
+
+    Needs the event files only. netcdf, vtk and figures need extras of the same name (figures: `plot`).
+
+    Exit status: 0 done, 2 there is no such slice or it can't be written so.
+    """
+    with reported():
+        from tensorboard_loss_slicer.log_selection import select_slices
+
+        if format not in _ALL:
+            raise UsageError(f"--format {format!r} is not one of {', '.join(_ALL)}")
+        if view is not None and format not in (*_FIGURES, _ANIMATION):
+            raise UsageError(f"--view is for figures ({', '.join((*_FIGURES, _ANIMATION))}), not for {format}")
+        chosen = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
+        files = _animations(chosen, view) if format == _ANIMATION else _single_files(chosen, format, view)
+        for name, content in files:
+            path = out / name
+            write_new_file(path, content())
+            sys.stdout.write(f"{path}\n")
+
+
+Files = Iterator[tuple[str, Callable[[], bytes]]]
+"""Names, and what makes the contents."""
+
+
+def _single_files(chosen: list[LoggedSlice], name: str, view: str | None) -> Files:
+    if name in _FIGURES:
+        from slicer_core.figures import Labeled, draw, save
+
+        for each in chosen:
+            entry = Labeled(label=", ".join(name_parts(each)), data=each.data)
+            yield f"{file_stem(each)}.{name}", lambda entry=entry: save(draw([entry], view=view), name)
+        return
+    from slicer_core.slices.export import EXPORT_FORMATS
+
+    export_format = EXPORT_FORMATS[name]
+    for each in chosen:
+        yield f"{file_stem(each)}{export_format.suffix}", lambda data=each.data: export_format.encode(data)
+
+
+def _animations(chosen: list[LoggedSlice], view: str | None) -> Files:
+    from slicer_core.figures import Labeled, animate
+
+    for _, group in groupby(chosen, key=lambda each: (each.run, each.tag)):
+        entries = list(group)
+        labeled = [Labeled(label=", ".join(name_parts(each)), data=each.data) for each in entries]
+        yield f"{file_stem(entries[-1], with_step=False)}.gif", lambda labeled=labeled: animate(labeled, view=view)
