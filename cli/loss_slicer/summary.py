@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loss_slicer.measure_table import measure_table
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
 from loss_slicer.progress import describe_trials
@@ -35,7 +37,14 @@ def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
     color = console.is_terminal and console.color_system is not None and not console.no_color
     if result.num_new == 0 and not result.failures:
         console.print(Text("All of it was there already; nothing was computed. --fresh starts over."))
-    console.print(_table(result.slices) if console.is_terminal else _plain_table(result.slices))
+    _show_table(console, _COLUMNS, _rows(result.slices))
+    measures = measure_table(result.slices, console.width if console.is_terminal else None)
+    if measures is not None:
+        console.print()
+        _show_table(console, measures.columns, measures.rows)
+        if measures.left_out:
+            left_out = ", ".join(name.replace("_", " ") for name in measures.left_out)
+            console.print(Text(f"(in --json and on the page also: {left_out})"))
     chosen = _worth_showing(result.slices)
     for shown in chosen:
         console.print(Text(f"\n{printable(shown.source)}, {printable(shown.tag)}, step {shown.step}"))
@@ -111,26 +120,31 @@ def _rows(slices: tuple[FinishedSlice, ...]) -> list[tuple[str, ...]]:
 _COLUMNS = ("source", "step", "loss at center", "lowest", "highest", "points", "time")
 
 
-def _table(slices: tuple[FinishedSlice, ...]) -> Table:
+def _show_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    console.print(_table(columns, rows) if console.is_terminal else _plain_table(columns, rows))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
+    for column in columns:
         table.add_column(column, justify="left" if column == "source" else "right")
-    for row in _rows(slices):
+    for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
 
 
-def _plain_table(slices: tuple[FinishedSlice, ...]) -> Text:
-    rows = [_COLUMNS, *_rows(slices)]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(_COLUMNS))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return Text("\n".join(lines))
+def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Text:
+    lines = [columns, *rows]
+    widths = [max(len(row[index]) for row in lines) for index in range(len(columns))]
+    return Text(
+        "\n".join(
+            "  ".join(
+                cell.ljust(width) if index == 0 else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in lines
+        )
+    )
 
 
 def _worth_showing(slices: tuple[FinishedSlice, ...]) -> list[FinishedSlice]:

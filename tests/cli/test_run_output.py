@@ -197,4 +197,5 @@ def test_of_many_slices_some_are_drawn(run: Run, tools: SimpleNamespace) -> None
     done = run(*SMALL)
     assert "(2 of 6 slices are drawn here)" in done.stdout
     assert re.findall(r"sgd, random1d, step (\d+)", done.stdout) == ["0", "2000"]
-    assert len(re.findall(r"^sgd +\d+", done.stdout, re.MULTILINE)) == 6
+    # A row in the table of losses, and one in that of measures.
+    assert len(re.findall(r"^sgd +\d+", done.stdout, re.MULTILINE)) == 12

@@ -13,6 +13,8 @@ import numpy as np
 from slicer_core.slices import Measure, Slice
 
 LOSS = "loss"
+UNKNOWN = "unknown"
+UPPER_BOUND = "upper bound"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,16 +119,30 @@ class LossField:
         return {name: replace(chosen, details={**chosen.details, "curve": line.name, "curves": curves})}
 
     def difference_error(self, positions: np.ndarray, weights: np.ndarray) -> tuple[float | None, str]:
-        """The error of Σ w·(L - L(center)), and what kind of error it is.
+        """The error of Σ w·(L - L(center)), and what kind of error it is; arrays of shape (k,)."""
+        if self.difference_stderr is None:
+            return None, UNKNOWN
+        (error,), kind = self.difference_errors(positions[None], weights[None])
+        return (float(error), kind) if math.isfinite(error) else (None, UNKNOWN)
+
+    def difference_errors(self, positions: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, str]:
+        """As `difference_error` of many sums at once: arrays of shape (m, k) give (m,); zeros where it is not known.
 
         What the points' errors say of each alone: Σ|w|·SE, which the standard error is never above.
         """
         if self.difference_stderr is None:
-            return None, "unknown"
-        used = weights != 0
-        errors = self.difference_stderr.reshape(-1)[np.asarray(positions)[used]]
-        bound = float(np.abs(weights[used]) @ errors)
-        return (bound, "upper bound") if math.isfinite(bound) else (None, "unknown")
+            return np.zeros(len(weights)), UNKNOWN
+        errors = self.difference_stderr.reshape(-1)[positions]
+        # A point that is not used may well have no error.
+        return np.where(weights != 0, np.abs(weights) * errors, 0.0).sum(axis=-1), UPPER_BOUND
+
+    def place(self, position: int) -> list[Any]:
+        """The coordinates of a position in the flattened field, after the curve's name in a family."""
+        index = np.unravel_index(position, self.values.shape)
+        named: list[Any] = [self.data.curves[index[0]].name] if self.data.geometry == "curves" else []
+        return named + [
+            float(values[at]) for values, at in zip(self.coordinates, index[-len(self.coordinates) :], strict=True)
+        ]
 
     def _curves(self) -> Iterator[Line]:
         (coordinates,) = self.coordinates

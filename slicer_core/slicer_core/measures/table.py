@@ -49,6 +49,26 @@ MEASURES: dict[str, MeasureRow] = {
             ("curve",),
         ),
         _row("width", "width:width", "points", "the interval around the center in which the loss stays low"),
+        _row("curvature", "curvature:curvature", "points", "the second difference at the center along each axis"),
+        _row("roughness", "roughness:roughness", "points", "the RMS second difference over the range of the losses"),
+        _row("largest_increase", "increase:largest_increase", "points", "the largest rise above the center"),
+        _row(
+            "non_finite_share", "finiteness:non_finite_share", "points", "the part of the points without a finite loss"
+        ),
+        _row(
+            "non_convex_share",
+            "nonconvexity:non_convex_share",
+            "points",
+            "the part of a plane that curves downward",
+            ("grid",),
+        ),
+        _row(
+            "persistence",
+            "persistence:persistence",
+            "points",
+            "the depth of the valleys besides the deepest",
+            ("curve", "grid"),
+        ),
         _row("sam_sharpness", "sam:sam_sharpness", "model", "the rise of the loss one step up its gradient"),
         _row("sharpness", "sharpness:sharpness", "model", "the highest rise within a ball around the center"),
         _row(
