@@ -66,6 +66,7 @@ def show_estimate(cost: Estimate) -> None:
         f"checkpoints      {cost.checkpoints}",
         f"points           {most}{cost.points:,}",
         f"forward passes   {most}{cost.forward_passes:,} (batches; {samples} samples at each point)",
+        *([f"backward passes  {cost.backward_passes:,} (batches, for measures)"] if cost.backward_passes else []),
         f"parameters       {cost.parameters:,}",
         f"to read          {_size(cost.bytes_read)}",
         f"to write         {_size(cost.bytes_written)} before compression",

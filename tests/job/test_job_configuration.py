@@ -41,6 +41,8 @@ OTHER_VALUES: dict[str, Any] = {
     "batch_coupled": True,
     "metrics": "accuracy",
     "measures": "sharpness",
+    "per_class": True,
+    "gradient_norm": True,
     "batchnorm": "frozen",
     "device": "cpu",
     "dtype": "float64",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slicer_core.errors import UsageError
-from slicer_core.job import FinishedSlice, Job, run_job
+from slicer_core.errors import StopRequested, UsageError
+from slicer_core.job import FinishedSlice, Job, Reporter, estimate, run_job
 from slicer_core.store import FILE_NAME, Store
 from tensorboard_loss_slicer.event_files import read_events
 from tensorboard_loss_slicer.job_log import JobLog
@@ -66,3 +66,67 @@ def test_streaming_refuses_measures_that_need_gradients(make_job: MakeJob) -> No
     with pytest.raises(UsageError, match="--measures sharpness needs gradients of all parameters"):
         run_job(make_job(measures="sharpness", strategy="streaming"))
     assert not RUN_DIR.exists()
+
+
+def test_gradient_norms_and_losses_per_class_are_arrays_of_the_slice(make_job: MakeJob) -> None:
+    job = make_job(gradient_norm=True, per_class=True, metrics="none", split="both", steps="200")
+    cost = estimate(job)
+    (finished,) = run(job)
+    names = [(array.name, array.split) for array in finished.data.arrays if array.role == "value"]
+    classes = [(f"class_{label}", split) for label in range(10) for split in ("train", "test")]
+    assert names == [
+        ("loss", "train"),
+        ("loss", "test"),
+        *classes,
+        ("gradient_norm", "train"),
+        ("gradient_norm", "test"),
+    ]
+    assert (finished.data.array("gradient_norm") > 0).all()
+    assert cost.bytes_written == sum(array.values.nbytes for array in finished.data.arrays)
+    # A pass at each of three points and at the center, on each split's batches.
+    assert cost.backward_passes == 4 * sum(finished.data.evaluation["batches"].values())
+    (again,) = run(job)
+    assert again.stored
+
+    later = run(make_job(per_class=True, metrics="none", split="both", steps="200"))[0]
+    assert later.stored
+    other = run(make_job(metrics="none", split="both", steps="200"))[0]
+    assert not other.stored
+    assert "gradient_norm" not in other.data.measures
+    assert np.array_equal(other.data.loss, finished.data.loss)
+
+
+def test_all_measures_are_all_but_maps(make_job: MakeJob) -> None:
+    (finished,) = run(make_job(measures="all", steps="200"))
+    assert {"sam_sharpness", "sharpness", "adaptive_sharpness"} <= set(finished.data.measures)
+    assert "gradient_norm" not in finished.data.measures
+
+
+def test_the_reporter_is_told_of_measures_and_a_stop_comes_through(make_job: MakeJob) -> None:
+    class Stopper(Reporter):
+        def __init__(self, *, stop: bool) -> None:
+            self.begun: list[tuple[str, int]] = []
+            self.done: list[float] = []
+            self._stop = stop
+
+        def begin(self, label: str, num_points: int) -> None:
+            self.begun.append((label, num_points))
+            self.done.append(0.0)
+
+        def advance(self, num_points: float) -> None:
+            self.done[-1] += num_points
+            if self._stop and "gradient_norm" in self.begun[-1][0]:
+                raise StopRequested(75)
+
+    job = make_job(gradient_norm=True, measures="sam_sharpness", steps="200")
+    stopped = Stopper(stop=True)
+    with pytest.raises(StopRequested):
+        run_job(job, reporter=stopped)
+    points = tiles()
+    whole = Stopper(stop=False)
+    (finished,) = run_job(job, reporter=whole).slices
+    assert tiles() == points
+    assert "gradient_norm" in finished.data.measures
+    expected = [("sgd, step 200", 3), ("sgd, step 200, sam_sharpness", 1), ("sgd, step 200, gradient_norm", 3)]
+    assert whole.begun == expected
+    assert whole.done == pytest.approx([3.0, 1.0, 3.0])

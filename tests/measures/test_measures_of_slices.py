@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from slicer_core.errors import UsageError
 from slicer_core.measures import MEASURES, measure
 from slicer_core.slices import decode_slice, encode_slice
 from slicer_core.tolerance import Tolerance
+
+PAGE = (Path(__file__).parents[2] / "docs" / "measures.md").read_text("utf-8")
 
 
 def a_wrapper(samples: int = 30) -> ModelWrapper:
@@ -51,6 +55,7 @@ def test_an_unknown_name_is_told_with_the_names_there_are(curve) -> None:
 def test_every_measure_says_what_it_is_and_where_it_comes_from(row) -> None:
     assert row.function().__doc__
     assert row.summary
+    assert f"| `{row.name}`" in PAGE
 
 
 def test_the_error_of_a_difference_is_that_of_the_samples_own_differences() -> None:

@@ -103,9 +103,17 @@ class Job:
         False, "The loss couples the samples of a batch, so its value belongs to this partition.", panel=HOW
     )
     metrics: str | None = _option(None, "Metrics of the module, as a,b, or none (default: all).", panel=HOW)
+    per_class: bool = _option(
+        False,
+        "The loss of each class by itself too (class_0, class_1, …), for targets of one class a sample.",
+        panel=HOW,
+    )
+    gradient_norm: bool = _option(
+        False, "The gradient's norm at each point too: a backward pass there over all samples.", panel=HOW
+    )
     measures: str | None = _option(
         None,
-        "Measures that evaluate the model again, as a,b, or all (default: only those of the slice's points).",
+        "Measures that evaluate the model again, as a,b, or all but maps (default: only those of the slice's points).",
         panel=HOW,
     )
     batchnorm: str | None = _option(

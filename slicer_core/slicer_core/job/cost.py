@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,8 +12,11 @@ from slicer_core.evaluate import Evaluation, choose_strategy, evaluate, running_
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, prepare
 from slicer_core.job.reporter import Reporter
+from slicer_core.measures.gradient import LossGradient
+from slicer_core.measures.surroundings import Surroundings
 from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Preparation
+from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock, SlicePlan
 from slicer_core.subject import SplitData
 
@@ -23,7 +27,8 @@ _FEW_PASSES, _MORE_PASSES = 3, 15
 class Estimate:
     """The cost of a job as a whole.
 
-    `forward_passes` are of batches, those that estimate BatchNorm's statistics included. `bytes_written` is the size
+    `forward_passes` are of batches, those that estimate BatchNorm's statistics included; `backward_passes` those of
+    measures that need gradients. `bytes_written` is the size
     of the arrays before they are compressed. `seconds` comes from a few passes of one batch at a center, and so do
     `trials`, the seconds a point of that batch by strategy; `strategy` is what would be taken. With a `tolerance`,
     points, passes and time are upper bounds: how many are needed is known when they are evaluated.
@@ -34,6 +39,7 @@ class Estimate:
     checkpoints: int
     points: int
     forward_passes: int
+    backward_passes: int
     samples: dict[str, int]
     parameters: int
     bytes_read: int
@@ -77,10 +83,13 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
     centers = [whole for whole, data in zip(wholes, splits, strict=True) if whole is not data]
     chosen = [checkpoint for source in prepared.sources for checkpoint in source.selected]
     points = plan.num_points * len(chosen)
-    quantities = 1 + len(prepared.wrapper.metrics if prepared.metrics is None else prepared.metrics)
+    metrics = prepared.wrapper.metrics if prepared.metrics is None else prepared.metrics
+    quantities = 1 + len(metrics) + len(prepared.wrapper.classes)
     passes = [data for split in splits for data in (split, *_recomputed(prepared))]
     costs = [_cost_of_a_point(prepared, plan, center, data) for data in passes]
     at_centers = [_cost_of_a_point(prepared, plan, center, data) for data in centers]
+    gradients = len(chosen) * _gradients_at_a_checkpoint(prepared, plan)
+    maps = sum(row.kind == "map" for row in prepared.measures)
     return Estimate(
         method=job.method,
         module=str(prepared.module.path),
@@ -88,19 +97,39 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         points=points,
         forward_passes=points * sum(data.num_batches for data in passes)
         + len(chosen) * sum(data.num_batches for data in centers),
+        backward_passes=gradients * sum(data.num_batches for data in splits),
         samples={data.name: data.num_samples for data in splits},
         parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
         bytes_read=sum(checkpoint.num_bytes() for checkpoint in chosen),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and of the loss a count (8) and
         # the error of its difference to the center (4). With a tolerance also which of the quantity's points are
-        # interpolated (8).
-        bytes_written=points * len(splits) * ((12 if job.tolerance is None else 20) * quantities + 12),
-        seconds=points * sum(cost.seconds for cost in costs) + len(chosen) * sum(cost.seconds for cost in at_centers),
+        # interpolated (8). A map of a measure is a value.
+        bytes_written=points * len(splits) * ((12 if job.tolerance is None else 20) * quantities + 12 + 8 * maps),
+        seconds=points * sum(cost.seconds for cost in costs)
+        + len(chosen) * sum(cost.seconds for cost in at_centers)
+        + (gradients * sum(_seconds_of_a_gradient(prepared, state, plan, data) for data in splits) if gradients else 0),
         strategy=costs[0].strategy,
         trials=costs[0].trials,
         run_dirs=tuple(str(source.run_dir) for source in prepared.sources if source.selected),
         tolerance=job.tolerance,
     )
+
+
+def _gradients_at_a_checkpoint(prepared: PreparedJob, plan: SlicePlan) -> int:
+    """Backward passes over a split for the measures of one slice."""
+    rows = [row for row in prepared.measures if plan.geometry in row.geometries]
+    return sum(row.passes * (plan.num_points + 1 if row.kind == "map" else 1) for row in rows)
+
+
+def _seconds_of_a_gradient(prepared: PreparedJob, state: NamedTensors, plan: SlicePlan, data: SplitData) -> float:
+    """By the gradient of the first batch, the second time."""
+    first = next(iter(data.batches()))
+    around = Surroundings(wrapper=prepared.wrapper, state=state, plan=plan, split=data.name, settings=prepared.settings)
+    gradients = LossGradient(around, replace(data, num_batches=1, batches=lambda: [first]))
+    gradients.at({})
+    start = time.perf_counter()
+    gradients.at({})
+    return (time.perf_counter() - start) * data.num_samples / first.num_samples
 
 
 def _recomputed(prepared: PreparedJob) -> tuple[SplitData, ...]:

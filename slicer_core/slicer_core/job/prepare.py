@@ -48,6 +48,7 @@ from slicer_core.subject import (
     Fit,
     ModelWrapper,
     ModuleFile,
+    find_classes,
     match_state,
     require_fit,
     tensors_fingerprint,
@@ -173,6 +174,7 @@ class PreparedJob:
             | ({"weight_decay": job.weight_decay} if job.weight_decay else {})
             | ({} if job.weights is None else {"weights": job.weights})
             | ({"path": [*map(self.fingerprint, source.all_checkpoints)]} if self.method.uses_path else {})
+            | ({"per_class": True} if job.per_class else {})
             | ({} if self.settings.tolerance is None else {"tolerance": str(self.settings.tolerance)}),
             sort_keys=True,
             default=str,
@@ -220,6 +222,8 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     wrapper = load_job_subject(module, job)
     _place(wrapper, job)
     wrapper.check_samples(job.samples)
+    if job.per_class:
+        wrapper.classes = find_classes(wrapper, chosen_splits(wrapper, job.split), job.batch_size)
     batchnorm = cast("BatchNormPolicy", job.batchnorm or method.default_batchnorm)
     fits: dict[Path, Fit] = {}
     sources = tuple(_prepare_source(source, job, method, wrapper, reporter, fits) for source in found)
@@ -246,7 +250,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         batchnorm=batchnorm,
         splits=chosen_splits(wrapper, job.split),
         metrics=_chosen_metrics(wrapper, job.metrics),
-        measures=find_measures(job.measures),
+        measures=find_measures(",".join([job.measures or "", *(["gradient_norm"] if job.gradient_norm else [])])),
         module=module,
         wrapper=wrapper,
         sources=sources,

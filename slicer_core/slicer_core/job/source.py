@@ -32,7 +32,7 @@ from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Made, Preparation
 from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
-from slicer_core.subject import LOSS, Fit
+from slicer_core.subject import Fit
 
 _DECIDED = "decided"
 _GENERATION = "generation"
@@ -171,6 +171,9 @@ class SourceRunner:
             plan=work.evaluator.plan,
             settings=prepared.settings,
             seed=prepared.job.seed,
+            batchnorm=prepared.batchnorm,
+            begin=lambda name, points: self._reporter.begin(f"{self._label(work.checkpoint)}, {name}", points),
+            advance=self._reporter.advance,
         )
         stored = StoredSlice(
             tag=self._prepared.job.tag,
@@ -349,7 +352,7 @@ class SourceRunner:
         return Tile(sums={name: stored_sums(sums[name]) for name in self._quantities()}, how=how)
 
     def _quantities(self) -> tuple[str, ...]:
-        return (LOSS, *self._prepared.wrapper.metrics)
+        return self._prepared.wrapper.quantities
 
     def _assemble(self, work: CheckpointWork) -> Slice:
         prepared, checkpoint, plan = self._prepared, work.checkpoint, work.evaluator.plan

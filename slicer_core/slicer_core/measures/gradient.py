@@ -13,7 +13,7 @@ from slicer_core.evaluate.objective import REDUCED, Objective
 from slicer_core.evaluate.weight_decay import WeightDecay
 from slicer_core.measures.surroundings import Surroundings
 from slicer_core.parameters import NamedTensors
-from slicer_core.subject import LOSS, Batch, cast_batch, copied, user_code
+from slicer_core.subject import LOSS, Batch, SplitData, cast_batch, copied, user_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +25,24 @@ class GradientAt:
 
 
 class LossGradient:
-    """Gradients of the loss that a slice shows, weight decay included, over all samples of one split.
+    """Gradients of the loss that a slice shows, weight decay included, over all samples of one split, or of `data`.
 
     The model runs as the slice's points do: in eval mode, with the center's buffers. In half precision gradients
     underflow, so they are taken in float32 there.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, data: SplitData | None = None) -> None:
         self._around = around
+        self._data = data or around.data
         dtype = around.settings.dtype
         self._dtype = torch.float32 if dtype in REDUCED else dtype
-        self._objective = Objective(around.wrapper, self._dtype)
+        self.objective = Objective(around.wrapper, self._dtype)
         self.names = tuple(around.wrapper.varying_names())
-        self.center = {name: self._objective.cast(around.state[name]) for name in around.state}
+        self.center = {name: self.objective.cast(around.state[name]) for name in around.state}
         self._decay = WeightDecay.of(around.wrapper.model, around.settings.weight_decay)
 
     def at(self, moved: NamedTensors) -> GradientAt:
-        """At the point whose tensors of these names are `moved`, the others being the center's.
+        """At the point whose tensors of these names, buffers too, are `moved`, the others being the center's.
 
         Raises:
             DataError: the loss has no gradient.
@@ -54,13 +55,15 @@ class LossGradient:
         with wrapper.evaluating(), torch.enable_grad():
             for batch in self._batches():
                 # A forward pass may write to buffers, which have to be the center's at the next one.
-                buffers = {name: tensor.clone() for name, tensor in self.center.items() if name not in leaves}
+                buffers = {
+                    name: moved.get(name, tensor).clone() for name, tensor in self.center.items() if name not in leaves
+                }
 
                 def terms(batch: Batch = batch):
                     with user_code("evaluating the loss"):
                         return wrapper.sample_terms(batch)[LOSS]
 
-                found = self._objective.holding({**buffers, **leaves}, terms)
+                found = self.objective.holding({**buffers, **leaves}, terms)
                 summed = found.sums.sum()
                 if not summed.requires_grad:
                     raise DataError(
@@ -71,8 +74,10 @@ class LossGradient:
                 for name, part in zip(leaves, parts, strict=True):
                     if part is not None:
                         gradient[name] += part
-                total += float(summed.detach().double())
-                count += float(found.counts.double().sum())
+                total += float(summed.detach().cpu().double())
+                count += float(found.counts.cpu().double().sum())
+                # Lets a stop through between batches.
+                self._around.advance(0.0)
         scale = 1.0 if wrapper.form.is_total else 1.0 / count if count else float("nan")
         loss = total * scale
         point = {name: leaf.detach() for name, leaf in leaves.items()}
@@ -86,7 +91,15 @@ class LossGradient:
             },
         )
 
+    def recompute_batches(self) -> Iterator[Batch]:
+        """The batches on which BatchNorm's statistics are estimated anew: all of the first split."""
+        wrapper = self._around.wrapper
+        return self._cast(wrapper.split(wrapper.splits[0], self._around.settings.batch_size))
+
     def _batches(self) -> Iterator[Batch]:
-        for batch in self._around.data.batches():
+        return self._cast(self._data)
+
+    def _cast(self, data: SplitData) -> Iterator[Batch]:
+        for batch in data.batches():
             cast = cast_batch(batch, self._around.wrapper.device, self._dtype)
             yield Batch(data=copied(cast.data), num_samples=cast.num_samples)

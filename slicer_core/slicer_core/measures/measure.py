@@ -20,13 +20,13 @@ def measure(data: Slice, names: Sequence[str] | None = None) -> dict[str, Measur
     Raises:
         UsageError: a name is unknown, or that of a measure which evaluates the model.
     """
-    rows = find_measures("all" if names is None else ",".join(names))
+    rows = tuple(MEASURES.values()) if names is None else find_measures(",".join(names))
     if names is not None:
         for row in rows:
-            if row.kind == "model":
+            if row.kind != "points":
                 raise UsageError(
                     f"{row.name} evaluates the model again, which a slice does not hold: ask for it when the slice is "
-                    f"taken (--measures {row.name}, or measures=({row.name!r},) of a slicer)"
+                    f"taken ({row.flag}, or measures=({row.name!r},) of a slicer)"
                 )
     return _measured(data, [row for row in rows if row.kind == "points"])
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from slicer_core.choices import BatchNormPolicy
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import EvaluationSettings
 from slicer_core.measures.measure import by_split
@@ -20,7 +22,9 @@ class Surroundings:
     """The center of a slice with its model, its data on one split, and the plan of the slice's points.
 
     `state` has every parameter and buffer at the center, whose buffers the model keeps (BatchNorm in eval mode);
-    `seed` is that of what is random. Where `settings` has a weight decay, it is a part of the loss.
+    `batchnorm` says what the slice's other points have; `seed` is that of what is random. Where `settings` has a weight
+    decay, it is a part of the loss. `advance` is called with the number of points that are done of a map, and with 0
+    now and then.
     """
 
     wrapper: ModelWrapper
@@ -29,6 +33,8 @@ class Surroundings:
     split: str
     settings: EvaluationSettings
     seed: int = 0
+    batchnorm: BatchNormPolicy = "frozen"
+    advance: Callable[[float], Any] = field(default=lambda _: None, repr=False)
 
     @property
     def data(self) -> SplitData:
@@ -47,7 +53,9 @@ class Measured:
 def missing_measures(data: Slice, rows: Sequence[MeasureRow]) -> tuple[MeasureRow, ...]:
     """The rows that evaluate the model, apply to the slice, and are not in it."""
     return tuple(
-        row for row in rows if row.kind == "model" and data.geometry in row.geometries and row.name not in data.measures
+        row
+        for row in rows
+        if row.kind != "points" and data.geometry in row.geometries and row.name not in data.measures
     )
 
 
@@ -60,8 +68,14 @@ def with_model_measures(
     plan: SlicePlan,
     settings: EvaluationSettings,
     seed: int,
+    batchnorm: BatchNormPolicy = "frozen",
+    begin: Callable[[str, int], Any] = lambda name, num_points: None,
+    advance: Callable[[float], Any] = lambda num_points: None,
 ) -> Slice:
     """The slice with the measures of `rows` that it does not have yet, on each of its splits.
+
+    `begin` is called before each measure on a split, with its name and how much `advance` will tell: the points of a
+    map, else 1.
 
     Raises:
         SlicerError: a measure can't be taken of the model.
@@ -69,9 +83,20 @@ def with_model_measures(
     for row in missing_measures(data, rows):
         check_measurable(row, streaming=settings.strategy == "streaming" or isinstance(state, LazyTensors))
         for split in data.splits:
-            measured = row.function()(
-                Surroundings(wrapper=wrapper, state=state, plan=plan, split=split, settings=settings, seed=seed)
+            begin(row.name, plan.num_points if row.kind == "map" else 1)
+            around = Surroundings(
+                wrapper=wrapper,
+                state=state,
+                plan=plan,
+                split=split,
+                settings=settings,
+                seed=seed,
+                batchnorm=batchnorm,
+                advance=advance,
             )
+            measured = row.function()(around)
+            if row.kind == "model":
+                advance(1.0)
             data = replace(
                 data,
                 measures={**data.measures, **by_split(measured.measures, split, data.splits[0])},
@@ -82,9 +107,9 @@ def with_model_measures(
 
 def check_measurable(row: MeasureRow, *, streaming: bool) -> None:
     """Raises UsageError where the row needs gradients of a model whose parameters are streamed."""
-    if row.kind == "model" and streaming:
+    if row.kind != "points" and streaming:
         raise UsageError(
-            f"--measures {row.name} needs gradients of all parameters at once, and they do not fit the memory beside "
+            f"{row.flag} needs gradients of all parameters at once, and they do not fit the memory beside "
             "the model (strategy: streaming): leave the measure out, or give more with --memory-budget"
         )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from slicer_core.errors import UsageError, suggestion
 from slicer_core.slices.types import Geometry
 
+Kind = Literal["points", "model", "map"]
 ALL: tuple[Geometry, ...] = ("curve", "curves", "grid")
 
 
@@ -19,14 +20,22 @@ class MeasureRow:
 
     `points`: a `LossField`, the slice's own points on one split, from which it is computed wherever it applies.
     `model`: a `Surroundings`, of which it evaluates the model again, so only on request; it gives a measure of the
-    row's own name.
+    row's own name. `map`: the same with a value at each point, which costs as much as the slice or more, so that `all`
+    does not mean it. `passes` are backward passes over the split, those of a map for each point, with those of a
+    Hessian-vector product counted as two.
     """
 
     name: str
     home: str
-    kind: Literal["points", "model"]
+    kind: Kind
     summary: str
     geometries: tuple[Geometry, ...] = ALL
+    passes: int = 0
+
+    @property
+    def flag(self) -> str:
+        """How it is asked for."""
+        return f"--measures {self.name}"
 
     def function(self) -> Callable[[Any], Any]:
         """What computes it, imported now."""
@@ -34,8 +43,17 @@ class MeasureRow:
         return getattr(importlib.import_module(module), name)
 
 
-def _row(name: str, home: str, kind: Literal["points", "model"], summary: str, geometries=ALL) -> MeasureRow:
-    return MeasureRow(name=name, home=f"slicer_core.measures.{home}", kind=kind, summary=summary, geometries=geometries)
+def _row(
+    name: str, home: str, kind: Kind, summary: str, geometries: tuple[Geometry, ...] = ALL, passes: int = 0
+) -> MeasureRow:
+    return MeasureRow(
+        name=name,
+        home=f"slicer_core.measures.{home}",
+        kind=kind,
+        summary=summary,
+        geometries=geometries,
+        passes=passes,
+    )
 
 
 MEASURES: dict[str, MeasureRow] = {
@@ -69,30 +87,32 @@ MEASURES: dict[str, MeasureRow] = {
             "the depth of the valleys besides the deepest",
             ("curve", "grid"),
         ),
-        _row("sam_sharpness", "sam:sam_sharpness", "model", "the rise of the loss one step up its gradient"),
-        _row("sharpness", "sharpness:sharpness", "model", "the highest rise within a ball around the center"),
+        _row("sam_sharpness", "sam:sam_sharpness", "model", "the rise of the loss one step up its gradient", passes=1),
+        _row(
+            "sharpness", "sharpness:sharpness", "model", "the highest rise within a ball around the center", passes=42
+        ),
         _row(
             "adaptive_sharpness",
             "sharpness:adaptive_sharpness",
             "model",
             "the highest rise within a ball that scales with the weights",
+            passes=42,
         ),
+        _row("gradient_norm", "gradient_norm:gradient_norm", "map", "the norm of the gradient at each point", passes=1),
     )
 }
 
 
 def find_measures(text: str | None) -> tuple[MeasureRow, ...]:
-    """The rows that `a,b`, `all` or None (none besides those that are always computed) name, in the table's order.
+    """The rows that `a,b`, `all` (but maps) or None (none besides those that are always computed) name, in order.
 
     Raises:
         UsageError: a name is not one of the table's.
     """
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    if names == ["all"]:
-        return tuple(MEASURES.values())
     for name in names:
-        if name not in MEASURES:
+        if name != "all" and name not in MEASURES:
             raise UsageError(
                 f"--measures names {name!r}{suggestion(name, MEASURES)}; there are {', '.join(MEASURES)}, and all"
             )
-    return tuple(row for row in MEASURES.values() if row.name in names)
+    return tuple(row for row in MEASURES.values() if row.name in names or ("all" in names and row.kind != "map"))

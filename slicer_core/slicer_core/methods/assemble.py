@@ -37,7 +37,9 @@ def assemble(
     points = {split: tile for (split, name), tile in tiles.items() if name == POINTS}
     parameters = {name for name, _ in center.wrapper.model.named_parameters()}
     quantities = [
-        name for name in next(iter(points.values())).sums if name == LOSS or metrics is None or name in metrics
+        name
+        for name in next(iter(points.values())).sums
+        if metrics is None or name in metrics or name not in center.wrapper.metrics
     ]
     found = Slice(
         slice_type=plan.slice_type,

@@ -96,6 +96,7 @@ class Slicer:
                 plan=plan,
                 settings=settings,
                 seed=options.seed,
+                batchnorm=options.batchnorm or "frozen",
             )
 
     @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What slices are taken of: the user's module file, the model wrapper, its data and its losses."""
 
+from slicer_core.subject.classes import find_classes
 from slicer_core.subject.data import Batch, SplitData, copied, tensors_fingerprint, written_versions
 from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
 from slicer_core.subject.lightning import from_lightning
@@ -24,6 +25,7 @@ __all__ = [
     "SplitData",
     "cast_batch",
     "copied",
+    "find_classes",
     "find_folder",
     "find_module",
     "fit_names",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from slicer_core.errors import DataError, ModuleError, SlicerError, UsageError, UserCodeError
 from slicer_core.philox import standard_normal
+from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.subset import stratified_order, subset
@@ -80,6 +81,7 @@ class ModelWrapper:
         self.batch_loss = batch_loss
         self.metrics = dict(metrics or {})
         self.batch_coupled = batch_coupled
+        self.classes: tuple[int, ...] = ()
         self._data = {
             name: data for name, data in zip(SPLITS, (train_data, test_data), strict=True) if data is not None
         }
@@ -137,6 +139,11 @@ class ModelWrapper:
                 order = stratified_order(whole, _SAMPLES_SEED)
                 self._subsets[*key, samples] = subset(whole, order[:samples], batch_size=joined)
         return self._subsets[*key, samples]
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What is known of a point: the loss, the metrics, and the loss of each of `classes` (see `find_classes`)."""
+        return (LOSS, *self.metrics, *map(class_name, self.classes))
 
     def check_samples(self, samples: int | None) -> None:
         """Checks the number of samples that a split is to be cut to, None for all.
@@ -219,7 +226,7 @@ class ModelWrapper:
         terms = {LOSS: self.terms_of_output(output, target, batch.num_samples)}
         for name, metric in self.metrics.items():
             terms[name] = _metric_terms(name, metric(output, target), batch.num_samples)
-        return terms
+        return terms | class_terms(terms[LOSS], target, self.classes)
 
     def terms_of_output(self, output: Any, target: Any, num_samples: int) -> SampleTerms:
         """The loss of each sample from the model's output on a batch; not for a `batch_loss`."""
