@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from slicer_core.evaluate import EvaluationSettings
     from slicer_core.job import Job, run_job
     from slicer_core.methods.axis import AxisParallelSlicer
+    from slicer_core.methods.custom import CustomSlicer
     from slicer_core.methods.gradient import GradientSlicer
     from slicer_core.methods.hessian import HessianSlicer
     from slicer_core.methods.layers import LayerSlicer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AxisParallelSlicer": "slicer_core.methods.axis",
+    "CustomSlicer": "slicer_core.methods.custom",
     "EvaluationSettings": "slicer_core.evaluate",
     "GradientSlicer": "slicer_core.methods.gradient",
     "HessianSlicer": "slicer_core.methods.hessian",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "AxisParallelSlicer",
+    "CustomSlicer",
     "EvaluationSettings",
     "GradientSlicer",
     "HessianSlicer",

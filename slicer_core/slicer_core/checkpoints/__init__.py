@@ -1,7 +1,14 @@
 """Find and read checkpoints: what a trainer left on disk, without running anything that is in it."""
 
 from slicer_core.checkpoints.adam import AdamMoments, adam_moments
-from slicer_core.checkpoints.checkpoint import Checkpoint, CheckpointFormat, Contents, ReadOptions, TensorInfo
+from slicer_core.checkpoints.checkpoint import (
+    Checkpoint,
+    CheckpointFormat,
+    Contents,
+    ReadOptions,
+    TensorInfo,
+    file_hash,
+)
 from slicer_core.checkpoints.find import Source, find_sources, open_checkpoint
 from slicer_core.checkpoints.formats import FORMATS, recognize
 from slicer_core.checkpoints.safetensors_format import open_safetensors, write_safetensors
@@ -19,6 +26,7 @@ __all__ = [
     "StepMap",
     "TensorInfo",
     "adam_moments",
+    "file_hash",
     "find_sources",
     "open_checkpoint",
     "open_safetensors",

@@ -125,14 +125,19 @@ class Checkpoint:
         """A hash of the bytes of its files, and of their names where it has several."""
         files = self.format.files(self.data)
         if len(files) == 1:
-            return _file_hash(files[0])
+            return file_hash(files[0])
         whole = hashlib.blake2b(digest_size=16)
         for file in sorted(files):
-            whole.update(f"{file.name}\0{_file_hash(file)}\n".encode("utf-8", "surrogatepass"))
+            whole.update(f"{file.name}\0{file_hash(file)}\n".encode("utf-8", "surrogatepass"))
         return whole.hexdigest()
 
 
-def _file_hash(file: Path) -> str:
+def file_hash(file: Path) -> str:
+    """A hash of a file's bytes.
+
+    Raises:
+        CheckpointError: it can't be read.
+    """
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

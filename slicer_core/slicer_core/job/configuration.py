@@ -279,7 +279,7 @@ def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, An
     step_map = result.get("step_map")
     if isinstance(step_map, str) and "{" not in step_map and (folder / step_map).is_file():
         result["step_map"] = _absolute(step_map, folder)
-    for name in ("logdir", "module", "hf", "text", *_POINT_OPTIONS):
+    for name in ("logdir", "module", "hf", "text", "directions", *_POINT_OPTIONS):
         if name in result and not (name in _POINT_OPTIONS and _is_point_word(result[name])):
             result[name] = _absolute(result[name], folder)
     if isinstance(result.get(_POINTS_OPTION), str):

@@ -18,6 +18,7 @@ from slicer_core.checkpoints import (
     ReadOptions,
     Source,
     StepMap,
+    file_hash,
     find_sources,
     open_checkpoint,
     select_steps,
@@ -154,6 +155,7 @@ class PreparedJob:
         job = self.job
         # A point is what its tensors are, by whatever name.
         references = {name: self.fingerprint(self.other(source, name)) for name in self.method.references()}
+        references |= {name: file_hash(Path(name).expanduser()) for name in self.method.files()}
         own = {option.name: getattr(self.method, option.name) for option in self.row.options}
         samples = self._samples()
         text = json.dumps(
@@ -212,7 +214,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     """
     row = find_method(job.method)
     method = row.create(job.method_options)
-    options = _slice_options(job, row)
+    options = _slice_options(job, row, method)
     memory_budget = None if job.memory_budget is None else parse_bytes(job.memory_budget)
     module = find_subject(job)
     found = find_sources(job.checkpoints, _read_options(job), StepMap.parse(job.step_map))
@@ -284,8 +286,8 @@ def _check_writable(run_dir: Path) -> None:
         raise UsageError(f"results go to {run_dir}, but {there} can't be written to: give another --logdir")
 
 
-def _slice_options(job: Job, row: MethodRow) -> SliceOptions:
-    num_axes = 2 if row.geometry == "grid" else 1
+def _slice_options(job: Job, row: MethodRow, method: Method) -> SliceOptions:
+    num_axes = method.num_axes or (2 if row.geometry == "grid" else 1)
     options = SliceOptions.parse(
         grid=job.grid or row.grid,
         range=row.range if job.range in (None, AUTO) else job.range,

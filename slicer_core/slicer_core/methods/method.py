@@ -116,6 +116,19 @@ class Method(ABC):
             UsageError: the options don't fit the method or the model.
         """
 
+    @property
+    def num_axes(self) -> int | None:
+        """How many axes its slices have, where its options say so; None for those of its geometry.
+
+        Raises:
+            UsageError: the options can't be used.
+        """
+        return None
+
+    def files(self) -> Sequence[str]:
+        """The files beside checkpoints that the plan depends on."""
+        return ()
+
     def references(self) -> Sequence[str]:
         """The names of other points that the plan asks `CenterPoint.other` for."""
         return ()

@@ -190,6 +190,23 @@ METHODS: dict[str, MethodRow] = {
             ),
         ),
         MethodRow(
+            name="custom",
+            slice_type="custom",
+            geometry="curve",
+            summary="one or two directions of your own, from a safetensors file",
+            home="slicer_core.methods.custom:Custom",
+            grid="51",
+            range="-1:1",
+            options=(
+                MethodOption(
+                    name="directions",
+                    default="",
+                    help="The safetensors file: tensors direction_0/NAME and, for a grid, direction_1/NAME.",
+                ),
+                _TRAJECTORY,
+            ),
+        ),
+        MethodRow(
             name="hessian1d",
             slice_type="hessian_1d",
             geometry="curve",
