@@ -8,6 +8,7 @@ import typer
 
 from loss_slicer.doctor import doctor
 from loss_slicer.export import export
+from loss_slicer.init import init
 from loss_slicer.inspect import inspect
 from loss_slicer.methods import methods
 from loss_slicer.plot import plot
@@ -41,6 +42,7 @@ def _main(
 
 
 app.command()(run)
+app.command()(init)
 app.command()(inspect)
 app.command()(methods)
 app.command()(view)
