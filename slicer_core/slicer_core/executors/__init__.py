@@ -2,5 +2,6 @@
 
 from slicer_core.executors.executor import Executor, Failure
 from slicer_core.executors.in_process import InProcess
+from slicer_core.executors.processes import Processes
 
-__all__ = ["Executor", "Failure", "InProcess"]
+__all__ = ["Executor", "Failure", "InProcess", "Processes"]

@@ -14,13 +14,19 @@ Task = TypeVar("Task")
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task has no result."""
+    """Why a task has no result. `is_set_aside`: its workers were lost; other tasks like it may well do."""
 
     error: SlicerError
+    is_set_aside: bool = False
 
 
 class Executor(ABC, Generic[Task]):
-    """Runs tasks. Used as a context: what it started is gone afterwards."""
+    """Runs tasks. Used as a context: what it started is gone afterwards.
+
+    `tells_progress`: whether it does so itself, while a task runs.
+    """
+
+    tells_progress = False
 
     @abstractmethod
     def run(self, task: Task) -> Any:

@@ -12,6 +12,8 @@ from slicer_core.executors.executor import Executor, Failure, Task
 class InProcess(Executor[Task]):
     """Calls `evaluate` for each task; `decide` is told what is shared."""
 
+    tells_progress = True
+
     def __init__(self, evaluate: Callable[[Task], Any], decide: Callable[[Any], None]) -> None:
         self._evaluate = evaluate
         self._decide = decide

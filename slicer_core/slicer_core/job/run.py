@@ -8,8 +8,9 @@ from typing import Protocol
 
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import SlicerError, StoreError
-from slicer_core.executors import Executor, Failure, InProcess
+from slicer_core.executors import Executor, Failure
 from slicer_core.job.configuration import Job
+from slicer_core.job.executor import open_executor
 from slicer_core.job.prepare import PreparedSource, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
 from slicer_core.job.source import CheckpointWork, SourceRunner
@@ -51,7 +52,7 @@ def run_job(job: Job, on_slice: OnSlice | None = None, reporter: Reporter | None
     prepared = prepare(job, watcher)
     outcome = _Outcome(watcher)
     evaluator = TileEvaluator(prepared)
-    with InProcess[TileTask](lambda task: evaluator.run(task, watcher.advance), evaluator.decide_as) as executor:
+    with open_executor(prepared, evaluator, watcher) as executor:
         for source in prepared.sources:
             for failure in source.failures:
                 outcome.fail(failure)
@@ -163,10 +164,17 @@ def _run_source(
             if work is None:
                 continue
             if isinstance(result, Failure):
-                fail(work.checkpoint, result.error)
+                if not result.is_set_aside:
+                    fail(work.checkpoint, result.error)
+                    continue
+                runner.set_aside(work, task, result.error)
+            else:
+                runner.keep(work, result)
+            if work.num_left:
                 continue
-            runner.keep(work, result)
-            if not work.num_left:
+            if work.set_aside:
+                fail(work.checkpoint, runner.set_aside_error(work))
+            else:
                 finish(work.checkpoint, lambda work=work: runner.finish(work))
     except StoreError as error:
         # What comes after it could not be kept either.

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from slicer_core.checkpoints import Checkpoint
+from slicer_core.errors import ResourceError, SlicerError
 from slicer_core.evaluate import stored_sums
 from slicer_core.executors import Executor, Failure
+from slicer_core.job.aside import aside_name, move_aside_if_damaged
+from slicer_core.job.center_check import center_difference, quantities
 from slicer_core.job.made import decode_made, encode_made, made_tile
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings
 from slicer_core.job.reporter import FinishedSlice, Reporter
 from slicer_core.job.tiles import disjoint, missing, range_names
-from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileResult, TileTask
+from slicer_core.job.view import finished_slice, stored_slices
+from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileTask
 from slicer_core.measures.surroundings import missing_measures, with_model_measures
 from slicer_core.methods.assemble import assemble
 from slicer_core.methods.evaluation import (
@@ -36,10 +39,6 @@ from slicer_core.subject import Fit
 
 _DECIDED = "decided"
 _GENERATION = "generation"
-# How far a center's loss may be from the one that was stored, beside the precision of the evaluation's own type.
-_RELATIVE = {"float64": 1e-6, "bfloat16": 3e-2, "float16": 3e-3}
-_DEFAULT_RELATIVE = 2e-5
-_ABSOLUTE = 1e-6
 
 
 @dataclass(kw_only=True)
@@ -54,6 +53,7 @@ class CheckpointWork:
     left: list[TileTask] = field(default_factory=list)
     num_left: int = 0
     before: Slice | None = None
+    set_aside: list[tuple[str, SlicerError]] = field(default_factory=list)
 
 
 class SourceRunner:
@@ -88,6 +88,13 @@ class SourceRunner:
         """
         if not self._path.exists():
             return
+        if self._prepared.job.fresh:
+            aside = move_aside_if_damaged(self._path)
+            if aside is not None:
+                self._reporter.note(
+                    f"{self._source.name}: what was there is damaged, and is kept aside in {aside}; its slices leave "
+                    "the log"
+                )
         store = self._open()
         self._job = self._current_job(store)
         self._look_over(store)
@@ -104,7 +111,7 @@ class SourceRunner:
         there = self._store.slice(self._prepared.job.tag, checkpoint.step)
         if there is None or (there.job, there.checkpoint) != (self._job, self._prepared.fingerprint(checkpoint)):
             return None
-        return self._finished(there, decode_slice(there.blobs), stored_before=True)
+        return self._finished(there, decode_slice(there.blobs), is_stored=True)
 
     def lacks_measures(self, there: FinishedSlice) -> bool:
         """Whether measures are asked for that the stored slice has not."""
@@ -160,6 +167,20 @@ class SourceRunner:
         self._keep(work, result)
         work.num_left -= 1
 
+    def set_aside(self, work: CheckpointWork, task: TileTask, error: SlicerError) -> None:
+        """Goes on without a tile that workers were lost with."""
+        work.num_left -= 1
+        work.set_aside.append((f"{task.tile} ({task.split})", error))
+        self._reporter.note(f"{self._label(work.checkpoint)}: tile {task.tile} ({task.split}) is set aside: {error}")
+
+    def set_aside_error(self, work: CheckpointWork) -> SlicerError:
+        """What is told of a checkpoint of which tiles were set aside."""
+        names = ", ".join(name for name, _ in work.set_aside)
+        return ResourceError(
+            f"{self._label(work.checkpoint)} lacks {len(work.set_aside)} of its tiles ({names}): "
+            f"{work.set_aside[0][1]}. The others are stored; the same command tries these again"
+        )
+
     def finish(self, work: CheckpointWork) -> FinishedSlice:
         """The slice of all tiles, stored."""
         prepared = self._prepared
@@ -184,17 +205,14 @@ class SourceRunner:
             blobs=encode_slice(data),
         )
         only_adds = self._open().put_slice(stored)
-        return self._finished(stored, data, stored_before=False, only_adds=only_adds)
+        return self._finished(stored, data, only_adds=only_adds)
 
     def view(self) -> Iterator[FinishedSlice]:
         """See `View`."""
         was_open = self._store is not None
         store = self._open()
         try:
-            for tag, step in _in_order_of_making(store.slices()):
-                stored = store.slice(tag, step)
-                if stored is not None:
-                    yield self._finished(stored, decode_slice(stored.blobs), stored_before=True)
+            yield from stored_slices(store, self._source.run_dir, self._source.name)
         finally:
             if not was_open:
                 self.close()
@@ -244,7 +262,7 @@ class SourceRunner:
         """Settles what earlier runs left under the job's tag, so that a tag never mixes jobs or trainings."""
         tag, name = self._prepared.job.tag, self._source.name
         if self._prepared.job.fresh:
-            aside = _aside(self._path)
+            aside = aside_name(self._path)
             store.copy_to(aside)
             self._start_anew(store)
             self._reporter.note(f"{name}: what was there is kept aside in {aside}")
@@ -288,7 +306,7 @@ class SourceRunner:
             result = self._executor.run(self._task(checkpoint, split, CENTER))
             if isinstance(result, Failure):
                 raise result.error
-            difference = self._difference(tile, result.tiles[split, CENTER])
+            difference = center_difference(tile.sums, result.tiles[split, CENTER].sums, self._prepared)
             if difference is not None:
                 self._start_anew(store)
                 self._reporter.note(
@@ -297,18 +315,6 @@ class SourceRunner:
                     "has changed, or the machine. A new job starts; nothing stored is mixed into it"
                 )
                 return
-
-    def _difference(self, stored: StoredTile, found: TileResult) -> str | None:
-        relative = _RELATIVE.get(self._prepared.job.dtype or "", _DEFAULT_RELATIVE)
-        for name in self._quantities():
-            if name not in stored.sums:
-                return f"there is no stored {name}"
-            was, now = (stored_sums(sums[name]).center_value for sums in (stored.sums, found.sums))
-            if not (was == now or (math.isnan(was) and math.isnan(now))) and not (
-                abs(was - now) <= relative * abs(was) + _ABSOLUTE
-            ):
-                return f"the {name} is {now:.9g} now and was {was:.9g} when the points were stored"
-        return None
 
     def _calibrate(self, work: CheckpointWork) -> None:
         task = self._task(work.checkpoint, self._prepared.splits[0], POINTS, calibrates=True)
@@ -337,6 +343,9 @@ class SourceRunner:
         )
         for where, tile in result.tiles.items():
             work.tiles[where] = self._tile(tile.sums, tile.how)
+            if not self._executor.tells_progress and where[1].startswith(POINTS):
+                bounds = tile_range(where[1]) or (0, work.evaluator.plan.num_points)
+                self._reporter.advance(bounds[1] - bounds[0])
 
     def _read_tiles(self, work: CheckpointWork) -> None:
         """What an interrupted run of the same job left of the checkpoint."""
@@ -344,15 +353,16 @@ class SourceRunner:
             return
         for split, name in self._store.tile_names(self._job, work.fingerprint):
             stored = self._store.tile(self._key(work.fingerprint, name, split))
-            if stored is not None and split in self._prepared.splits and set(self._quantities()) <= set(stored.sums):
+            if (
+                stored is not None
+                and split in self._prepared.splits
+                and set(quantities(self._prepared)) <= set(stored.sums)
+            ):
                 work.tiles[split, name] = self._tile(stored.sums, stored.how)
 
     def _tile(self, sums: Any, how: Any) -> Tile:
         # The loss comes first in a slice, and the store has the names in an order of its own.
-        return Tile(sums={name: stored_sums(sums[name]) for name in self._quantities()}, how=how)
-
-    def _quantities(self) -> tuple[str, ...]:
-        return self._prepared.wrapper.quantities
+        return Tile(sums={name: stored_sums(sums[name]) for name in quantities(self._prepared)}, how=how)
 
     def _assemble(self, work: CheckpointWork) -> Slice:
         prepared, checkpoint, plan = self._prepared, work.checkpoint, work.evaluator.plan
@@ -385,38 +395,18 @@ class SourceRunner:
     def _key(self, fingerprint: str, tile: str, split: str) -> TileKey:
         return TileKey(job=self._job, checkpoint=fingerprint, tile=tile, split=split)
 
+    def _finished(
+        self, stored: StoredSlice, data: Slice, *, is_stored: bool = False, only_adds: bool = False
+    ) -> FinishedSlice:
+        return replace(
+            finished_slice(stored, data, self._source.run_dir, self._source.name), stored=is_stored, only_adds=only_adds
+        )
+
     def _open(self) -> Store:
         if self._store is None:
             self._store = Store(self._path)
             self._store.add_job(self._job, self._prepared.job.to_dict())
         return self._store
-
-    def _finished(
-        self, stored: StoredSlice, data: Slice, *, stored_before: bool, only_adds: bool = False
-    ) -> FinishedSlice:
-        return FinishedSlice(
-            source=self._source.name,
-            run_dir=self._source.run_dir,
-            tag=stored.tag,
-            step=stored.step,
-            wall_time=stored.wall_time,
-            data=data,
-            stored=stored_before,
-            only_adds=only_adds,
-        )
-
-
-def _in_order_of_making(stored: Iterable[StoredSlice]) -> list[tuple[str, int]]:
-    """Tags and steps as a log has them to which each was appended when it was made, but the steps of a tag ascend.
-
-    So a log that grew by appending is the same when it is made again.
-    """
-    latest: dict[str, float] = {}
-    keys: list[tuple[float, str, int]] = []
-    for entry in stored:
-        latest[entry.tag] = max(entry.wall_time, latest.get(entry.tag, entry.wall_time))
-        keys.append((latest[entry.tag], entry.tag, entry.step))
-    return [(tag, step) for _, tag, step in sorted(keys)]
 
 
 def _described(checkpoint: Checkpoint, fit: Fit) -> dict[str, Any]:
@@ -436,12 +426,3 @@ def _described(checkpoint: Checkpoint, fit: Fit) -> dict[str, Any]:
 def _checkpoint_path(stored: StoredSlice) -> str:
     checkpoint = parse_header(stored.blobs[0]).get("checkpoint") or {}
     return str(checkpoint.get("path", ""))
-
-
-def _aside(path: Path) -> Path:
-    """A name for a copy of the store, by the time of its last change."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(path.stat().st_mtime))
-    number = 0
-    while (aside := path.with_name(f"slices.{stamp}{f'-{number}' if number else ''}.sqlite")).exists():
-        number += 1
-    return aside

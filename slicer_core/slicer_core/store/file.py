@@ -16,11 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from slicer_core.errors import StoreError
+from slicer_core.store.filesystem import is_on_network
+from slicer_core.store.lock import StoreLock
 
 FILE_NAME = "slices.sqlite"
 VERSION = 1
+_BUSY_SECONDS = 10.0
 # Tells our files from those of other programs, which count their own versions from 1 too.
 _APPLICATION = 0x4C53_4C43
 
@@ -72,29 +76,44 @@ class StoredSlice:
 
 
 class Store:
-    """An open store. Only one process at a time may have it; a second one is told.
+    """An open store. Only one process at a time may have it; a second one is told by whom.
+
+    `reading`: nothing is written, so that it may be open elsewhere.
 
     Raises:
         StoreError: the file is another program's, a newer version's, damaged, or in use.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
+        self._lock: StoreLock | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+            if not reading:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = StoreLock(path)
+            place = f"file:{quote(str(path.absolute()))}?mode={'ro' if reading else 'rwc'}"
+            self._connection = sqlite3.connect(place, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
         except (OSError, sqlite3.Error) as error:
+            self._unlock()
             raise StoreError(f"{path} can't be opened: {error}") from error
         try:
             with self._telling():
-                self._open()
+                self._check_version()
+                if not reading:
+                    self._open()
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     def close(self) -> None:
         """Releases the file."""
         self._connection.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def __enter__(self) -> Store:
         return self
@@ -124,6 +143,24 @@ class Store:
         for metric, sums, crc, how in rows:
             self._verify(_checksum(sums, how), crc, f"tile {key.tile} ({key.split}, {metric})")
         return StoredTile(sums={metric: sums for metric, sums, _, _ in rows}, how=json.loads(rows[0][3]))
+
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        """The configuration of each job by its name."""
+        with self._telling():
+            rows = self._connection.execute("SELECT job, config FROM jobs ORDER BY created, job").fetchall()
+        return {job: json.loads(config) for job, config in rows}
+
+    def checkpoints(self, job: str) -> list[str]:
+        """The fingerprints of checkpoints of which there are tiles."""
+        with self._telling():
+            rows = self._connection.execute("SELECT DISTINCT checkpoint FROM tiles WHERE job = ?", (job,)).fetchall()
+        return [checkpoint for (checkpoint,) in rows]
+
+    def faults(self) -> list[str]:
+        """What SQLite finds wrong with the file's pages; empty where nothing is."""
+        with self._telling():
+            rows = self._connection.execute("PRAGMA quick_check(10)").fetchall()
+        return [text for (text,) in rows if text != "ok"]
 
     def tile_names(self, job: str, checkpoint: str) -> list[tuple[str, str]]:
         """(split, tile) of all that is done of a checkpoint, in a fixed order."""
@@ -215,9 +252,7 @@ class Store:
             )
         return dropped == 0 and later == 0
 
-    def _open(self) -> None:
-        # Held for the whole run: one writer, and no shared memory file beside the log.
-        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    def _check_version(self) -> None:
         (tables,) = self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -228,9 +263,13 @@ class Store:
                 f"{self.path} was written by a newer version (format {version}, this one reads {VERSION}): "
                 "update tensorboard-loss-slicer"
             )
-        # Only now that the file is ours is anything written to it.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _open(self) -> None:
+        # A write-ahead log needs shared memory, which a network file system has not; without one, each commit waits
+        # for the disk.
+        on_network = is_on_network(self.path.parent)
+        self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network else 'WAL'}")
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if on_network else 'NORMAL'}")
         self._connection.executescript(_SCHEMA)
         self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         self._connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -241,10 +280,10 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise StoreError(f"{self.path} is in use by another run, or can't be written: {error}") from error
+            raise StoreError(_refused(self.path, error)) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
-                f"{self.path} is not a store, or is damaged: {error}. Move it away to start anew"
+                f"{self.path} is not a store, or is damaged: {error}. --fresh moves it aside and starts anew"
             ) from error
 
     @contextlib.contextmanager
@@ -280,3 +319,16 @@ class Store:
 
 def _checksum(data: bytes, note: str) -> int:
     return zlib.crc32(note.encode("utf-8", errors="surrogatepass"), zlib.crc32(data))
+
+
+def _refused(path: Path, error: sqlite3.OperationalError) -> str:
+    # Python's own errors have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"{path} is in use by another program: {error}"
+    if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return (
+            f"{path} can't be written: {error}. What was stored before is kept: see that its disk has room, then run "
+            "the same command again"
+        )
+    return f"{path} can't be read or written: {error}"

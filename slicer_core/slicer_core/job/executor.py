@@ -1,0 +1,47 @@
+"""Which executor runs a job's tiles, and what its workers are given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+
+import torch
+
+from slicer_core.executors import Executor, InProcess, Processes
+from slicer_core.job.configuration import Job
+from slicer_core.job.prepare import PreparedJob
+from slicer_core.job.reporter import Reporter
+from slicer_core.job.subject_source import module_text
+from slicer_core.job.work import TileEvaluator, TileTask
+from slicer_core.subject import ModuleFile
+
+
+def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Reporter) -> Executor[TileTask]:
+    """In this process, or in as many as the job says."""
+    workers = prepared.job.workers
+    if workers is None or workers == 1:
+        return InProcess(lambda task: evaluator.run(task, reporter.advance), evaluator.decide_as)
+    return Processes(
+        [sys.executable, "-m", "slicer_core.job.worker_process"],
+        worker_job(prepared),
+        [_environment(number, workers) for number in range(workers)],
+        look=lambda: reporter.advance(0.0),
+    )
+
+
+def worker_job(prepared: PreparedJob) -> Job:
+    """The job as one of several workers is told it: it has no workers of its own, and the module by its path."""
+    module = module_text(prepared.module) if isinstance(prepared.module, ModuleFile) else None
+    return replace(prepared.job, module=module, workers=1, fresh=False)
+
+
+def _environment(number: int, workers: int) -> dict[str, str]:
+    """Of one worker: its share of the threads, or a GPU of its own."""
+    threads = str(max(1, torch.get_num_threads() // workers))
+    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if torch.cuda.is_available():
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        devices = [name for name in chosen if name] or [str(index) for index in range(torch.cuda.device_count())]
+        variables["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+    return variables
