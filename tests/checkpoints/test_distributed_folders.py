@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex
 from torch.distributed.checkpoint.state_dict import get_state_dict
 
 from slicer_core.checkpoints import ReadOptions, find_sources, open_checkpoint
@@ -157,6 +158,17 @@ def grow(metadata: Any) -> None:
     metadata.state_dict_metadata["layer.weight"].size = torch.Size([4, 3])
 
 
+def overlap(metadata: Any) -> None:
+    """Two parts that have as many elements as the whole, but leave out the last column."""
+    (info,) = [info for index, info in metadata.storage_data.items() if index.fqn == "layer.weight"]
+    parts = [((0, 0), (2, 2)), ((0, 1), (2, 1))]
+    metadata.state_dict_metadata["layer.weight"].chunks = [
+        ChunkStorageMetadata(offsets=torch.Size(offsets), sizes=torch.Size(sizes)) for offsets, sizes in parts
+    ]
+    for offsets, _ in parts:
+        metadata.storage_data[MetadataIndex("layer.weight", torch.Size(offsets))] = info
+
+
 def shift(metadata: Any) -> None:
     for info in metadata.storage_data.values():
         info.offset += 10**9
@@ -174,6 +186,7 @@ def forget(metadata: Any) -> None:
         (name_another, r"names gone\.distcp, which is not there"),
         (claim_more, "fewer bytes for layer.weight than its shape needs"),
         (grow, "is incomplete: parts of layer.weight are missing"),
+        (overlap, "has parts of layer.weight that overlap"),
         (shift, "is cut short"),
         (forget, "has a part of .* that lies nowhere"),
     ],

@@ -189,6 +189,7 @@ def test_settings_of_the_file_and_of_the_command_line_come_together(call: Run, t
         ("gridd = 5", "unknown key 'gridd' (nearest: grid"),
         ("quiet = true", "unknown key 'quiet'"),
         ("method-options = {}", "unknown key 'method-options'"),
+        ("trust-checkpoint = true", "which is for one run: give --trust-checkpoint with the command"),
         ("grid = [5, 5]", "--grid takes a text, not [5, 5]"),
         ("seed = 1.5", "--seed takes a whole number, not 1.5"),
         ("seed = true", "--seed takes a whole number, not True"),

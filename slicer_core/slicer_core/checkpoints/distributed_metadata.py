@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import math
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from slicer_core.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from torch.distributed.checkpoint.metadata import Metadata
+    from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
 _MAX_BYTES = 500_000_000
 _CHECKPOINT = "torch.distributed.checkpoint"
@@ -135,3 +138,18 @@ def _check(metadata: Metadata, path: Path) -> None:
             covered += count
         if covered != math.prod(entry.size):
             raise CheckpointError(f"{path} is incomplete: parts of {name[:100]} are missing")
+        if _overlap(entry.chunks):
+            # With the right number of elements in all, another part would be left as the memory was.
+            raise CheckpointError(f"{path} has parts of {name[:100]} that overlap")
+
+
+def _overlap(chunks: Sequence[ChunkStorageMetadata]) -> bool:
+    """Whether two of the boxes share an element."""
+    if len(chunks) < 2:
+        return False
+    starts = np.array([tuple(chunk.offsets) for chunk in chunks], dtype=np.int64)
+    ends = starts + np.array([tuple(chunk.sizes) for chunk in chunks], dtype=np.int64)
+    return any(
+        bool(((starts[index] < ends[:index]) & (starts[:index] < ends[index])).all(axis=1).any())
+        for index in range(1, len(chunks))
+    )

@@ -23,6 +23,8 @@ SLICE = "The slice"
 HOW = "How it is evaluated"
 WHERE = "Where it goes"
 
+# What a person decides each time, and no file for them.
+_FOR_ONE_RUN = ("trust_checkpoint",)
 _POINT_OPTIONS = ("to", "center", "scale_from")
 _POINTS_OPTION = "through"
 """Several points with commas between."""
@@ -226,7 +228,8 @@ class Job:
     def to_toml(self) -> str:
         """A configuration file that repeats the run from anywhere: its paths are absolute."""
         given = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        del given["method_options"], given["set"]
+        for name in ("method_options", "set", *_FOR_ONE_RUN):
+            del given[name]
         row = find_method(self.method)
         given |= {"grid": self.grid or row.grid, "range": self.range or row.range} | dict(self.method_options)
         values = {
@@ -264,6 +267,8 @@ def read_config(path: Path) -> dict[str, Any]:
         name = key.replace("-", "_")
         if name not in known:
             raise UsageError(f"--config {path} has the unknown key {key!r}{suggestion(name, known)}")
+        if name in _FOR_ONE_RUN:
+            raise UsageError(f"--config {path} has {key!r}, which is for one run: give {flag(name)} with the command")
         values[name] = value
     return with_absolute_paths(values, path.resolve().parent)
 
