@@ -10,11 +10,15 @@ from loss_slicer.doctor import doctor
 from loss_slicer.export import export
 from loss_slicer.init import init
 from loss_slicer.inspect import inspect
+from loss_slicer.merge import merge
 from loss_slicer.methods import methods
 from loss_slicer.plot import plot
+from loss_slicer.rebuild import rebuild
 from loss_slicer.run import run
+from loss_slicer.status import status
 from loss_slicer.statuses import exiting
 from loss_slicer.view import view
+from loss_slicer.worker import worker
 from slicer_core.version import __version__
 
 app = typer.Typer(
@@ -45,6 +49,10 @@ app.command()(run)
 app.command()(init)
 app.command()(inspect)
 app.command()(methods)
+app.command()(status)
+app.command()(rebuild)
+app.command()(worker)
+app.command()(merge)
 app.command()(view)
 app.command()(plot)
 app.command()(export)

@@ -17,13 +17,23 @@ _OUTPUT = "What it says"
 JSON_SCHEMA = 1
 
 
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.toml", help="Options from a file; those given here win.", rich_help_panel=_OUTPUT),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.", rich_help_panel=_OUTPUT)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=_OUTPUT)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Engine, timings and tracebacks.", rich_help_panel=_OUTPUT)
+]
+
+
 @with_job_options
 def run(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.toml", help="Options from a file; those given here win.", rich_help_panel=_OUTPUT),
-    ] = None,
+    config: ConfigFile = None,
     print_config: Annotated[
         bool,
         typer.Option("--print-config", help="Print the options as a file, and exit.", rich_help_panel=_OUTPUT),
@@ -31,13 +41,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what it would cost, and exit.", rich_help_panel=_OUTPUT)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.", rich_help_panel=_OUTPUT)
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=_OUTPUT)] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Engine, timings and tracebacks.", rich_help_panel=_OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     **values: Any,
 ) -> None:
     """Slice the loss surface around checkpoints, and log the slices for TensorBoard.
@@ -54,7 +60,7 @@ def run(
         elif dry_run:
             _dry_run(job, as_json=as_json, quiet=quiet, verbose=verbose)
         else:
-            _run(job, as_json=as_json, quiet=quiet, verbose=verbose)
+            run_and_show(job, as_json=as_json, quiet=quiet, verbose=verbose)
 
 
 def _print_config(job: Job) -> None:
@@ -63,7 +69,8 @@ def _print_config(job: Job) -> None:
     sys.stdout.write(with_module(job).to_toml())
 
 
-def _run(job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+def run_and_show(job: Job, *, as_json: bool, quiet: bool, verbose: bool, merging: bool = False) -> None:
+    """Runs the job, or puts its shards together, logs its slices and shows them."""
     from loss_slicer.signals import stopping_on_signals
 
     with stopping_on_signals() as stop, stdout_kept_for_json(as_json):
@@ -80,7 +87,7 @@ def _run(job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
                 with stop.postponed():
                     log(result, view)
 
-            result = run_job(job, add, reporter)
+            result = run_job(job, add, reporter, merging=merging)
     if as_json:
         write_json(result_document(job, result))
     elif not quiet:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from slicer_core.errors import StopRequested
 from slicer_core.job import FinishedSlice, View
 from tensorboard_loss_slicer.event_files import EventFileLog, SliceEvent
 
@@ -49,10 +50,10 @@ class JobLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or issubclass(kind, Exception):
+        # Told to stop, too: what is complete is shown. A second signal ends the process at once.
+        if kind is None or issubclass(kind, (Exception, KeyboardInterrupt, StopRequested)):
             self.close()
         else:
-            # Told to stop: the next run makes the logs whole.
             self._let_go()
 
 
@@ -75,7 +76,7 @@ class _RunLog:
 
     def publish(self) -> None:
         began = time.monotonic()
-        self.file.publish(_events(self._view))
+        self.file.publish(map(_event, self._view()))
         ended = time.monotonic()
         self._behind = False
         self._wait_until = ended + (ended - began) / _PUBLISHING_SHARE
@@ -85,8 +86,14 @@ class _RunLog:
             self.publish()
 
 
-def _events(view: View) -> Iterator[SliceEvent]:
-    return (_event(result) for result in view())
+def publish_slices(run_dir: Path, slices: Iterable[FinishedSlice]) -> bool:
+    """Makes the run directory's event file hold these slices; False where it did already.
+
+    Raises:
+        StoreError: it can't be written, or is of another program.
+    """
+    with EventFileLog(run_dir) as log:
+        return log.publish(map(_event, slices))
 
 
 def _event(result: FinishedSlice) -> SliceEvent:

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from slicer_core.job.cost import Estimate, estimate
     from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
     from slicer_core.job.run import JobResult, View, run_job
+    from slicer_core.job.shards import Shard
+    from slicer_core.job.status import StoreStatus, log_status, run_dirs
     from slicer_core.job.subject_source import with_module
+    from slicer_core.job.view import stored_slices
 
 _HOMES = {
     "Estimate": "slicer_core.job.cost",
@@ -19,10 +22,15 @@ _HOMES = {
     "Job": "slicer_core.job.configuration",
     "JobResult": "slicer_core.job.run",
     "Reporter": "slicer_core.job.reporter",
+    "Shard": "slicer_core.job.shards",
+    "StoreStatus": "slicer_core.job.status",
     "View": "slicer_core.job.run",
     "estimate": "slicer_core.job.cost",
     "read_config": "slicer_core.job.configuration",
+    "log_status": "slicer_core.job.status",
+    "run_dirs": "slicer_core.job.status",
     "run_job": "slicer_core.job.run",
+    "stored_slices": "slicer_core.job.view",
     "with_module": "slicer_core.job.subject_source",
 }
 
@@ -33,10 +41,15 @@ __all__ = [
     "Job",
     "JobResult",
     "Reporter",
+    "Shard",
+    "StoreStatus",
     "View",
     "estimate",
+    "log_status",
     "read_config",
+    "run_dirs",
     "run_job",
+    "stored_slices",
     "with_module",
 ]
 

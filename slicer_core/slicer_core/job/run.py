@@ -9,11 +9,13 @@ from typing import Protocol
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import SlicerError, StoreError
 from slicer_core.executors import Executor, Failure
+from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.configuration import Job
 from slicer_core.job.executor import open_executor
 from slicer_core.job.prepare import PreparedSource, prepare
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
-from slicer_core.job.source import CheckpointWork, SourceRunner
+from slicer_core.job.shards import Shard
+from slicer_core.job.source import SourceRunner
 from slicer_core.job.work import TileEvaluator, TileTask
 
 View = Callable[[], Iterator[FinishedSlice]]
@@ -40,10 +42,19 @@ class JobResult:
         return sum(not result.stored for result in self.slices)
 
 
-def run_job(job: Job, on_slice: OnSlice | None = None, reporter: Reporter | None = None) -> JobResult:
+def run_job(
+    job: Job,
+    on_slice: OnSlice | None = None,
+    reporter: Reporter | None = None,
+    *,
+    shard: Shard | None = None,
+    merging: bool = False,
+) -> JobResult:
     """Slices every chosen checkpoint, going on from what earlier runs of the same job have stored.
 
     Nothing is written before all that can be checked has been. A checkpoint that fails does not stop the others.
+    `shard`: its tiles only, into a store of its own, and no slices. `merging`: nothing is evaluated; slices are made of
+    what shards have left beside the store.
 
     Raises:
         SlicerError: the job can't be run at all; nothing is written.
@@ -57,8 +68,8 @@ def run_job(job: Job, on_slice: OnSlice | None = None, reporter: Reporter | None
             for failure in source.failures:
                 outcome.fail(failure)
             if source.selected:
-                runner = SourceRunner(prepared, source, watcher, executor, evaluator)
-                _run_source(source, runner, executor, on_slice, outcome)
+                runner = SourceRunner(prepared, source, watcher, executor, evaluator, shard=shard, merging=merging)
+                _run_source(source, runner, executor, on_slice, outcome, shard=shard, merging=merging)
     return outcome.result()
 
 
@@ -110,6 +121,9 @@ def _run_source(
     executor: Executor[TileTask],
     on_slice: OnSlice | None,
     outcome: _Outcome,
+    *,
+    shard: Shard | None,
+    merging: bool,
 ) -> None:
     working: dict[int, CheckpointWork] = {}
     path = source.run_dir
@@ -150,8 +164,10 @@ def _run_source(
             except SlicerError as error:
                 fail(checkpoint, error)
                 continue
-            if not work.num_left:
+            if not work.num_left and shard is None:
                 finish(checkpoint, lambda work=work: runner.finish(work))
+            if work.num_left and merging:
+                fail(checkpoint, work.lacking_error())
             for task in work.left:
                 # Another of its tiles may have failed meanwhile.
                 if task.step in working:
@@ -172,8 +188,10 @@ def _run_source(
                 runner.keep(work, result)
             if work.num_left:
                 continue
-            if work.set_aside:
-                fail(work.checkpoint, runner.set_aside_error(work))
+            if shard is not None and not work.set_aside:
+                del working[task.step]
+            elif work.set_aside:
+                fail(work.checkpoint, work.set_aside_error())
             else:
                 finish(work.checkpoint, lambda work=work: runner.finish(work))
     except StoreError as error:

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slicer_core.checkpoints import Checkpoint
-from slicer_core.errors import ResourceError, SlicerError
+from slicer_core.errors import SlicerError
 from slicer_core.evaluate import stored_sums
 from slicer_core.executors import Executor, Failure
 from slicer_core.job.aside import aside_name, move_aside_if_damaged
 from slicer_core.job.center_check import center_difference, quantities
+from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.made import decode_made, encode_made, made_tile
+from slicer_core.job.merging import import_tiles
 from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings
 from slicer_core.job.reporter import FinishedSlice, Reporter
+from slicer_core.job.shards import Shard, shard_files
+from slicer_core.job.status import OUTLINE
 from slicer_core.job.tiles import disjoint, missing, range_names
 from slicer_core.job.view import finished_slice, stored_slices
-from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileTask
+from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileResult, TileTask
 from slicer_core.measures.surroundings import missing_measures, with_model_measures
 from slicer_core.methods.assemble import assemble
 from slicer_core.methods.evaluation import (
     POINTS,
-    PlanEvaluator,
     Tile,
     joined_points,
     other_tiles,
     range_tile,
     tile_range,
 )
-from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Made, Preparation
 from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
@@ -39,21 +41,6 @@ from slicer_core.subject import Fit
 
 _DECIDED = "decided"
 _GENERATION = "generation"
-
-
-@dataclass(kw_only=True)
-class CheckpointWork:
-    """A checkpoint whose tiles are being evaluated."""
-
-    checkpoint: Checkpoint
-    fingerprint: str
-    center: CenterPoint
-    evaluator: PlanEvaluator
-    tiles: dict[tuple[str, str], Tile] = field(default_factory=dict)
-    left: list[TileTask] = field(default_factory=list)
-    num_left: int = 0
-    before: Slice | None = None
-    set_aside: list[tuple[str, SlicerError]] = field(default_factory=list)
 
 
 class SourceRunner:
@@ -66,6 +53,9 @@ class SourceRunner:
         reporter: Reporter,
         executor: Executor[TileTask],
         planner: TileEvaluator,
+        *,
+        shard: Shard | None = None,
+        merging: bool = False,
     ) -> None:
         self._prepared = prepared
         self._source = source
@@ -75,7 +65,8 @@ class SourceRunner:
         self._planner = planner
         self._hash = prepared.job_hash(source)
         self._job = self._hash
-        self._path = source.run_dir / FILE_NAME
+        self._shard, self._merging = shard, merging
+        self._path = source.run_dir / (FILE_NAME if shard is None else shard.file_name)
         self._store: Store | None = None
         self._tile_points: dict[str, int] | None = None
         self._noted: set[str] = set()
@@ -86,7 +77,8 @@ class SourceRunner:
         Raises:
             StoreError: it is damaged, or in use by another run.
         """
-        if not self._path.exists():
+        shards = list(shard_files(self._source.run_dir)) if self._merging else []
+        if not self._path.exists() and not shards:
             return
         if self._prepared.job.fresh:
             aside = move_aside_if_damaged(self._path)
@@ -100,6 +92,8 @@ class SourceRunner:
         self._look_over(store)
         if not self._prepared.job.fresh:
             self._check_stored(store)
+        for file in shards:
+            self._import(store, file)
         decided = store.note(self._job, _DECIDED)
         if decided is not None:
             self._adopt(decided)
@@ -135,6 +129,7 @@ class SourceRunner:
             center=center,
             evaluator=evaluator,
             before=before,
+            label=label,
         )
         for note in evaluator.plan.notes:
             if note not in self._noted:
@@ -145,8 +140,12 @@ class SourceRunner:
         num_points = evaluator.plan.num_points
         self._reporter.begin(label, num_points * len(prepared.splits))
         self._read_tiles(work)
+        self._outline(work)
+        if self._tile_points is None and self._merging:
+            self._tile_points = dict.fromkeys(prepared.splits, num_points)
         if self._tile_points is None:
             self._calibrate(work)
+        turn = self._source.selected.index(checkpoint)
         for split in prepared.splits:
             names = [name for own, name in work.tiles if own == split]
             done = disjoint(names)
@@ -154,10 +153,12 @@ class SourceRunner:
                 self._reporter.advance(bounds[1] - bounds[0])
             if prepared.settings.tolerance is None:
                 assert self._tile_points is not None
-                wanted = range_names(missing(done, num_points, self._tile_points[split]))
+                pieces = None if self._shard is None else self._shard.ranges(num_points, turn)
+                wanted = range_names(missing(done, num_points, self._tile_points[split], pieces))
             else:
-                wanted = [POINTS]
-            wanted += other_tiles(evaluator.plan, has_whole=evaluator.has_whole(split))
+                wanted = [POINTS] if self._shard is None or self._shard.has_turn(turn) else []
+            if self._shard is None or self._shard.has_turn(turn):
+                wanted += other_tiles(evaluator.plan, has_whole=evaluator.has_whole(split))
             work.left += [self._task(checkpoint, split, name) for name in wanted if name not in names]
         work.num_left = len(work.left)
         return work
@@ -171,15 +172,7 @@ class SourceRunner:
         """Goes on without a tile that workers were lost with."""
         work.num_left -= 1
         work.set_aside.append((f"{task.tile} ({task.split})", error))
-        self._reporter.note(f"{self._label(work.checkpoint)}: tile {task.tile} ({task.split}) is set aside: {error}")
-
-    def set_aside_error(self, work: CheckpointWork) -> SlicerError:
-        """What is told of a checkpoint of which tiles were set aside."""
-        names = ", ".join(name for name, _ in work.set_aside)
-        return ResourceError(
-            f"{self._label(work.checkpoint)} lacks {len(work.set_aside)} of its tiles ({names}): "
-            f"{work.set_aside[0][1]}. The others are stored; the same command tries these again"
-        )
+        self._reporter.note(f"{work.label}: tile {task.tile} ({task.split}) is set aside: {error}")
 
     def finish(self, work: CheckpointWork) -> FinishedSlice:
         """The slice of all tiles, stored."""
@@ -222,6 +215,33 @@ class SourceRunner:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+
+    def _outline(self, work: CheckpointWork) -> None:
+        """Notes what there is to do, for who asks how far it is."""
+        store = self._open()
+        outline = store.note(self._job, OUTLINE) or {"steps": {}}
+        steps = outline["steps"] | {work.fingerprint: work.checkpoint.step}
+        points, splits = work.evaluator.plan.num_points, list(self._prepared.splits)
+        if outline != (outline := {"points": points, "splits": splits, "steps": steps}):
+            store.put_note(self._job, OUTLINE, outline)
+
+    def _import(self, store: Store, file: Path) -> None:
+        """Takes the tiles of a shard that are not there yet."""
+
+        def center(checkpoint: Checkpoint, split: str) -> TileResult:
+            result = self._executor.run(self._task(checkpoint, split, CENTER))
+            if isinstance(result, Failure):
+                raise result.error
+            return result.tiles[split, CENTER]
+
+        with Store(file, reading=True) as shard:
+            job = self._current_job(shard)
+            decided = shard.note(job, _DECIDED)
+            if decided is not None and store.note(self._job, _DECIDED) is None:
+                store.put_note(self._job, _DECIDED, decided)
+            taken = import_tiles(self._prepared, self._source, (shard, job), (store, self._job), center)
+        if taken:
+            self._reporter.note(f"{self._source.name}: {taken} tiles from {file.name}")
 
     def _label(self, checkpoint: Checkpoint) -> str:
         return f"{self._source.name}, {checkpoint.step_unit} {checkpoint.step}"

@@ -23,16 +23,27 @@ def disjoint(names: Iterable[str]) -> list[Bounds]:
     return sorted(chosen)
 
 
-def missing(done: Sequence[Bounds], num_points: int, tile_points: int) -> list[Bounds]:
-    """The ranges that are left, cut where they are cut in a run without a stop: a point's tile is always the same."""
-    first = CALIBRATION[-1][1] if CALIBRATION[0] in done else 0
+def missing(
+    done: Sequence[Bounds], num_points: int, tile_points: int, pieces: Sequence[Bounds] | None = None
+) -> list[Bounds]:
+    """The ranges that are left, cut where they are cut in a run without a stop: a point's tile is always the same.
+
+    `pieces`: of these parts of the points only, each cut for itself.
+    """
+    if pieces is None:
+        first = min(CALIBRATION[-1][1], num_points) if CALIBRATION[0] in done else 0
+        pieces = [(0, first), (first, num_points)]
+    return [bounds for piece in pieces for bounds in _missing_of(done, piece, tile_points)]
+
+
+def _missing_of(done: Sequence[Bounds], piece: Bounds, tile_points: int) -> list[Bounds]:
+    first, last = piece
     found: list[Bounds] = []
-    end = 0
-    for low, high in [*done, (num_points, num_points)]:
+    end = first
+    for low, high in [*done, (last, last)]:
         start = end
-        while start < low:
-            next_cut = first + tile_points * ((start - first) // tile_points + 1) if start >= first else first
-            stop = min(low, next_cut)
+        while start < min(low, last):
+            stop = min(low, last, first + tile_points * ((start - first) // tile_points + 1))
             found.append((start, stop))
             start = stop
         end = max(end, high)

@@ -1,0 +1,56 @@
+"""`loss-slicer status`: what a log's stores hold, and who is at work on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loss_slicer.plain_text import printable
+from loss_slicer.statuses import Status, reported, write_json
+
+if TYPE_CHECKING:
+    from slicer_core.job import StoreStatus
+
+JSON_SCHEMA = 1
+
+
+def status(
+    logdir: Annotated[Path, typer.Argument(help="The log directory.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Show what is done of the jobs in a log, and which run is at work; a run is not disturbed.
+
+    Exit status: 0, or 3 where a store is damaged.
+    """
+    with reported():
+        from slicer_core.job import log_status
+
+        stores = log_status(logdir)
+        if as_json:
+            write_json({"schema": JSON_SCHEMA, "stores": [store.to_dict() for store in stores]})
+        else:
+            for store in stores:
+                _show(store)
+        if any(store.fault for store in stores):
+            raise typer.Exit(Status.SOME_FAILED)
+
+
+def _show(store: StoreStatus) -> None:
+    typer.echo(f"{printable(store.path, limit=1000)}  {store.num_bytes / 2**20:.1f} MiB")
+    if store.fault is not None:
+        typer.echo(f"  damaged: {printable(store.fault, limit=1000)}")
+    typer.echo(f"  {'at work: ' + printable(store.holder, limit=400) if store.holder else 'nobody is at work on it'}")
+    for job in store.jobs:
+        done = f"{len(job.steps_done)} slices" if job.steps_done else "no slice yet"
+        steps = f" (steps {_few(job.steps_done)})" if job.steps_done else ""
+        typer.echo(f"  {printable(job.tag)}: {done}{steps}")
+        for step, share in job.partly.items():
+            typer.echo(f"    step {step}: {100 * share:.0f}% of the points")
+
+
+def _few(steps: tuple[int, ...]) -> str:
+    if len(steps) <= 6:
+        return ", ".join(map(str, steps))
+    return f"{', '.join(map(str, steps[:3]))}, …, {steps[-1]}"
