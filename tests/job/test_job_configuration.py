@@ -68,7 +68,8 @@ def test_a_printed_job_reads_back_as_itself_but_for_absolute_paths(workplace: Pa
     assert again.module == str(workplace / "m.py:make")
     assert again.logdir == str(workplace / "log")
     assert again.method_options == {"to": str(workplace / "other/step-7.pt")}
-    for name in set(OTHER_VALUES) - {"checkpoints", "module", "logdir", "to"}:
+    assert not again.trust_checkpoint, "whether a file may run code is decided for each run"
+    for name in set(OTHER_VALUES) - {"checkpoints", "module", "logdir", "to", "trust_checkpoint"}:
         assert getattr(again, name) == getattr(job, name)
     # From here on it is the same wherever it is read.
     assert again.to_toml() == job.to_toml()
@@ -77,7 +78,7 @@ def test_a_printed_job_reads_back_as_itself_but_for_absolute_paths(workplace: Pa
 def test_every_field_can_be_set_from_a_file(workplace: Path) -> None:
     """So that OTHER_VALUES is not short of one that comes later."""
     printed = tomllib.loads(Job.from_values(OTHER_VALUES).to_toml())
-    fields = set(Job.__dataclass_fields__) - {"method_options", *FOLDER_VALUES}
+    fields = set(Job.__dataclass_fields__) - {"method_options", "trust_checkpoint", *FOLDER_VALUES}
     assert {name.replace("-", "_") for name in printed} == fields | {"to"}
 
 
