@@ -99,6 +99,22 @@ MEASURES: dict[str, MeasureRow] = {
             passes=42,
         ),
         _row("gradient_norm", "gradient_norm:gradient_norm", "map", "the norm of the gradient at each point", passes=1),
+        _row(
+            "eigenvalues",
+            "eigenvalues:eigenvalues",
+            "model",
+            "the largest and smallest eigenvalues of the Hessian",
+            passes=200,
+        ),
+        _row("trace", "trace:trace", "model", "the trace of the Hessian, whole and of each layer's block", passes=128),
+        _row(
+            "curvature_map",
+            "curvature_map:curvature_map",
+            "map",
+            "the extreme eigenvalues of the Hessian over the grid",
+            ("grid",),
+            passes=80,
+        ),
     )
 }
 
