@@ -38,6 +38,9 @@ $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+# A dependency of curvlinops' asks for torchvision, which nothing here uses. Beside a CPU build of torch the one from PyPI
+# does not import, and then neither do the models of transformers and Lightning, which try it where it is installed.
+	@$(BIN)/python -c 'import torchvision' 2> /dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
 demo: $(VENV)/.installed

@@ -29,19 +29,6 @@ LINES = [
 ]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _usable_torchvision() -> None:
-    """A torchvision that was built for another torch lacks its C++ operators; no test here calls them."""
-    try:
-        import torchvision
-    except ImportError:
-        return
-    except RuntimeError:
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
-        import torchvision  # noqa: F401
-
-
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     """One token a word, made here; nothing is fetched."""
