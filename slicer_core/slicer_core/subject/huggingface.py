@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -223,7 +224,7 @@ def _transformers() -> Any:
         ModuleError: it is missing, or can't be imported.
     """
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
     except ImportError:
         pass
     except (RuntimeError, OSError):
