@@ -8,23 +8,38 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Frame, Page, sync_playwright
 
 HERE = Path(__file__).parent
 DIGITS = HERE.parent.parent / "checkpoints_examples" / "digits_mlp"
-VIEWS = {
-    "random": "method=random_direction_2d&p.loss_slicer.scale=log",
-    "linear": "method=linear_interpolation",
-    "axis": "method=axis_parallel",
+RUNS = ("adam", "sgd")
+SLICES = (
+    ["random2d", "--grid", "31"],
+    ["hessian2d", "--grid", "25"],
+    ["linear"],
+    ["axis", "--params-to-slice", "largest:24"],
+)
+BOTH = '["adam/loss_slicer","sgd/loss_slicer"]'
+VIEWS: dict[str, dict[str, str]] = {
+    "random": {"method": "random_direction_2d", "scale": "log"},
+    "cut": {"method": "random_direction_2d", "scale": "log", "cut": "-0.8,-0.6,0.9,0.7", "significance": "false"},
+    "surface": {"method": "random_direction_2d", "scale": "log", "display": "surface"},
+    "curvature": {"method": "hessian_2d", "scale": "log"},
+    "side-by-side": {"method": "random_direction_2d", "scale": "log", "runs": BOTH, "limits": "all"},
+    "over-steps": {"method": "random_direction_2d", "display": "steps", "runs": BOTH},
+    "linear": {"method": "linear_interpolation"},
+    "overlay": {"method": "linear_interpolation", "runs": BOTH, "overlay": "true", "smoothing": "1"},
+    "axis": {"method": "axis_parallel", "sort": "curvature"},
 }
 SWITCHES = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 def main() -> None:
-    """Slices all checkpoints of the three runs, starts TensorBoard, and saves a picture of each view."""
+    """Slices all checkpoints of two runs, starts TensorBoard, and saves a picture of each view."""
     with tempfile.TemporaryDirectory() as folder:
-        for method in (["random2d"], ["linear"], ["axis", "--params-to-slice", "largest:12"]):
+        for method in SLICES:
             _slice(folder, method)
         board = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", "0"]
         with subprocess.Popen(board, stderr=subprocess.PIPE, text=True) as process:
@@ -38,7 +53,7 @@ def main() -> None:
 def _slice(folder: str, method: list[str]) -> None:
     command = [sys.executable, "-m", "loss_slicer", "run", "--quiet", "--logdir", folder, "--method", *method]
     command += ["--module", str(DIGITS / "subject.py")]
-    for run in ("adam", "adamw", "sgd"):
+    for run in RUNS:
         command += ["--checkpoints", str(DIGITS / run / "checkpoints")]
     subprocess.run(command, check=True)
 
@@ -48,9 +63,11 @@ def _photograph(address: str) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SWITCHES)
         for name, view in VIEWS.items():
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto(f"{address}/#loss_slicer&p.loss_slicer.{view}")
+            state = "".join(f"&p.loss_slicer.{key}={quote(value, safe='')}" for key, value in view.items())
+            page.goto(f"{address}/#loss_slicer{state}")
             frame = _plugin_frame(page)
-            frame.wait_for_selector("[data-testid=plot], [data-testid=tile]")
+            frame.wait_for_selector("[data-testid=plot], [data-testid=tile], [data-testid=surface]")
+            page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)
             page.screenshot(path=HERE / f"page-{name}-light.png")
             page.locator("app-header-dark-mode-toggle button").click()

@@ -199,11 +199,14 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
         height: int = 900,
         wait: str = "[data-testid=plot], [data-testid=tile]",
         keys: str = "",
+        script: str = "",
         **view: str,
     ) -> Tab:
         context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         contexts.append(context)
         context.add_init_script(REPORT_VIOLATIONS)
+        if script:
+            context.add_init_script(script)
         page = context.new_page()
         problems: list[str] = []
         page.on("console", lambda message: problems.extend(_complaints(message)))

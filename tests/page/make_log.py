@@ -225,6 +225,45 @@ def large(logdir: Path, runs: int = 500, tags: int = 200) -> None:
         (directory / "events.out.tfevents.1.host").write_bytes(content.getvalue())
 
 
+def measured_grid(step: int, shape: tuple[int, int] = (21, 17)) -> Slice:
+    """A bowl that flattens, with errors of the difference to the center, and points that were filled in."""
+    first, second = np.linspace(-1.0, 1.0, shape[0]), np.linspace(-1.0, 1.0, shape[1])
+    a, b = np.meshgrid(first, second, indexing="ij")
+    loss = 0.1 + (1 + 400 / (100 + step)) * (a**2 + 0.5 * b**2)
+    filled = ((np.arange(shape[0])[:, None] + np.arange(shape[1])) % 4 == 1).astype(np.int64)
+    extra = (
+        SliceArray(name="loss", split="train", role="difference_stderr", values=0.2 * np.hypot(a, b)),
+        SliceArray(name="loss", split="train", role="interpolated", values=filled),
+    )
+    return Slice(
+        slice_type="random_direction_2d",
+        geometry="grid",
+        axes=(
+            Axis(name="first", label="direction 1 (α₁)", values=first),
+            Axis(name="second", label="direction 2 (α₂)", values=second),
+        ),
+        arrays=(*arrays(loss), *extra),
+        center=Center(loss={"train": 0.1}, step=step, norm=28.4),
+        measures={"epsilon_sharpness": Measure(value=1.7 - step / 300, error=0.11)},
+    )
+
+
+def measured(logdir: Path) -> None:
+    """What later methods and measures add: significance, interpolation, ends of a line, a large grid."""
+    recipe = {"kind": "difference", "to": "last"}
+    ends = {"norm_start": 28.4, "norm_end": 30.1, "cosine": 0.25, "layers": {"fc": 0.25, "conv1": 0.75}}
+    line = replace(curve(0), directions=(Direction(name="alpha", recipe=recipe | {"ends": ends}, norm=35.5),))
+    write_run(
+        logdir,
+        "measured",
+        [
+            *(("plane", step, measured_grid(step), "") for step in (0, 100, 200)),
+            ("large", 0, measured_grid(0, (181, 191)), ""),
+            ("line", 0, line, ""),
+        ],
+    )
+
+
 def usual(logdir: Path) -> None:
     """Two runs with the three main methods and one more."""
     for run, scale in (("resnet20-adam/loss_slicer", 1), ("resnet20-sgd/loss_slicer", 2)):
@@ -362,6 +401,7 @@ def strange_names(logdir: Path) -> None:
 
 
 LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many}
+LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many, "measured": measured}
 
 if __name__ == "__main__":
     for name in sys.argv[2:] or list(LOGS):

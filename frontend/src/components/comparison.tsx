@@ -7,6 +7,7 @@ import { sameCompared } from "@/lib/cards";
 import { displayName } from "@/lib/names";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
+import { Differences } from "./dashboards/differences";
 import { ErrorBoundary } from "./error-boundary";
 import { Failure, Notice } from "./slice-card";
 
@@ -14,6 +15,7 @@ import { Failure, Notice } from "./slice-card";
 export function Comparison() {
   const { view, change } = useSliceData();
   const slices = useComparedSlices();
+  const loaded = slices.flatMap(({ data, color }) => (data ? [{ slice: data, color }] : []));
   if (slices.length === 0) return null;
   return (
     <section className="mb-3 rounded-md border bg-card" aria-label="Comparison" data-testid="comparison">
@@ -49,6 +51,12 @@ export function Comparison() {
           {slices.map((slice) => (
             <Side key={JSON.stringify(slice.key)} slice={slice} />
           ))}
+        </div>
+      )}
+      {view.comparing && loaded.length > 1 && (
+        <div className="border-t p-3">
+          <h3 className="mb-2 font-medium text-sm">Differences to the first</h3>
+          <Differences compared={loaded} />
         </div>
       )}
     </section>

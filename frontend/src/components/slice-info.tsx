@@ -60,7 +60,8 @@ export function SliceInfo({ sliceData, facts, visible = null }: SliceInfoProps) 
               ? []
               : [fact("explained variance", direction.explainedVariance)]),
             ...(direction.eigenvalue === null ? [] : [fact("eigenvalue", direction.eigenvalue)]),
-            ...jsonFacts(direction.recipe),
+            // The ends of a line are told below its plot.
+            ...jsonFacts(withoutEnds(direction.recipe)),
           ]}
         />
       ))}
@@ -170,6 +171,10 @@ function interpolatedFact({ series: [main] }: SliceData): Fact[] {
 
 function splitFacts(name: string, splits: Readonly<Record<string, number>> = {}): Fact[] {
   return Object.entries(splits).map(([split, value]) => fact(split ? `${name} (${split})` : name, value));
+}
+
+function withoutEnds({ ends: _, ...recipe }: Readonly<Record<string, Json>>) {
+  return recipe;
 }
 
 function fact(label: string, value: number): Fact {

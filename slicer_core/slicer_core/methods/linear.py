@@ -16,7 +16,17 @@ from slicer_core.errors import UsageError
 from slicer_core.evaluate import running_statistics
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings
 from slicer_core.methods.slicer import Point, Slicer, full_state
-from slicer_core.parameters import NamedTensors, added, difference, merged, norm, shapes_of, subset
+from slicer_core.parameters import (
+    NamedTensors,
+    added,
+    cosine_of,
+    difference,
+    merged,
+    norm,
+    products,
+    shapes_of,
+    subset,
+)
 from slicer_core.plan import PlannedMarker, PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
@@ -111,12 +121,28 @@ def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, rec
         geometry="curve",
         axes=(axis,),
         blocks=(PointBlock(directions=lambda: (moved,), coefficients=grid_coefficients((axis,))),),
-        directions=(slices.Direction(name="alpha", recipe=dict(recipe), norm=length),),
+        directions=(slices.Direction(name="alpha", recipe={**recipe, "ends": _ends(start, end, vector)}, norm=length),),
         markers=(
             PlannedMarker(name="start", coordinates=(0.0,), state=center.state),
             PlannedMarker(name="end", coordinates=(1.0,), state=reached),
         ),
     )
+
+
+def _ends(start: NamedTensors, end: NamedTensors, vector: NamedTensors) -> dict[str, Any]:
+    """How far apart the ends are: both norms, their cosine, and each layer's share of the squared distance."""
+    ends = products([start, subset(end, list(start))])
+    whole = norm(vector) ** 2
+    layers: dict[str, float] = {}
+    for name in shapes_of(vector):
+        layer = name.rpartition(".")[0] or name
+        layers[layer] = layers.get(layer, 0.0) + norm(subset(vector, [name])) ** 2 / whole
+    return {
+        "norm_start": math.sqrt(ends[0][0]),
+        "norm_end": math.sqrt(ends[1][1]),
+        "cosine": cosine_of(ends),
+        "layers": layers,
+    }
 
 
 def _buffers(center: CenterPoint, end: NamedTensors) -> NamedTensors:

@@ -17,7 +17,7 @@ import { EndsTable } from "./ends-table";
 
 /** One curve: the loss along a line, whatever made the line. */
 export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
-  const { view } = useSliceData();
+  const { view, runColor } = useSliceData();
   const theme = usePlotTheme();
   const axis = sliceData.header.axes[0];
   const [main] = sliceData.series;
@@ -26,10 +26,15 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   const range = useSharedRange(sliceData);
   const lines = useMemo(
     () => [
-      ...namedLines([sliceData, ...others], theme, view.smoothing),
-      ...ghostLines(ghosts, main, theme, view.smoothing),
+      ...namedLines([sliceData, ...others], theme, runColor, view.smoothing),
+      ...ghostLines(
+        ghosts,
+        main,
+        others.length > 0 ? runColor(sliceData.run) : seriesColor(theme, 0),
+        view.smoothing,
+      ),
     ],
-    [sliceData, others, ghosts, main, theme, view.smoothing],
+    [sliceData, others, ghosts, main, theme, runColor, view.smoothing],
   );
   const markers = useMemo(() => curveMarkers(sliceData), [sliceData]);
   if (!axis) return null;
@@ -71,10 +76,15 @@ interface MetricLine extends LineSeries {
 }
 
 /** One line a run, metric and split. Colours tell runs apart where there are several, else metrics and splits. */
-function namedLines(slices: readonly SliceData[], theme: PlotTheme, smoothing: number): MetricLine[] {
+function namedLines(
+  slices: readonly SliceData[],
+  theme: PlotTheme,
+  runColor: (run: string) => string,
+  smoothing: number,
+): MetricLine[] {
   const several = slices.length > 1;
   const [first] = slices;
-  return slices.flatMap((slice, place) =>
+  return slices.flatMap((slice) =>
     slice.series.map((series, index) => ({
       key: `${slice.run}\n${series.name}\n${series.split}`,
       label: several
@@ -87,7 +97,7 @@ function namedLines(slices: readonly SliceData[], theme: PlotTheme, smoothing: n
             .join(" · ")
         : seriesLabel(series),
       metric: series.name,
-      color: seriesColor(theme, several ? place : index),
+      color: several ? runColor(slice.run) : seriesColor(theme, index),
       x: slice.header.axes[0]?.values ?? EMPTY,
       values: series.values,
       smoothed: smooth(series.values, smoothing),
@@ -101,7 +111,7 @@ function namedLines(slices: readonly SliceData[], theme: PlotTheme, smoothing: n
 function ghostLines(
   ghosts: readonly SliceData[],
   main: Series,
-  theme: PlotTheme,
+  color: string,
   smoothing: number,
 ): MetricLine[] {
   return ghosts.flatMap((slice) =>
@@ -111,7 +121,7 @@ function ghostLines(
         key: `step ${slice.step}`,
         label: `step ${formatCount(slice.step)}`,
         metric: series.name,
-        color: seriesColor(theme, 0),
+        color,
         x: slice.header.axes[0]?.values ?? EMPTY,
         values: series.values,
         smoothed: smooth(series.values, smoothing),

@@ -2,7 +2,6 @@ import { useQueries } from "@tanstack/react-query";
 import { useCallback, useMemo, useState } from "react";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
-import { seriesColor } from "@/components/plots/theme";
 import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
@@ -19,7 +18,7 @@ interface RunEvolution extends Evolution {
 
 /** The measures of a tag over its steps, as a chart and as a table; the same tag of all runs on the page together. */
 export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData }) {
-  const { view, selectedRuns } = useSliceData();
+  const { view, runColor } = useSliceData();
   const theme = usePlotTheme();
   const runs = useEvolutions(sliceData);
   const names = [...new Set(runs.flatMap((run) => run.columns.map((column) => column.name)))];
@@ -35,13 +34,13 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
             ...{
               key: run.run,
               label: shortRun(run.run),
-              color: seriesColor(theme, selectedRuns.indexOf(run.run)),
+              color: runColor(run.run),
             },
             ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
           },
         ];
       }),
-    [runs, chosen, selectedRuns, theme],
+    [runs, chosen, runColor],
   );
   const own = runs.find((run) => run.run === sliceData.run);
   if (!own)

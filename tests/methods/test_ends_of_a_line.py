@@ -1,0 +1,32 @@
+"""What the header of a line says of its ends, against torch on the whole vectors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from slicer_core import LinearInterpolationSlicer, ModelWrapper
+
+
+def test_norms_cosine_and_each_layers_share_of_the_squared_distance(network) -> None:
+    net = network("convolution")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    start = {name: value.double() for name, value in wrapper.get_parameters().items()}
+    end = wrapper.get_random_parameters(0.5, seed=1)
+    (direction,) = LinearInterpolationSlicer(wrapper, progress=False).slice(end_point=end, n_samples=5).directions
+    ends = direction.recipe["ends"]
+
+    flat = torch.cat([start[name].flatten() for name in start])
+    other = torch.cat([end[name].double().flatten() for name in start])
+    assert ends["norm_start"] == pytest.approx(flat.norm().item(), rel=1e-6)
+    assert ends["norm_end"] == pytest.approx(other.norm().item(), rel=1e-6)
+    assert ends["cosine"] == pytest.approx((flat @ other / flat.norm() / other.norm()).item(), rel=1e-6)
+    whole = ((other - flat) ** 2).sum().item()
+    layers = {name.rsplit(".", 1)[0] for name in start}
+    assert set(ends["layers"]) == layers
+    for layer in layers:
+        own = [name for name in start if name.rsplit(".", 1)[0] == layer]
+        share = sum(((end[name].double() - start[name]) ** 2).sum().item() for name in own) / whole
+        assert ends["layers"][layer] == pytest.approx(share, rel=1e-5)
+    assert sum(ends["layers"].values()) == pytest.approx(1.0, rel=1e-9)

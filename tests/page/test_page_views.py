@@ -1,0 +1,287 @@
+"""The views as a person uses them: values read off the page are the log's, downloaded pictures are opened."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Board, Tab
+
+ADAM = '["resnet20-adam/loss_slicer"]'
+BOTH = '["resnet20-adam/loss_slicer","resnet20-sgd/loss_slicer"]'
+MEASURED = '["measured"]'
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def number(text: str) -> float:
+    """A number of the page, which writes a true minus."""
+    return float(text.replace("\u2212", "-").replace(",", ""))
+
+
+def seven_digits(value: float) -> float:
+    return float(f"{value:.7g}")
+
+
+def test_a_drawn_cut_shows_the_logs_values_between_the_points(
+    open_tab: Callable[..., Tab], board: Board, make_log: Any
+) -> None:
+    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized", cut="-1,-0.5,1,1")
+    tab.hover(tab.frame.get_by_test_id("cut").get_by_test_id("plot"), 0.6, 0.5)
+    shown = tab.readout()
+    (label,) = [name for name in shown if name.startswith("along the cut")]
+    share = number(shown[label])
+    data = make_log.grid(2000)
+    x, y, values = data.axes[0].values, data.axes[1].values, data.loss
+    i, j = int((share * 2) / 0.04), int((share * 1.5) / 0.0375)
+    s, t = (-1 + 2 * share - x[i]) / 0.04, (-0.5 + 1.5 * share - y[j]) / 0.0375
+    cell = values[i : i + 2, j : j + 2]
+    expected = np.array([1 - s, s]) @ cell @ np.array([1 - t, t])
+    assert number(shown["loss (train)"]) == pytest.approx(expected, rel=2e-6)
+
+    tab.frame.get_by_label("Remove the cut").click()
+    assert tab.frame.get_by_test_id("cut").count() == 0
+    tab.frame.get_by_label("Draw a cut").click()
+    tab.hover(tab.frame.get_by_test_id("cut-area"), 0.25, 0.5)
+    tab.page.mouse.down()
+    tab.hover(tab.frame.get_by_test_id("cut-area"), 0.75, 0.5)
+    tab.page.mouse.up()
+    tab.frame.get_by_test_id("cut").wait_for()
+    start, _, end, _ = map(float, tab.hash.split("cut=")[1].split("&")[0].split("%2C"))
+    assert (start, end) == pytest.approx((-0.51, 0.51), abs=0.02)
+
+
+def test_plots_with_the_same_axes_zoom_and_point_together(
+    open_tab: Callable[..., Tab], board: Board, make_log: Any
+) -> None:
+    tab = open_tab(board, runs=BOTH, method="random_direction_2d", filter="filter-normalized", width=1500)
+    plots = tab.frame.get_by_test_id("plot")
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=plot] canvas').length === 2")
+    tab.hover(plots.nth(0).locator("canvas"), 0.3, 0.4)
+    own = tab.readout()
+    linked = plots.nth(1).get_by_test_id("readout-linked")
+    values = dict(zip(linked.locator("dt").all_inner_texts(), linked.locator("dd").all_inner_texts(), strict=True))
+    assert values["direction 1 (α₁)"] == own["direction 1 (α₁)"]
+    data = make_log.grid(4000)
+    i = int(np.abs(data.axes[0].values - number(own["direction 1 (α₁)"])).argmin())
+    j = int(np.abs(data.axes[1].values - number(own["direction 2 (α₂)"])).argmin())
+    assert number(values["loss (train)"].split(" ± ")[0]) == seven_digits(data.loss[i, j])
+
+    ticks = "plot => [...plot.querySelectorAll('svg[data-figure] text')].map(text => text.textContent)"
+    before = plots.nth(1).evaluate(ticks)
+    plots.nth(0).focus()
+    tab.page.keyboard.press("+")
+    tab.frame.wait_for_function(
+        "before => JSON.stringify([...document.querySelectorAll('[data-testid=plot]')[1]"
+        ".querySelectorAll('svg[data-figure] text')].map(t => t.textContent)) !== before",
+        arg=str(before).replace("'", '"'),
+    )
+    tab.frame.get_by_label("Reset zoom").nth(1).click()
+    assert plots.nth(0).evaluate(ticks)[:4] == before[:4]
+
+
+def test_runs_and_steps_are_overlaid_in_one_plot(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_tab(
+        board, runs=BOTH, method="linear_interpolation", filter="to-last", overlay="true", smoothing="2", metric="loss"
+    )
+    assert tab.frame.get_by_test_id("slice-card").count() == 1
+    card = tab.card("path/to-last")
+    card.get_by_text("Faint lines: 3 other steps, from 0 to 1,000.").wait_for()
+    assert card.get_by_test_id("ghost").count() == 3
+    assert card.get_by_test_id("line").count() == 2
+    assert card.get_by_test_id("raw").count() == 2
+    tab.hover(card.get_by_test_id("plot"), 0.5, 0.6)
+    shown = tab.readout()
+    at = int(np.abs(make_log.curve(0).axes[0].values - number(shown["α"])).argmin())
+    found = {label: number(value.split(" ± ")[0]) for label, value in shown.items() if label != "α"}
+    assert sorted(found.values()) == sorted(
+        seven_digits(make_log.curve(step).array("loss", "train")[at]) for step in (2000, 4000)
+    )
+
+
+def test_measures_over_steps_are_the_headers(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane", display="steps")
+    table = tab.frame.get_by_test_id("evolution").locator("table")
+    table.wait_for()
+    names = table.locator("thead th").all_inner_texts()
+    rows = [row.locator("th, td").all_inner_texts() for row in table.locator("tbody tr").all()]
+    assert [number(row[0]) for row in rows] == [0, 100, 200]
+    sharpness = [row[names.index("epsilon sharpness")] for row in rows]
+    measures = [make_log.measured_grid(step).measures["epsilon_sharpness"] for step in (0, 100, 200)]
+    assert [number(text.split(" ± ")[0]) for text in sharpness] == [
+        float(f"{measure.value:.5g}") for measure in measures
+    ]
+    tab.frame.get_by_role("combobox", name="Measure").click()
+    tab.frame.get_by_role("option", name="epsilon sharpness").click()
+    tab.frame.get_by_test_id("plot").focus()
+    tab.page.keyboard.press("ArrowRight")
+    assert number(tab.readout()["measured"].split(" ± ")[0]) == seven_digits(measures[0].value)
+
+
+def test_cells_like_the_center_and_interpolated_ones_are_marked(
+    open_tab: Callable[..., Tab], board: Board, make_log: Any
+) -> None:
+    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane", step="200")
+    card = tab.card("plane")
+    card.get_by_text("Lined cells differ from the center by less than 2 standard errors").wait_for()
+    card.get_by_text("Dots mark interpolated cells.").wait_for()
+    data = make_log.measured_grid(200)
+    loss, error = data.loss, data.array("loss", "train", "difference_stderr")
+    center = loss[10, 8]
+    like = np.abs(loss - center) < 2 * error
+    like[10, 8] = True
+    canvas = card.locator("canvas")
+    for i, j in ((11, 8), (0, 0), (10, 8)):
+        tab.hover(canvas, (i + 0.5) / 21, 1 - (j + 0.5) / 17)
+        shown = tab.readout()
+        assert number(shown["loss (train)"].split(" ± ")[0]) == seven_digits(loss[i, j])
+        assert ("difference to the center" in shown) == bool(like[i, j])
+        assert ("interpolated" in shown) == bool(data.array("loss", "train", "interpolated")[i, j])
+    tab.frame.get_by_label("Mark cells like the center").click()
+    card.get_by_text("Lined cells").wait_for(state="detached")
+
+
+def test_one_range_for_all_steps_keeps_the_color_bar_still(open_tab: Callable[..., Tab], board: Board) -> None:
+    texts = "card => [...card.querySelectorAll('svg[data-figure] text')].map(text => text.textContent)"
+    bars = []
+    for step in ("0", "200"):
+        tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane", step=step, limits="all")
+        tab.frame.wait_for_function("document.querySelectorAll('[data-testid=plot] canvas').length > 0")
+        tab.page.wait_for_load_state("networkidle")
+        bars.append(tab.card("plane").evaluate(texts))
+    assert bars[0] == bars[1]
+    tab.frame.get_by_label("Same range for all steps and runs").click()
+    tab.frame.wait_for_function(
+        "before => JSON.stringify([...document.querySelectorAll('article svg[data-figure] text')]"
+        ".map(t => t.textContent)) !== before",
+        arg=str(bars[1]).replace("'", '"'),
+    )
+
+
+def test_an_svg_has_its_contours_as_lines_and_a_png_its_scale(
+    open_tab: Callable[..., Tab], board: Board, tmp_path: Path
+) -> None:
+    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="large", at="0.5, 1, 2, 99")
+    requests: list[str] = []
+    card = tab.card("large")
+    tab.page.on("request", lambda request: requests.append(request.url))
+    with tab.page.expect_download() as download:
+        tab.save("SVG")
+    tree = ET.parse(download.value.path())
+    texts = {"".join(element.itertext()) for element in tree.iter(f"{SVG}text")}
+    assert {"large", "direction 1 (α₁)", "direction 2 (α₂)", "loss (train)"} <= texts
+    (image,) = tree.iter(f"{SVG}image")
+    assert image.get("href", "").startswith("data:image/png;base64,")
+    contours = [path for path in tree.iter(f"{SVG}path") if (path.get("stroke") or "").startswith("rgba(")]
+    assert len(contours) == 3
+    assert all(len(path.get("d") or "") > 100 for path in contours)
+    assert not list(tree.iter(f"{SVG}script"))
+    sizes = []
+    for scale in (1, 4):
+        with tab.page.expect_download() as download:
+            tab.save(f"PNG, {scale}×")
+        sizes.append(Image.open(download.value.path()).size)
+    assert sizes[1] == pytest.approx((4 * sizes[0][0], 4 * sizes[0][1]), abs=4)
+    assert card.get_by_test_id("plot").count() == 1
+
+
+def test_a_surface_is_loaded_when_opened_turned_and_saved(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane")
+    scripts: list[str] = []
+    tab.page.on("request", lambda request: scripts.append(request.url))
+    loaded = "performance.getEntriesByType('resource').filter(e => e.name.includes('surface-scene')).length"
+    assert tab.frame.evaluate(loaded) == 0
+    tab.frame.get_by_role("button", name="Surface", exact=True).click()
+    surface = tab.frame.get_by_test_id("surface")
+    surface.wait_for()
+    painted = (
+        "() => { const c = document.querySelector('[data-testid=surface] canvas'); if (!c || !c.width) return false;"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n > d.length / 40 }"
+    )
+    tab.frame.wait_for_function(painted)
+    assert any("surface-scene" in url for url in scripts)
+    before = surface.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+    surface.focus()
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_function("location.hash.includes('camera=42%2C58%2C1')")
+    tab.frame.wait_for_function(
+        "before => document.querySelector('[data-testid=surface] canvas').toDataURL() !== before", arg=before
+    )
+    with tab.page.expect_download() as download:
+        tab.save("PNG, 2×")
+    image = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+    colored = image.max(axis=2) - image.min(axis=2) > 40
+    assert colored[:, : int(image.shape[1] * 0.75)].mean() > 0.05
+
+
+def test_without_webgl_a_surface_says_so(open_tab: Callable[..., Tab], board: Board) -> None:
+    script = (
+        "const get = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+        " return String(kind).startsWith('webgl') ? null : get.call(this, kind, ...rest) }"
+    )
+    tab = open_tab(
+        board, wait="[role=alert]", script=script, runs=MEASURED, method="random_direction_2d", display="surface"
+    )
+    assert "needs WebGL" in tab.frame.get_by_role("alert").first.inner_text()
+    tab.frame.get_by_role("button", name="Slice", exact=True).first.click()
+    tab.frame.get_by_test_id("plot").first.wait_for()
+    # three.js reports the missing context on the console, too.
+    assert all("WebGL" in problem for problem in tab.problems)
+    tab.problems.clear()
+
+
+def test_families_are_sorted_by_curvature(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_tab(board, runs=ADAM, method="axis_parallel", sort="curvature")
+    data = make_log.family(2000)
+    offsets = data.axes[0].values
+    middle, step = len(offsets) // 2, offsets[1] - offsets[0]
+    bends = np.abs(data.loss[:, middle - 1] - 2 * data.loss[:, middle] + data.loss[:, middle + 1]) / step**2
+    order = np.argsort(-bends)
+    first = tab.frame.get_by_test_id("tile").nth(0).get_by_role("button").get_attribute("title")
+    third = tab.frame.get_by_test_id("tile").nth(2).get_by_role("button").get_attribute("title")
+    assert (first, third) == (data.curves[order[0]].name, data.curves[order[2]].name)
+
+
+def test_both_ends_of_a_line_and_the_shares_of_layers_are_told(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs=MEASURED, method="linear_interpolation")
+    ends = tab.frame.get_by_test_id("ends")
+    assert "cosine of the ends 0.25" in ends.inner_text()
+    ends.get_by_text("Share of ‖Δθ‖² by layer").click()
+    rows = [row.locator("td").all_inner_texts()[:2] for row in ends.locator("tbody tr").all()]
+    assert rows == [["conv1", "75 %"], ["fc", "25 %"]]
+
+
+def test_a_difference_map_is_the_second_minus_the_first(
+    open_tab: Callable[..., Tab], board: Board, make_log: Any
+) -> None:
+    runs = [["resnet20-adam/loss_slicer", "landscape/filter-normalized", step] for step in (2000, 500)]
+    tab = open_tab(
+        board,
+        runs=ADAM,
+        method="random_direction_2d",
+        filter="filter-normalized",
+        compared=json.dumps(runs),
+        comparing="true",
+    )
+    difference = tab.frame.get_by_test_id("difference")
+    difference.locator("canvas").wait_for()
+    tab.hover(difference.locator("canvas"), 0.3, 0.7)
+    shown = tab.readout()
+    first, second = make_log.grid(2000), make_log.grid(500)
+    i = int(np.abs(first.axes[0].values - number(shown["direction 1 (α₁)"])).argmin())
+    j = int(np.abs(first.axes[1].values - number(shown["direction 2 (α₂)"])).argmin())
+    expected = second.loss[i, j] - first.loss[i, j]
+    assert number(shown["difference of loss (train)"]) == pytest.approx(expected, rel=2e-6)
+    # The same place is read in both maps that are compared.
+    sides = tab.frame.get_by_test_id("compared").locator("[data-testid=readout-linked]")
+    assert sides.count() == 2
