@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from slicer_core.version import __version__
 
 if TYPE_CHECKING:
+    from slicer_core.connectivity import CurveTraining
     from slicer_core.errors import SlicerError
     from slicer_core.evaluate import EvaluationSettings
     from slicer_core.job import Job, run_job
     from slicer_core.methods.axis import AxisParallelSlicer
+    from slicer_core.methods.bezier import BezierSlicer
     from slicer_core.methods.custom import CustomSlicer
     from slicer_core.methods.gradient import GradientSlicer
     from slicer_core.methods.hessian import HessianSlicer
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AxisParallelSlicer": "slicer_core.methods.axis",
+    "BezierSlicer": "slicer_core.methods.bezier",
+    "CurveTraining": "slicer_core.connectivity",
     "CustomSlicer": "slicer_core.methods.custom",
     "EvaluationSettings": "slicer_core.evaluate",
     "GradientSlicer": "slicer_core.methods.gradient",
@@ -45,6 +49,8 @@ _HOMES = {
 
 __all__ = [
     "AxisParallelSlicer",
+    "BezierSlicer",
+    "CurveTraining",
     "CustomSlicer",
     "EvaluationSettings",
     "GradientSlicer",

@@ -96,6 +96,16 @@ def test_weight_decay_adds_its_strength_to_the_diagonal(classifier, curvature_to
         np.testing.assert_allclose(decayed.product(unit), plain.product(unit) + 0.3 * unit, atol=1e-12)
 
 
+def test_moving_what_is_not_differentiated_leaves_the_model_alone(classifier) -> None:
+    state = classifier.state()
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    loss = DifferentiableLoss(classifier, classifier.split("train"), state, ["0.weight"], settings=EvaluationSettings())
+    value = loss.value()
+    loss.move_to({"2.running_var": state["2.running_var"] * 3, "0.weight": state["0.weight"] + 1})
+    assert loss.value() != value
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state().items())
+
+
 def test_only_the_named_parameters_vary(classifier, curvature_tools) -> None:
     whole = curvature_tools.problem_of(classifier).matrix()
     part = curvature_tools.problem_of(classifier, names=["0.weight"]).matrix()

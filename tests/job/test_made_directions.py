@@ -69,3 +69,36 @@ def test_a_dry_run_makes_none(make_job: MakeJob, products: list[int]) -> None:
     assert cost.points == 3
     assert not products
     assert any("up to 2000 products" in note for note in notes)
+
+
+def test_a_curve_is_trained_once_and_its_budget_is_a_part_of_the_job(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slicer_core.evaluate.gradient import DifferentiableLoss
+
+    steps: list[int] = []
+    real = DifferentiableLoss.batch_gradient
+
+    def counted(self, batch, **options):
+        steps.append(1)
+        return real(self, batch, **options)
+
+    monkeypatch.setattr(DifferentiableLoss, "batch_gradient", counted)
+    options = {"method": "bezier", "steps": "first", "grid": "5", "train_steps": 4}
+
+    class StopsAfterTraining(Reporter):
+        def begin(self, label: str, num_points: int) -> None:
+            if "curve" not in label and "line" not in label:
+                raise StopRequested(75)
+
+    with pytest.raises(StopRequested):
+        run_job(make_job(**options), reporter=StopsAfterTraining())
+    assert len(steps) == 4
+    (found,) = run_job(make_job(**options)).slices
+    assert run_job(make_job(**options)).num_new == 0
+    assert len(steps) == 4
+    assert found.data.measures["straight_barrier"].value >= 0
+    assert found.data.directions[0].recipe["steps"] == 4
+    assert estimate(make_job(**options)).points == 5
+    assert run_job(make_job(**options | {"train_steps": 5})).num_new == 1
+    assert len(steps) == 9

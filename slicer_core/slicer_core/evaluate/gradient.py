@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slicer_core.errors import DataError, ResourceError, UserCodeError
+from slicer_core.evaluate.batchnorm import averaging, running_statistics
 from slicer_core.evaluate.objective import Objective, Result
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.shortage import is_shortage
@@ -47,6 +48,7 @@ class DifferentiableLoss:
         self._state = {name: self._objective.cast(state[name]) for name in state}
         self._weight_decay = settings.weight_decay
         self._decayed = [name for name, parameter in wrapper.model.named_parameters() if parameter.requires_grad]
+        self._statistics = running_statistics(wrapper.model)
         self._examined = False
         self._count: float | None = None
         self.parameters = {name: nn.Parameter(self._state[name].clone()) for name in names}
@@ -59,8 +61,11 @@ class DifferentiableLoss:
     def move_to(self, point: NamedTensors) -> None:
         """Goes to a point, of which the tensors may be some of the parameters and buffers; the others stay."""
         for name, tensor in point.items():
-            held = self.parameters.get(name, self._state[name])
-            held.data.copy_(tensor)
+            if name in self.parameters:
+                self.parameters[name].data.copy_(tensor)
+            else:
+                # What is held may be the model's own.
+                self._state[name] = self._objective.cast(tensor)
 
     def value(self) -> float:
         """L at the point."""
@@ -82,9 +87,13 @@ class DifferentiableLoss:
         found = self.summed(first)
         return value, dict(zip(self.parameters, found, strict=True))
 
-    def batch_gradient(self, batch: Batch) -> tuple[float, dict[str, Tensor]]:
-        """The loss of one batch alone and its gradient, for the steps of a training."""
-        with self.running(grad=True):
+    def batch_gradient(self, batch: Batch, *, batch_statistics: bool = False) -> tuple[float, dict[str, Tensor]]:
+        """The loss of one batch alone and its gradient, for the steps of a training.
+
+        `batch_statistics`: BatchNorm takes those of the batch, as in train mode.
+        """
+        model = self._wrapper.model
+        with self.running(grad=True), averaging(model) if batch_statistics else contextlib.nullcontext():
             sums, counts = self._batch_terms(cast_batch(batch, self._wrapper.device, self._objective.dtype))
             loss = sums.sum() if self._wrapper.form.is_total else sums.sum() / counts.sum()
             found = gradients(loss, list(self.parameters.values()))
@@ -126,7 +135,8 @@ class DifferentiableLoss:
     def holding(self, function: Callable[[], Result]) -> Result:
         """The result of `function()` while the model holds the point, its parameters as leaves of a graph."""
         held = {**self._state, **self.parameters}
-        for name in self._objective.written:
+        # What a pass writes it writes to copies; in train mode BatchNorm writes too.
+        for name in self._objective.written.union(self._statistics):
             held[name] = held[name].detach().clone()
         return self._objective.holding(held, function)
 

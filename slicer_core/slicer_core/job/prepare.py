@@ -195,7 +195,8 @@ class PreparedJob:
         return self.wrapper.split(name, self.settings.batch_size).fingerprint
 
     def _data_names(self) -> tuple[str, ...]:
-        first = self.wrapper.splits[:1] if self.batchnorm == "recompute" else ()
+        needed = self.batchnorm == "recompute" or self.method.reads_first_split
+        first = self.wrapper.splits[:1] if needed else ()
         return tuple(dict.fromkeys((*self.splits, *first)))
 
 

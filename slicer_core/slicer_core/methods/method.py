@@ -96,6 +96,8 @@ class Method(ABC):
 
     default_batchnorm: BatchNormPolicy = "frozen"
     points_option: str = "--to"
+    reads_first_split: bool = False
+    """Whether the plan depends on the first split's data, whatever split is evaluated."""
     """The option that names the points of `references`."""
 
     @property

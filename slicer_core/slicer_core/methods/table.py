@@ -77,6 +77,12 @@ _CURVATURE_OPTIONS = (
     MethodOption(name="blocks", default=False, help="Also the top eigenvalue of each layer's block."),
 )
 
+_TO = MethodOption(
+    name="to",
+    default="last",
+    help="Where the line ends: first, last, random (linear only), a step or a checkpoint.",
+)
+
 _TRAJECTORY = MethodOption(
     name="trajectory",
     default=False,
@@ -94,12 +100,22 @@ METHODS: dict[str, MethodRow] = {
             home="slicer_core.methods.linear:Linear",
             grid="51",
             range="-0.5:1.5",
+            options=(_TO,),
+        ),
+        MethodRow(
+            name="bezier",
+            slice_type="bezier_curve",
+            geometry="curve",
+            summary="a curve to another point that is trained to have a low loss",
+            home="slicer_core.methods.bezier:Bezier",
+            grid="51",
+            range="0:1",
             options=(
-                MethodOption(
-                    name="to",
-                    default="last",
-                    help="Where the line ends at α = 1: first, last, random, or a checkpoint.",
-                ),
+                _TO,
+                MethodOption(name="curve", default="bezier", help="bezier, or polychain for two straight pieces."),
+                MethodOption(name="train_steps", default=500, help="Steps of the curve's training, one batch each."),
+                MethodOption(name="learning_rate", default=0.01, help="Of Adam, in the curve's training."),
+                MethodOption(name="train_batch", default=128, help="Samples of a batch in the curve's training."),
             ),
         ),
         MethodRow(
