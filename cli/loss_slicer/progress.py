@@ -74,7 +74,7 @@ class LineReporter(QuietReporter):
         super().advance(num_points)
         self._done += num_points
         now = time.monotonic()
-        if now - self._said >= self.SECONDS_BETWEEN_LINES:
+        if self._done and now - self._said >= self.SECONDS_BETWEEN_LINES:
             self._said = now
             left = (now - self._began) * (self._num_points / self._done - 1)
             say(f"{self._label}: {self._done:,.0f} of {self._num_points:,} points, about {left:,.0f} s left")
