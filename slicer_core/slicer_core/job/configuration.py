@@ -142,7 +142,8 @@ class Job:
     )
     workers: int | None = _option(
         None,
-        "Processes of one thread each that may share the points on a CPU (default: as many as threads).",
+        "Processes that share the points, each with data and model of its own, one for each GPU or with a part of the "
+        "threads (default: this one, which on a CPU may fork where that is faster).",
         panel=HOW,
     )
     memory_budget: str | None = _option(
