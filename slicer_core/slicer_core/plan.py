@@ -67,13 +67,25 @@ class SlicePlan:
     markers: tuple[PlannedMarker, ...] = ()
     measures: Mapping[str, Measure] = field(default_factory=dict)
     trajectory: PlannedTrajectory | None = None
+    repeats: tuple[PointBlock, ...] = ()
+    """The same points along other directions, each block in the order of `blocks`; they give the slice its band."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the options were taken."""
 
     @property
     def num_points(self) -> int:
-        """Points over all blocks."""
+        """Points over its own blocks."""
         return sum(len(block.coefficients) for block in self.blocks)
+
+    @property
+    def all_blocks(self) -> tuple[PointBlock, ...]:
+        """What is evaluated: the slice's own points, then those of its repeats."""
+        return (*self.blocks, *self.repeats)
+
+    @property
+    def num_evaluated(self) -> int:
+        """Points over `all_blocks`."""
+        return self.num_points * (1 + len(self.repeats))
 
     @property
     def shape(self) -> tuple[int, ...]:

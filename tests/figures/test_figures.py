@@ -227,3 +227,18 @@ def test_without_matplotlib_the_extra_is_named():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "UsageError: figures need matplotlib" in done.stderr
     assert "tensorboard-loss-slicer[plot]" in done.stderr
+
+
+def test_a_curve_with_repeats_has_their_mean_between_the_lowest_and_the_highest():
+    values = np.array([3.0, 1.0, 4.0])
+    bands = {"loss_mean": values + 1, "loss_low": values - 0.5, "loss_high": np.array([6.0, 5.0, np.nan])}
+    plain_curve = curve(values)
+    data = replace(plain_curve, arrays=(*plain_curve.arrays, *(loss(band, name=name) for name, band in bands.items())))
+    axes: Any = draw(one(data)).axes[0]
+
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), values + 1)
+    assert len(draw(one(plain_curve)).axes[0].collections) == 1
+    _, band = axes.collections
+    extent = band.get_paths()[0].get_extents()
+    # Where an end is not finite there is no band.
+    assert (extent.x0, extent.x1, extent.y0, extent.y1) == (-0.5, 0.5, 0.5, 6.0)

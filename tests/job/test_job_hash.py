@@ -43,6 +43,8 @@ def test_what_changes_numbers_makes_another_job(make_job: MakeJob, values: dict[
 def test_no_two_jobs_that_differ_share_a_hash(make_job: MakeJob) -> None:
     several = [make_job(method="linear", grid="5", to=to) for to in ("first", "last", "200", "random")]
     several += [make_job(method="linear", grid="5", to="random", seed=1)]
+    several += [make_job(), make_job(repeats=2), make_job(repeats=3)]
+    several += [make_job(method="random2d"), make_job(method="random2d", orthogonal=True)]
     assert len({job_hash(job) for job in several}) == len(several)
 
 

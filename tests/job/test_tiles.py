@@ -78,8 +78,9 @@ def test_of_tiles_that_overlap_the_longest_are_taken_in_any_order() -> None:
         {"method": "random2d", "grid": "7x5", "strategy": "partial", "batch_size": 500},
         {"method": "axis", "params_to_slice": "0:3", "grid": "5", "strategy": "partial"},
         {"method": "linear", "grid": "11", "strategy": "loop"},
+        {"method": "random2d", "grid": "4x3", "repeats": 3, "strategy": "partial", "steps": "last"},
     ],
-    ids=lambda options: f"{options['method']}-{options['strategy']}",
+    ids=lambda options: "-".join(str(value) for value in options.values()),
 )
 def test_many_tiles_and_few_give_the_same_bits_and_so_does_a_store_that_lost_some(
     make_job: MakeJob, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -73,6 +73,7 @@ def draw_line(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object, 
         if log:
             low = np.where(low > 0, low, shown)
         axes.fill_between(places, low, shown + errors, color=color, alpha=0.2, linewidth=0)
+    _draw_repeats(axes, entry, quantity, color=color)
     if not finite.all():
         axes.plot(
             places[~finite],
@@ -84,6 +85,20 @@ def draw_line(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object, 
             transform=axes.get_xaxis_transform(),
             clip_on=False,
         )
+
+
+def _draw_repeats(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object) -> None:
+    """Where the loss was taken along several random directions: their mean, between the lowest and the highest."""
+    split = quantity.split or entry.data.arrays[0].split
+    arrays = {array.name: array.values for array in entry.data.arrays if array.split == split and array.role == "value"}
+    if quantity.name != "loss" or not {"loss_mean", "loss_low", "loss_high"} <= set(arrays):
+        return
+    places = entry.data.axes[0].values
+    low, high = arrays["loss_low"], arrays["loss_high"]
+    known = np.isfinite(low) & np.isfinite(high)
+    axes.fill_between(places, low, high, where=known, color=color, alpha=0.12, linewidth=0, label="_repeats")
+    mean = np.where(np.isfinite(arrays["loss_mean"]), arrays["loss_mean"], np.nan)
+    axes.plot(places, mean, color=color, linewidth=0.8, linestyle=(0, (4, 2)), label="_mean of repeats")
 
 
 def _values(entry: Labeled, quantity: Quantity) -> np.ndarray:

@@ -82,7 +82,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
     # The center is evaluated on all samples too, where the points are not.
     centers = [whole for whole, data in zip(wholes, splits, strict=True) if whole is not data]
     chosen = [checkpoint for source in prepared.sources for checkpoint in source.selected]
-    points = plan.num_points * len(chosen)
+    points = plan.num_evaluated * len(chosen)
     metrics = prepared.wrapper.metrics if prepared.metrics is None else prepared.metrics
     quantities = 1 + len(metrics) + len(prepared.wrapper.classes)
     passes = [data for split in splits for data in (split, *_recomputed(prepared))]
@@ -103,8 +103,12 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         bytes_read=sum(checkpoint.num_bytes() for checkpoint in chosen),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and of the loss a count (8) and
         # the error of its difference to the center (4). With a tolerance also which of the quantity's points are
-        # interpolated (8). A map of a measure is a value.
-        bytes_written=points * len(splits) * ((12 if job.tolerance is None else 20) * quantities + 12 + 8 * maps),
+        # interpolated (8). A map of a measure is a value. A band is
+        # three.
+        bytes_written=plan.num_points
+        * len(chosen)
+        * len(splits)
+        * ((12 if job.tolerance is None else 20) * quantities + 12 + 8 * maps + (24 if plan.repeats else 0)),
         seconds=points * sum(cost.seconds for cost in costs)
         + len(chosen) * sum(cost.seconds for cost in at_centers)
         + (gradients * sum(_seconds_of_a_gradient(prepared, state, plan, data) for data in splits) if gradients else 0),

@@ -137,7 +137,7 @@ class SourceRunner:
                 self._reporter.note(f"{source.name}: {note}")
         if before is not None:
             return work
-        num_points = evaluator.plan.num_points
+        num_points = evaluator.plan.num_evaluated
         self._reporter.begin(label, num_points * len(prepared.splits))
         self._read_tiles(work)
         self._outline(work)
@@ -221,7 +221,7 @@ class SourceRunner:
         store = self._open()
         outline = store.note(self._job, OUTLINE) or {"steps": {}}
         steps = outline["steps"] | {work.fingerprint: work.checkpoint.step}
-        points, splits = work.evaluator.plan.num_points, list(self._prepared.splits)
+        points, splits = work.evaluator.plan.num_evaluated, list(self._prepared.splits)
         if outline != (outline := {"points": points, "splits": splits, "steps": steps}):
             store.put_note(self._job, OUTLINE, outline)
 
@@ -364,7 +364,7 @@ class SourceRunner:
         for where, tile in result.tiles.items():
             work.tiles[where] = self._tile(tile.sums, tile.how)
             if not self._executor.tells_progress and where[1].startswith(POINTS):
-                bounds = tile_range(where[1]) or (0, work.evaluator.plan.num_points)
+                bounds = tile_range(where[1]) or (0, work.evaluator.plan.num_evaluated)
                 self._reporter.advance(bounds[1] - bounds[0])
 
     def _read_tiles(self, work: CheckpointWork) -> None:
@@ -404,7 +404,7 @@ class SourceRunner:
             if (split, POINTS) not in tiles:
                 ranges = disjoint(name for own, name in work.tiles if own == split)
                 parts = [(bounds, work.tiles[split, range_tile(*bounds)]) for bounds in ranges]
-                tiles[split, POINTS] = joined_points(plan, parts, plan.num_points)
+                tiles[split, POINTS] = joined_points(plan, parts, plan.num_evaluated)
         # Points come first, and the splits in their order.
         order = {split: number for number, split in enumerate(self._prepared.splits)}
         return dict(sorted(tiles.items(), key=lambda entry: (order[entry[0][0]], entry[0][1] != POINTS)))

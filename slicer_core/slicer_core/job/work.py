@@ -122,7 +122,7 @@ class TileEvaluator:
         prepared, tiles = self._prepared, {}
         if prepared.settings.tolerance is not None:
             return TaskResult(tiles={}, decided={"decisions": self._decisions.to_dict(), "tile_points": {}})
-        num_points = evaluator.plan.num_points
+        num_points = evaluator.plan.num_evaluated
         first, *_ = prepared.splits
         for split in prepared.splits:
             evaluator.settle(split)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slicer_core import slices
-from slicer_core.evaluate import Completed, NestedSums, WeightDecay, complete
+from slicer_core.evaluate import Completed, NestedSums, PointSums, WeightDecay, complete
 from slicer_core.measures import with_measures
 from slicer_core.methods.evaluation import POINTS, WHOLE, Tile, Tiles, marker_tile, path_tile, plan_grid
 from slicer_core.methods.method import CenterPoint
@@ -74,7 +74,30 @@ def assemble(
         evaluation=_evaluation(points),
         config=config,
     )
-    return with_measures(_with_weight_decay(found, plan, center, weight_decay) if weight_decay else found)
+    decay = WeightDecay.of(center.wrapper.model, weight_decay) if weight_decay else None
+    added = np.zeros(plan.num_evaluated) if decay is None else decay.along(center.state, plan.all_blocks)
+    if decay is not None:
+        found = _with_weight_decay(found, plan, center, decay, added[: plan.num_points].reshape(plan.shape))
+    return with_measures(replace(found, arrays=(*found.arrays, *_band(points, plan, added))))
+
+
+def _band(points: Mapping[str, Tile], plan: SlicePlan, added: np.ndarray) -> list[SliceArray]:
+    """The mean, the lowest and the highest loss at each point over the repeats; NaN where one of them is."""
+    if not plan.repeats:
+        return []
+    ways = (1 + len(plan.repeats), *plan.shape)
+    found = []
+    for split, tile in points.items():
+        sums = tile.sums[LOSS]
+        assert isinstance(sums, PointSums), "repeats are not evaluated to a tolerance"
+        losses = (sums.values + added).reshape(ways)
+        # What overflows is a result like others.
+        with np.errstate(all="ignore"):
+            band = {"mean": losses.mean(axis=0), "low": losses.min(axis=0), "high": losses.max(axis=0)}
+        found += [
+            SliceArray(name=f"{LOSS}_{name}", split=split, role="value", values=values) for name, values in band.items()
+        ]
+    return found
 
 
 def _trajectory(plan: SlicePlan, tiles: Tiles, splits: tuple[str, ...]) -> dict[str, Any] | None:
@@ -92,10 +115,10 @@ def _trajectory(plan: SlicePlan, tiles: Tiles, splits: tuple[str, ...]) -> dict[
     }
 
 
-def _with_weight_decay(data: Slice, plan: SlicePlan, center: CenterPoint, strength: float) -> Slice:
+def _with_weight_decay(
+    data: Slice, plan: SlicePlan, center: CenterPoint, decay: WeightDecay, added: np.ndarray
+) -> Slice:
     """The slice with the penalty in every loss; the center has its loss without it beside."""
-    decay = WeightDecay.of(center.wrapper.model, strength)
-    added = decay.along(center.state, plan.blocks).reshape(plan.shape)
     assert data.center is not None
     return replace(
         data,
@@ -137,7 +160,9 @@ def _arrays(name: str, points: Mapping[str, Tile], plan: SlicePlan) -> list[Slic
     for split, tile in points.items():
 
         def add(role: Role, values: np.ndarray, split: str = split) -> None:
-            arrays.append(SliceArray(name=name, split=split, role=role, values=values.reshape(plan.shape)))
+            arrays.append(
+                SliceArray(name=name, split=split, role=role, values=values[: plan.num_points].reshape(plan.shape))
+            )
 
         found = _completed(name, tile, plan)
         add("value", found.values)
@@ -158,7 +183,7 @@ def _completed(name: str, tile: Tile, plan: SlicePlan) -> Completed:
     sums = tile.sums[name]
     if isinstance(sums, NestedSums):
         return complete(sums, plan_grid(plan), tolerance=tile.how["tolerance"]["loss"] if name == LOSS else None)
-    counts = np.full(plan.num_points, sums.num_entries, dtype=np.int64)
+    counts = np.full(plan.num_evaluated, sums.num_entries, dtype=np.int64)
     return Completed(
         values=sums.values,
         stderr=sums.stderr,

@@ -79,7 +79,11 @@ def tile_range(name: str) -> tuple[int, int] | None:
 
 def range_points(plan: SlicePlan, start: int, stop: int) -> np.ndarray:
     """The flat indices of the points of `range_tile(start, stop)`, ascending, as the tile's sums have them."""
-    return np.sort(coarse_to_fine(plan.shape, plan.geometry)[start:stop])
+    order = coarse_to_fine(plan.shape, plan.geometry)
+    # A repeat comes when all before it are done, so that the slice itself is there first.
+    first, last = start // order.size, max(start, stop - 1) // order.size
+    orders = np.concatenate([order + order.size * repeat for repeat in range(first, last + 1)])
+    return np.sort(orders[start - order.size * first : stop - order.size * first])
 
 
 def other_tiles(plan: SlicePlan, *, has_whole: bool) -> list[str]:
@@ -147,7 +151,7 @@ class PlanEvaluator:
         bounds = tile_range(name)
         if bounds is not None:
             where = range_points(self.plan, *bounds)
-            evaluation = self._evaluator(split).evaluate(chosen_points(self.plan.blocks, where), advance)
+            evaluation = self._evaluator(split).evaluate(chosen_points(self.plan.all_blocks, where), advance)
         elif name == POINTS:
             evaluation = self._all_points(split, advance)
         else:
@@ -162,7 +166,7 @@ class PlanEvaluator:
             self._points[split] = PointEvaluator(
                 self._center.wrapper,
                 self._data(split),
-                self.plan.blocks,
+                self.plan.all_blocks,
                 self._center.state,
                 settings=self._settings,
                 recompute=self._recompute,
@@ -171,7 +175,7 @@ class PlanEvaluator:
 
     def _all_points(self, split: str, advance: Advance | None) -> Evaluation | AdaptiveEvaluation:
         if self._settings.tolerance is None:
-            return self._evaluator(split).evaluate(self.plan.blocks, advance)
+            return self._evaluator(split).evaluate(self.plan.all_blocks, advance)
         return evaluate_to_tolerance(
             self._center.wrapper,
             self._data(split),

@@ -77,7 +77,7 @@ class Slicer:
                 path=path,
             )
             plan = method.plan(center, options)
-            with _progress_bar(name, plan.num_points * len(splits), shown=self.progress) as bar:
+            with _progress_bar(name, plan.num_evaluated * len(splits), shown=self.progress) as bar:
                 evaluated = evaluate_plan(
                     plan,
                     center,

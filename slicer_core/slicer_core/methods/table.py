@@ -83,6 +83,17 @@ _TO = MethodOption(
     help="Where the line ends: first, last, random (linear only), a step or a checkpoint.",
 )
 
+_REPEATS = MethodOption(
+    name="repeats",
+    default=1,
+    help="How many random directions (or pairs of them): mean, lowest and highest loss of them are a band.",
+)
+_ORTHOGONAL = MethodOption(
+    name="orthogonal",
+    default=False,
+    help="Make the second direction orthogonal to the first, and as long as it was.",
+)
+
 _TRAJECTORY = MethodOption(
     name="trajectory",
     default=False,
@@ -151,6 +162,7 @@ METHODS: dict[str, MethodRow] = {
             home="slicer_core.methods.random_direction:Random1D",
             grid="51",
             range="-1:1",
+            options=(_REPEATS,),
         ),
         MethodRow(
             name="random2d",
@@ -160,7 +172,7 @@ METHODS: dict[str, MethodRow] = {
             home="slicer_core.methods.random_direction:Random2D",
             grid="51x51",
             range="-1:1",
-            options=(_TRAJECTORY,),
+            options=(_TRAJECTORY, _ORTHOGONAL, _REPEATS),
         ),
         MethodRow(
             name="gradient",
