@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from loss_slicer.check import check
+from loss_slicer.compare import compare
 from loss_slicer.doctor import doctor
 from loss_slicer.export import export
 from loss_slicer.init import init
@@ -56,4 +58,6 @@ app.command()(merge)
 app.command()(view)
 app.command()(plot)
 app.command()(export)
+app.command()(check)
+app.command()(compare)
 app.command()(exiting(doctor))

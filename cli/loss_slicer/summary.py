@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loss_slicer.console import PipeConsole
 from loss_slicer.measure_table import measure_table
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
@@ -23,17 +24,9 @@ SCHEMA = 1
 _MAX_PICTURES = 4
 
 
-class _Console(Console):
-    """Leaves it to the command what a reader that has gone means; rich would end the process with status 1."""
-
-    def on_broken_pipe(self) -> None:
-        """Called by rich while the error is handled."""
-        raise BrokenPipeError
-
-
 def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
     """The table, the pictures and the way to the log, on stdout."""
-    console = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = PipeConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
     color = console.is_terminal and console.color_system is not None and not console.no_color
     if result.num_new == 0 and not result.failures:
         console.print(Text("All of it was there already; nothing was computed. --fresh starts over."))
@@ -74,7 +67,7 @@ def show_estimate(cost: Estimate) -> None:
         f"strategy         {cost.strategy}{describe_trials(cost.trials)}",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
     ]
-    _Console(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
+    PipeConsole(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
 
 
 def result_document(job: Job, result: JobResult) -> dict[str, Any]:

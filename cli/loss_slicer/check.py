@@ -1,0 +1,77 @@
+"""`loss-slicer check`: slices of a log against thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loss_slicer.reports import AllowProvisional, AsJson, JUnit, Markdown, NoPictures, ReportFiles, finish, shown_names
+from loss_slicer.selection import LogDir, Runs, Steps, Tags
+from loss_slicer.statuses import reported
+from slicer_core.errors import UsageError
+
+_RULES = "What has to hold"
+
+
+def check(
+    logdir: LogDir = Path("runs"),
+    run: Runs = None,
+    tag: Tags = None,
+    step: Steps = "last",
+    max_loss_increase: Annotated[
+        float | None,
+        typer.Option(help="Highest loss of the slice minus that of its center.", rich_help_panel=_RULES),
+    ] = None,
+    max_barrier: Annotated[
+        float | None, typer.Option(help="The barrier between two checkpoints (linear).", rich_help_panel=_RULES)
+    ] = None,
+    max_sharpness: Annotated[
+        float | None,
+        typer.Option(help="The measure of that name, of run --measures sharpness.", rich_help_panel=_RULES),
+    ] = None,
+    no_nonfinite: Annotated[
+        bool, typer.Option("--no-nonfinite", help="Every loss is finite.", rich_help_panel=_RULES)
+    ] = False,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'NAME OP NUMBER'",
+            help="A measure or any number of the header; may be given several times.",
+            rich_help_panel=_RULES,
+        ),
+    ] = None,
+    allow_provisional: AllowProvisional = False,
+    as_json: AsJson = False,
+    junit: JUnit = None,
+    markdown: Markdown = None,
+    no_pictures: NoPictures = False,
+) -> None:
+    """Check slices of a log against thresholds, each slice against each.
+
+    Exit status: 0 all hold, 1 one does not, 2 a slice lacks the quantity, or bad usage.
+    """
+    with reported():
+        from slicer_core.checks import CheckedSlice, Report, Rule, check_slice, parse_rule
+        from tensorboard_loss_slicer.log_pairing import without_previews
+        from tensorboard_loss_slicer.log_selection import select_slices
+
+        limits = {"loss_increase": max_loss_increase, "barrier": max_barrier, "sharpness": max_sharpness}
+        rules = [Rule(name=name, operator="<=", bound=bound) for name, bound in limits.items() if bound is not None]
+        rules += [Rule(name="nonfinite", operator="==", bound=0)] if no_nonfinite else []
+        rules += map(parse_rule, rule or ())
+        if not rules:
+            raise UsageError(
+                "there is nothing to check: give --max-loss-increase, --max-barrier, --max-sharpness, --no-nonfinite "
+                "or --rule"
+            )
+        chosen = without_previews(select_slices(logdir, runs=run or (), tags=tag or (), steps=step))
+        checked = []
+        for each in chosen:
+            rows = check_slice(each.data, rules, allow_provisional=allow_provisional)
+            names = shown_names(each, logdir)
+            checked.append(CheckedSlice(run=names[0], tag=names[1], step=names[2], rows=rows))
+        report = Report(command="check", title=str(logdir), slices=tuple(checked))
+        files = ReportFiles(as_json=as_json, junit=junit, markdown=markdown, pictures=not no_pictures)
+        raise typer.Exit(finish(report, [[each] for each in chosen], files))
