@@ -7,9 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from slicer_core.curvature.extra import needing_extra
 from slicer_core.curvature.problem import SymmetricMatrix
 from slicer_core.errors import ConvergenceError, UsageError
+from slicer_core.extra import needing_extra
 from slicer_core.philox import standard_normal
 
 Which = Literal["top", "bottom"]

@@ -9,10 +9,10 @@ from typing import Literal, cast, get_args
 import numpy as np
 import torch
 
-from slicer_core.curvature.extra import needing_extra
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import EvaluationSettings
 from slicer_core.evaluate.gradient import DifferentiableLoss
+from slicer_core.extra import needing_extra
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import ModelWrapper, SplitData
 

@@ -156,7 +156,11 @@ class PreparedJob:
         # A point is what its tensors are, by whatever name.
         references = {name: self.fingerprint(self.other(source, name)) for name in self.method.references()}
         references |= {name: file_hash(Path(name).expanduser()) for name in self.method.files()}
-        own = {option.name: getattr(self.method, option.name) for option in self.row.options}
+        own = {
+            option.name: value
+            for option in self.row.options
+            if (value := getattr(self.method, option.name)) != option.default or not option.unhashed_default
+        }
         samples = self._samples()
         text = json.dumps(
             {

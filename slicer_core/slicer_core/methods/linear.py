@@ -30,6 +30,7 @@ from slicer_core.parameters import (
 from slicer_core.plan import PlannedMarker, PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
+ALIGNMENTS = ("none", "weights")
 _DEFAULT_RANGE = (-0.5, 1.5)
 
 
@@ -38,17 +39,29 @@ class Linear(Method):
     """θ(α) = θ₀ + α·(θ₁ - θ₀), with α = 0 and α = 1 exactly on the grid where the range has them inside.
 
     All parameters move, frozen ones included. `to`: first, last, random (θ₀ plus a normalized random direction), or
-    the path of a checkpoint.
+    the path of a checkpoint. `align`: none, or weights to permute the units of the end first, so that they match.
     """
 
     to: str = "last"
+    align: str = "none"
     default_batchnorm = "recompute"
 
     def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
         """See `Method`."""
+        if self.align == "weights":
+            return _aligned(center, self._other_network(center), options, {"kind": "difference", "to": self.to})
         if self.to == "random":
             return line_plan(center, _random_end(center, options), options, _random_recipe(options))
         return line_plan(center, center.other(self.to), options, {"kind": "difference", "to": self.to})
+
+    def __post_init__(self) -> None:
+        if self.align not in ALIGNMENTS:
+            raise UsageError(f"--align {self.align!r} is not one of {', '.join(ALIGNMENTS)}")
+
+    def _other_network(self, center: CenterPoint) -> NamedTensors:
+        if self.to == "random":
+            raise UsageError("--align weights needs another trained network, not --to random: give a checkpoint")
+        return center.other(self.to)
 
     def references(self) -> Sequence[str]:
         """The end of the line, unless it is made from the center."""
@@ -73,8 +86,11 @@ class LinearInterpolationSlicer(Slicer):
         range: tuple[float, float] = _DEFAULT_RANGE,
         *,
         params: tuple[str, ...] = (),
+        align: str = "none",
     ) -> Slice:
         """Loss along the line from `start_point` (default: the current parameters) at 0 to `end_point` at 1.
+
+        `align`: "weights" permutes the units of `end_point` first, so that they match those of the start.
 
         Raises:
             SlicerError: `end_point` is missing, or an argument does not fit the model or its data.
@@ -83,20 +99,35 @@ class LinearInterpolationSlicer(Slicer):
             raise UsageError("end_point is missing: give named tensors, for example wrapper.get_random_parameters(0.1)")
         end = full_state(self.wrapper, end_point, "end_point")
         options = SliceOptions(grid=(n_samples,), range=(range,), params=params, batchnorm="frozen")
-        return self.take("linear", _GivenEnd(end), start_point, options)
+        return self.take("linear", _GivenEnd(end, Linear(align=align).align), start_point, options)
 
 
 class _GivenEnd(Method):
     """A line to a state that is at hand."""
 
-    def __init__(self, end: NamedTensors) -> None:
+    def __init__(self, end: NamedTensors, align: str) -> None:
         self._end = end
+        self._align = align
 
     def plan(self, center: CenterPoint, options: SliceOptions) -> SlicePlan:
-        return line_plan(center, self._end, options, {"kind": "difference", "to": "given"})
+        plan = line_plan if self._align == "none" else _aligned
+        return plan(center, self._end, options, {"kind": "difference", "to": "given"})
 
 
-def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, recipe: Mapping[str, Any]) -> SlicePlan:
+def _aligned(center: CenterPoint, end: NamedTensors, options: SliceOptions, recipe: Mapping[str, Any]) -> SlicePlan:
+    from slicer_core.methods.alignment import aligned_line_plan
+
+    return aligned_line_plan(center, end, options, recipe)
+
+
+def line_plan(
+    center: CenterPoint,
+    end: NamedTensors,
+    options: SliceOptions,
+    recipe: Mapping[str, Any],
+    *,
+    may_be_equal: bool = False,
+) -> SlicePlan:
     """The points of the line from the center to `end`.
 
     Raises:
@@ -110,7 +141,7 @@ def line_plan(center: CenterPoint, end: NamedTensors, options: SliceOptions, rec
         raise UsageError(
             "one end of the line has weights that are not finite: give another --to, or leave the step out"
         )
-    if not length > 0:
+    if not (length > 0 or may_be_equal):
         raise UsageError("both ends of the line are the same point: give another --to")
     ((points, low, high),) = axis_settings(options, grid=(51,), range=(_DEFAULT_RANGE,))
     moved = merged(vector, _buffers_along(center, end, options, low, high))
@@ -136,7 +167,7 @@ def _ends(start: NamedTensors, end: NamedTensors, vector: NamedTensors) -> dict[
     layers: dict[str, float] = {}
     for name in shapes_of(vector):
         layer = name.rpartition(".")[0] or name
-        layers[layer] = layers.get(layer, 0.0) + norm(subset(vector, [name])) ** 2 / whole
+        layers[layer] = layers.get(layer, 0.0) + (norm(subset(vector, [name])) ** 2 / whole if whole else 0.0)
     return {
         "norm_start": math.sqrt(ends[0][0]),
         "norm_end": math.sqrt(ends[1][1]),

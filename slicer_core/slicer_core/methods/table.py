@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOption:
-    """An option of one method: a field of its class, a flag of the command, a key of a configuration file."""
+    """An option of one method: a field of its class, a flag of the command, a key of a configuration file.
+
+    `unhashed_default`: the default is left out of a job's hash, so that results from before there was the option count.
+    """
 
     name: str
     default: str | int | float | bool
     help: str
+    unhashed_default: bool = False
 
     @property
     def flag(self) -> str:
@@ -111,7 +115,15 @@ METHODS: dict[str, MethodRow] = {
             home="slicer_core.methods.linear:Linear",
             grid="51",
             range="-0.5:1.5",
-            options=(_TO,),
+            options=(
+                _TO,
+                MethodOption(
+                    name="align",
+                    default="none",
+                    help="weights permutes the units of the other network first, so that they match (Git Re-Basin).",
+                    unhashed_default=True,
+                ),
+            ),
         ),
         MethodRow(
             name="bezier",
