@@ -31,9 +31,9 @@ def message(refused: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--method", "nonsense"], "--method 'nonsense' is not one of linear, axis, layers, random1d"),
-        (["--method", "random1d", "--to", "last"], "--to is an option of --method linear, not of random1d"),
-        (["--to", "last"], "--to is an option of --method linear, not of random2d"),
+        (["--method", "nonsense"], "--method 'nonsense' is not one of linear, bezier, axis, layers, random1d"),
+        (["--method", "random1d", "--to", "last"], "--to is an option of --method linear and bezier, not of random1d"),
+        (["--to", "last"], "--to is an option of --method linear and bezier, not of random2d"),
         (["--method", "linear", "--params-to-slice", "0:3"], "--params-to-slice is an option of --method axis, not of"),
         (["--range", "1:-1"], "--range '1:-1' is the wrong way round or empty: give LOW:HIGH with LOW < HIGH"),
         (["--range", "1:1"], "--range '1:1' is the wrong way round or empty"),
@@ -126,7 +126,7 @@ def test_files_that_are_no_checkpoints_are_told(run: Run) -> None:
     broken = {
         "step-1.safetensors": (whole[: len(whole) // 2], "is cut short"),
         "step-2.safetensors": (b"", "is empty"),
-        "step-3.pt": (b"PK\x03\x04 and then nothing", "can't be read"),
+        "step-3.pt": (b"PK\x03\x04 and then nothing", "is cut short"),
         "step-4.pt": (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         "step-5.pt": (b"<!DOCTYPE html><title>Sign in</title>", "is a web page"),
         "step-6.pt": (b"plain text", "is of no known format"),
@@ -253,13 +253,14 @@ def test_tensors_that_do_not_match_the_model_are_told_with_the_nearest_names(run
     assert "(3 checkpoints failed)" in line
     Path("named.py").write_text(
         source.replace("def accuracy", "class Named(nn.Module):\n"
-        "    def __init__(self):\n        super().__init__()\n        self.body = make_model()\n\n\ndef accuracy")
+        "    def __init__(self):\n        super().__init__()\n        first, *rest = make_model()\n"
+        "        self.first, self.rest = first, nn.Sequential(*rest)\n\n\ndef accuracy")
         .replace("ModelWrapper(make_model()", "ModelWrapper(Named()")
     )  # fmt: skip
     line = message(run(module="named.py"))
-    assert "6 missing from the checkpoint: body.0.weight (nearest: 0.weight" in line
+    assert "6 missing from the checkpoint: first.weight (nearest: " in line
     unexpected = line.partition("6 not in the model: ")[2].partition(")")[0]
-    assert unexpected.startswith("0.bias (nearest: body.0.bias")
+    assert unexpected.startswith("0.bias (nearest: ")
 
 
 def test_data_that_changes_between_readings_is_refused(run: Run, tools: SimpleNamespace) -> None:

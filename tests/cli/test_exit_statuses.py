@@ -48,7 +48,7 @@ def test_3_some_checkpoints_failed(run: Process, workplace: Path) -> None:
 
 def test_70_an_error_of_our_own_asks_for_a_report(workplace: Path, tools: SimpleNamespace) -> None:
     (workplace / "faulty.py").write_text(
-        tools.MODULE.read_text() + "\nimport slicer_core.job.run\nslicer_core.job.run.encode_slice = None\n"
+        tools.MODULE.read_text() + "\nimport slicer_core.job.source\nslicer_core.job.source.encode_slice = None\n"
     )
     options = ("run", "--module", "faulty.py", "--checkpoints", "sgd/checkpoints", *SMALL)
     done = tools.run_process(*options, cwd=workplace)
@@ -62,8 +62,8 @@ def test_70_an_error_of_our_own_asks_for_a_report(workplace: Path, tools: Simple
 def test_where_it_was_is_shown_on_demand(
     call: Callable[..., Result], tools: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slicer_core.job.run.encode_slice", None)
+    monkeypatch.setattr("slicer_core.job.source.encode_slice", None)
     done = call("run", "--module", tools.MODULE, "--checkpoints", "sgd/checkpoints", *SMALL, "--verbose")
     assert done.exit_code == 70
     assert "Traceback" in done.stderr
-    assert "job/run.py" in done.stderr
+    assert "job/source.py" in done.stderr
