@@ -26,6 +26,7 @@ def test_each_method_has_a_page_with_its_command_and_how_to_read_it(method: str)
     assert "    loss-slicer run" in text
     assert "--method" in text
     assert "## How to read it" in text
+    assert f"pictures/method-{method}.png" in text
 
 
 @pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.stem)
