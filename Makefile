@@ -3,6 +3,7 @@
 # make test-all  also what takes minutes: the long fuzz of each reader
 # make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
+# make bench-pca  the peak memory of pca2d over 100 checkpoints of 50M parameters, which take 20 GB of disk
 # make bench-peers  the engine against loss-landscapes, which it installs in an environment of its own
 # make bench-page  how quick the page is, in a headless Chromium over a TensorBoard on this machine
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
@@ -22,7 +23,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench bench-memory bench-page bench-peers test test-all check page-check pytest page browser format clean help
+.PHONY: demo bench bench-memory bench-page bench-pca bench-peers test test-all check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -71,6 +72,9 @@ bench-peers: $(PEERS)/.installed
 
 bench-memory: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/memory.py
+
+bench-pca: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/pca.py
 
 bench-page: $(VENV)/.installed-dev browser
 	$(BIN)/python hatch_build.py
