@@ -197,7 +197,7 @@ def test_settings_of_the_file_and_of_the_command_line_come_together(call: Run, t
         ("params = [1]", "--params takes texts, not [1]"),
         ("checkpoints = 5", "--checkpoints takes texts, not 5"),
         ("set = 3", "set is a table of KEY = VALUE, not 3"),
-        ("to = 'last'\nmethod = 'random1d'", "--to is an option of --method linear, not of random1d"),
+        ("to = 'last'\nmethod = 'random1d'", "--to is an option of --method linear and bezier, not of random1d"),
         ("method = 'nonsense'", "--method 'nonsense' is not one of"),
         ("grid = ", "job.toml can't be read"),
         ("\x00", "job.toml can't be read"),
