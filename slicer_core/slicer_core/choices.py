@@ -11,6 +11,7 @@ StrategyName = Literal["auto", "partial", "partial-vmap", "partial-compiled", "l
 CompileChoice = Literal["auto", "on", "off"]
 Layout = Literal["rows", "columns"]
 SplitName = Literal["train", "test", "both"]
+ExecutorName = Literal["local", "ray"]
 DtypeName = Literal["float32", "float64", "bfloat16", "float16"]
 
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
@@ -19,4 +20,5 @@ BATCHNORM_POLICIES: tuple[str, ...] = get_args(BatchNormPolicy)
 COMPILE_CHOICES: tuple[str, ...] = get_args(CompileChoice)
 STRATEGY_NAMES: tuple[str, ...] = get_args(StrategyName)
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
+EXECUTOR_NAMES: tuple[str, ...] = get_args(ExecutorName)
 DTYPE_NAMES: tuple[str, ...] = get_args(DtypeName)

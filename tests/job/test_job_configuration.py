@@ -50,6 +50,8 @@ OTHER_VALUES: dict[str, Any] = {
     "memory_budget": "4GiB",
     "compile": "off",
     "workers": 1,
+    "executor": "ray",
+    "ray_address": "auto",
     "tolerance": "1%",
     "logdir": "log",
     "name": "a tag",

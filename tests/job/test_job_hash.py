@@ -53,7 +53,8 @@ def test_no_two_jobs_that_differ_share_a_hash(make_job: MakeJob) -> None:
     [
         {"steps": "last"}, {"center": "last"}, {"logdir": "elsewhere"}, {"name": "another"}, {"fresh": True},
         {"strategy": "loop"}, {"device": "cpu"}, {"grid": "3", "range": "-1.0:1.0"}, {"normalize": "filter"},
-        {"memory_budget": "4GiB"}, {"workers": 1}, {"compile": "off"}, {"samples": 1_000_000}, {"weight_decay": 0},
+        {"memory_budget": "4GiB"}, {"workers": 1}, {"executor": "ray"}, {"compile": "off"}, {"samples": 1_000_000},
+        {"weight_decay": 0},
         {"module": "subject.py"}, {"module": "subject.py:build"}, {"checkpoints": ["sgd/checkpoints/*.safetensors"]},
     ],
     ids=str,

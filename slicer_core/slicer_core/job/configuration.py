@@ -146,6 +146,12 @@ class Job:
         "threads (default: this one, which on a CPU may fork where that is faster).",
         panel=HOW,
     )
+    executor: str = _option(
+        "local", "Where points are evaluated: here, or on a Ray cluster.", panel=HOW, choices=choices.EXECUTOR_NAMES
+    )
+    ray_address: str | None = _option(
+        None, "Of a running Ray cluster, as in auto or HOST:PORT (default: one is started here).", panel=HOW
+    )
     memory_budget: str | None = _option(
         None, "Memory that the evaluation may take, as in 4GiB or 500MB (default: what is free).", panel=HOW
     )
@@ -177,6 +183,8 @@ class Job:
             raise UsageError(f"--batch-size {self.batch_size} is not a number of samples: give 1 or more")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers {self.workers} is not a number of processes: give 1 or more")
+        if self.ray_address is not None and self.executor != "ray":
+            raise UsageError("--ray-address has no meaning without --executor ray")
         if self.tolerance is not None:
             Tolerance.parse(self.tolerance)
         find_measures(self.measures)

@@ -18,8 +18,12 @@ from slicer_core.subject import ModuleFile
 
 
 def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Reporter) -> Executor[TileTask]:
-    """In this process, or in as many as the job says."""
+    """In this process, in as many as the job says, or in actors of a Ray cluster."""
     workers = prepared.job.workers
+    if prepared.job.executor == "ray":
+        from slicer_core.job.on_ray import on_ray
+
+        return on_ray(prepared, worker_job(prepared), look=lambda: reporter.advance(0.0))
     if workers is None or workers == 1:
         return InProcess(lambda task: evaluator.run(task, reporter.advance), evaluator.decide_as)
     return Processes(
@@ -33,7 +37,7 @@ def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Rep
 def worker_job(prepared: PreparedJob) -> Job:
     """The job as one of several workers is told it: it has no workers of its own, and the module by its path."""
     module = module_text(prepared.module) if isinstance(prepared.module, ModuleFile) else None
-    return replace(prepared.job, module=module, workers=1, fresh=False)
+    return replace(prepared.job, module=module, workers=1, executor="local", ray_address=None, fresh=False)
 
 
 def _environment(number: int, workers: int) -> dict[str, str]:

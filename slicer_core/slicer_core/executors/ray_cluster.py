@@ -1,0 +1,172 @@
+"""Tasks in actors of a Ray cluster. Ray restarts those that are lost, and runs their tasks again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from statistics import fmean
+from typing import Any
+
+from slicer_core.errors import ResourceError, SlicerError, UsageError
+from slicer_core.executors.executor import Executor, Failure, Task
+
+_RESTARTS = 20
+_RETRIES = 3
+_LOOK_SECONDS = 0.5
+# A task that takes longer than this many times the mean of all is run a second time, where an actor has
+# nothing to do.
+_LEAST_PATIENCE = 10.0
+_PATIENCE = 3.0
+
+
+class RayCluster(Executor[Task]):
+    """As many actors as the cluster has GPUs, or else as `workers` says (default: one for each of its CPUs).
+
+    Args:
+        make: called in each actor with `hello`, gives its (evaluate, decide). Ray carries both there.
+        hello: what an actor begins with.
+        address: of a running cluster; None starts one on this machine, which ends with the run.
+        files: a folder that is in every actor's import path, and is all that is sent of the user's files.
+        look: called now and then while waiting; may raise to stop.
+
+    Raises:
+        UsageError: Ray is not installed, or the cluster can't be reached.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Any], tuple[Callable[[Any], Any], Callable[[Any], None]]],
+        hello: Any,
+        *,
+        address: str | None,
+        workers: int | None,
+        files: str,
+        look: Callable[[], None],
+    ) -> None:
+        if address is None:
+            # Without it, Ray writes a token into the home directory. A cluster that runs already has its own.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise UsageError(
+                "--executor ray needs Ray: pip install 'tensorboard-loss-slicer[ray]', on every machine of the cluster"
+            ) from error
+        # Its own annotations know neither classes made here nor options given as a mapping.
+        library: Any = ray
+        self._ray, self._look = library, look
+        self._owns = not library.is_initialized()
+        if self._owns:
+            try:
+                library.init(
+                    address=address or "local",
+                    runtime_env={"working_dir": files},
+                    log_to_driver=False,
+                    configure_logging=False,
+                    **({} if address else {"include_dashboard": False, "num_cpus": workers}),
+                )
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise UsageError(f"--ray-address {address} can't be reached: {error}") from error
+        try:
+            resources = library.cluster_resources()
+            gpus = int(resources.get("GPU", 0))
+            count = workers or gpus or max(1, int(resources.get("CPU", 1)))
+            share: Mapping[str, float] = {"num_gpus": min(1.0, gpus / count)} if gpus else {"num_cpus": 1}
+            actor = library.remote(max_restarts=_RESTARTS, max_task_retries=_RETRIES, **share)(_Actor)
+            self._actors = [
+                actor.options(runtime_env={"working_dir": files} if not self._owns else None).remote(make, hello)
+                for _ in range(count)
+            ]
+        except BaseException:
+            self.close()
+            raise
+        self._shared: Any = None
+        self._seconds: list[float] = []
+
+    def run(self, task: Task) -> Any:
+        """See `Executor`."""
+        ((_, result),) = self.results([task])
+        return result
+
+    def share(self, decided: Any) -> None:
+        """See `Executor`."""
+        self._shared = decided
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
+        """See `Executor`."""
+        source = iter(tasks)
+        idle = list(self._actors)
+        running: dict[Any, tuple[Any, Task, float]] = {}
+        done: set[Task] = set()
+        while True:
+            while idle and (task := next(source, None)) is not None:
+                actor = idle.pop()
+                running[actor.run.remote(task, self._shared)] = (actor, task, time.monotonic())
+            if idle:
+                self._run_late_ones_again(idle, running)
+            if all(task in done for _, task, _ in running.values()):
+                return
+            ready, _ = self._ray.wait(list(running), num_returns=1, timeout=_LOOK_SECONDS)
+            for reference in ready:
+                actor, task, _ = running.pop(reference)
+                idle.append(actor)
+                # Who answers is there, and is asked first from now on.
+                self._actors.remove(actor)
+                self._actors.append(actor)
+                if task not in done:
+                    done.add(task)
+                    yield task, self._result(reference)
+            self._look()
+
+    def _run_late_ones_again(self, idle: list[Any], running: dict[Any, tuple[Any, Task, float]]) -> None:
+        """Where nothing else is left to do: an actor of a node that is gone may wait for another one forever."""
+        usual = fmean(self._seconds) if self._seconds else 0.0
+        late = time.monotonic() - max(_LEAST_PATIENCE, _PATIENCE * usual)
+        for task in [task for _, task, since in running.values() if since < late]:
+            if idle and sum(other == task for _, other, _ in running.values()) == 1:
+                actor = idle.pop()
+                running[actor.run.remote(task, self._shared)] = (actor, task, time.monotonic())
+
+    def close(self) -> None:
+        """Ends the actors, and Ray itself where it was started here."""
+        for actor in getattr(self, "_actors", []):
+            self._ray.kill(actor)
+        if self._owns:
+            self._ray.shutdown()
+
+    def _result(self, reference: Any) -> Any:
+        try:
+            kind, content, seconds = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            lost = ResourceError(f"its actor was lost more than {_RETRIES} times: {str(error).splitlines()[0]}")
+            return Failure(error=lost, is_set_aside=True)
+        self._seconds.append(seconds)
+        return Failure(error=content) if kind == "failed" else content
+
+
+class _Actor:
+    """Loads the job once; what is shared comes with each task, since an actor that was restarted has forgotten it."""
+
+    def __init__(self, make: Callable[[Any], Any], hello: Any) -> None:
+        self._made: Any = None
+        self._error: SlicerError | None = None
+        try:
+            self._made = make(hello)
+        except SlicerError as error:
+            self._error = type(error)(str(error))
+
+    def run(self, task: Any, shared: Any) -> tuple[str, Any, float]:
+        """What came of the task, as `("done", result, seconds)` or `("failed", error, 0.0)`."""
+        if self._error is not None:
+            return "failed", self._error, 0.0
+        evaluate, decide = self._made
+        began = time.monotonic()
+        try:
+            if shared is not None:
+                decide(shared)
+            return "done", evaluate(task), time.monotonic() - began
+        except SlicerError as error:
+            return "failed", type(error)(str(error)), 0.0

@@ -1,0 +1,88 @@
+"""`--executor ray` on a real cluster of two nodes, of which a worker is killed and then a node removed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+HOLD = """
+    while (HERE / "hold").exists():
+        time.sleep(0.02)
+    fault(values)
+"""
+SENT = """
+(HERE / f"sent-{os.getpid()}").write_text(
+    " ".join(path.name for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc")
+)
+"""
+
+
+# Two nodes and four actors that import torch take more than a minute to start where others use the machine.
+@pytest.mark.long
+def test_a_killed_worker_and_a_removed_node_change_no_number(
+    workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = workplace / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers are nice to others by default, and would starve on a busy machine.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    # Actors have the variables of their node, not of the run.
+    for name, value in long_jobs.environment(SLOW="0.03").items():
+        monkeypatch.setenv(name, value)
+    module = workplace / "subject.py"
+    module.write_text(module.read_text().replace("    fault(values)\n", HOLD, 1) + SENT)
+    (workplace / "secret.txt").write_text("not to be sent")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        harmed: list[str] = []
+
+        def harm() -> None:
+            """Kills who evaluated last; takes a node away once another has come in its place, while tiles are left."""
+            wait_until(lambda: len(evaluations()) >= 40)
+            Path("hold").touch()
+            first = set(evaluations())
+            os.kill(evaluations()[-1], signal.SIGKILL)
+            harmed.append("worker")
+            wait_until(lambda: bool(set(evaluations()) - first))
+            cluster.remove_node(second)
+            harmed.append("node")
+            Path("hold").unlink()
+
+        thread = threading.Thread(target=harm, daemon=True)
+        thread.start()
+        done = long_jobs.run("--executor", "ray", "--ray-address", cluster.address, "--workers", "2")
+        thread.join(timeout=60)
+    finally:
+        cluster.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert harmed == ["worker", "node"]
+    assert long_jobs.arrays() == undisturbed
+    assert len(set(evaluations())) == 3
+    for process in set(evaluations()):
+        assert Path(f"sent-{process}").read_text() == "subject.py"
+    assert list(home.iterdir()) == []
+
+
+def evaluations() -> list[int]:
+    """The process of each evaluation."""
+    file = Path("evaluated")
+    return [int(line.split()[0]) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    while not so():
+        time.sleep(0.02)
