@@ -167,7 +167,7 @@ def test_a_full_disk_stops_the_run_with_the_store_intact(
     workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
 ) -> None:
     Path("runs").mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=260k", "tmpfs", "runs"], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", "runs"], check=False)
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")
     try:

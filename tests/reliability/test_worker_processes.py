@@ -47,4 +47,5 @@ def test_a_tile_that_kills_three_workers_is_set_aside_and_the_rest_is_done(
     again = long_jobs.run("--workers", "2")
     assert again.returncode == 0, again.stderr
     assert long_jobs.arrays() == undisturbed
-    assert len(long_jobs.tiles()) > there > 4
+    # How many points a tile has depends on how long one took, so their number is not told.
+    assert len(long_jobs.tiles()) > there > 0
