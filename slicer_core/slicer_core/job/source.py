@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from slicer_core.errors import SlicerError
 from slicer_core.evaluate import stored_sums
 from slicer_core.executors import Executor, Failure
 from slicer_core.job.aside import aside_name, move_aside_if_damaged
+from slicer_core.job.assembled import assembled_slice
 from slicer_core.job.center_check import center_difference, quantities
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.made import decode_made, encode_made, made_tile
 from slicer_core.job.merging import import_tiles
-from slicer_core.job.prepare import PreparedJob, PreparedSource, describe_settings
+from slicer_core.job.other_training import is_of_other_training
+from slicer_core.job.prepare import PreparedJob, PreparedSource
 from slicer_core.job.reporter import FinishedSlice, Reporter
 from slicer_core.job.shards import Shard, shard_files
 from slicer_core.job.status import OUTLINE
@@ -25,19 +27,15 @@ from slicer_core.job.tiles import disjoint, missing, range_names
 from slicer_core.job.view import finished_slice, stored_slices
 from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileResult, TileTask
 from slicer_core.measures.surroundings import missing_measures, with_model_measures
-from slicer_core.methods.assemble import assemble
 from slicer_core.methods.evaluation import (
     POINTS,
     Tile,
-    joined_points,
     other_tiles,
-    range_tile,
     tile_range,
 )
 from slicer_core.methods.preparation import Made, Preparation
-from slicer_core.slices import Slice, decode_slice, encode_slice, parse_header
+from slicer_core.slices import Slice, decode_slice, encode_slice
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
-from slicer_core.subject import Fit
 
 _DECIDED = "decided"
 _GENERATION = "generation"
@@ -179,7 +177,7 @@ class SourceRunner:
         """The slice of all tiles, stored."""
         prepared = self._prepared
         data = with_model_measures(
-            work.before or self._assemble(work),
+            work.before or assembled_slice(prepared, work),
             prepared.measures,
             wrapper=prepared.wrapper,
             state=work.center.state,
@@ -294,18 +292,9 @@ class SourceRunner:
                 f"{name}: tag {tag} held slices of a run with other options, module or data; they leave the log as the "
                 "new ones come"
             )
-        elif self._is_of_other_training(stored):
+        elif is_of_other_training(stored, self._prepared, self._source):
             store.drop_tag(tag)
             self._reporter.note(f"{name}: tag {tag} held slices of another training; they leave the log")
-
-    def _is_of_other_training(self, stored: Sequence[StoredSlice]) -> bool:
-        """A step that both have tells; without one, the folder that the checkpoints lay in."""
-        by_step = {checkpoint.step: checkpoint for checkpoint in self._source.all_checkpoints}
-        shared = [there for there in stored if there.step in by_step]
-        if shared:
-            return any(self._prepared.fingerprint(by_step[there.step]) != there.checkpoint for there in shared)
-        folder = by_step[min(by_step)].path.parent.resolve()
-        return any(Path(_checkpoint_path(there)).parent.resolve() != folder for there in stored)
 
     def _check_stored(self, store: Store) -> None:
         """Evaluates the center of checkpoints whose points are stored, since a module can import anything.
@@ -385,31 +374,6 @@ class SourceRunner:
         # The loss comes first in a slice, and the store has the names in an order of its own.
         return Tile(sums={name: stored_sums(sums[name]) for name in quantities(self._prepared)}, how=how)
 
-    def _assemble(self, work: CheckpointWork) -> Slice:
-        prepared, checkpoint, plan = self._prepared, work.checkpoint, work.evaluator.plan
-        return assemble(
-            plan,
-            self._whole_tiles(work),
-            work.center,
-            config=describe_settings(prepared),
-            checkpoint=_described(checkpoint, prepared.fit(checkpoint)),
-            metrics=prepared.metrics,
-            weight_decay=prepared.settings.weight_decay,
-        )
-
-    def _whole_tiles(self, work: CheckpointWork) -> dict[tuple[str, str], Tile]:
-        """The tiles as a slice is made of them, each split's points in one."""
-        plan = work.evaluator.plan
-        tiles = {where: tile for where, tile in work.tiles.items() if tile_range(where[1]) is None}
-        for split in self._prepared.splits:
-            if (split, POINTS) not in tiles:
-                ranges = disjoint(name for own, name in work.tiles if own == split)
-                parts = [(bounds, work.tiles[split, range_tile(*bounds)]) for bounds in ranges]
-                tiles[split, POINTS] = joined_points(plan, parts, plan.num_evaluated)
-        # Points come first, and the splits in their order.
-        order = {split: number for number, split in enumerate(self._prepared.splits)}
-        return dict(sorted(tiles.items(), key=lambda entry: (order[entry[0][0]], entry[0][1] != POINTS)))
-
     def _task(self, checkpoint: Checkpoint, split: str, tile: str, *, calibrates: bool = False) -> TileTask:
         return TileTask(source=self._index, step=checkpoint.step, split=split, tile=tile, calibrates=calibrates)
 
@@ -428,22 +392,3 @@ class SourceRunner:
             self._store = Store(self._path)
             self._store.add_job(self._job, self._prepared.job.to_dict())
         return self._store
-
-
-def _described(checkpoint: Checkpoint, fit: Fit) -> dict[str, Any]:
-    """The checkpoint in the slice's header, with how it became the model's where that was not plain."""
-    described: dict[str, Any] = {
-        "path": str(checkpoint.path),
-        "step": checkpoint.step,
-        "step_unit": checkpoint.step_unit,
-    }
-    if fit.notes:
-        described["notes"] = list(fit.notes)
-    if fit.from_module:
-        described["from_module"] = list(fit.from_module)
-    return described
-
-
-def _checkpoint_path(stored: StoredSlice) -> str:
-    checkpoint = parse_header(stored.blobs[0]).get("checkpoint") or {}
-    return str(checkpoint.get("path", ""))

@@ -229,7 +229,7 @@ def _transformers() -> Any:
         pass
     except (RuntimeError, OSError):
         # One that was built for another torch. Texts need none, but `transformers` imports what is there.
-        sys.modules["torchvision"] = None  # type: ignore[assignment]
+        sys.modules["torchvision"] = None  # type: ignore[assignment] - None is how Python marks what is not to be imported
     try:
         import transformers
     except ImportError as error:
