@@ -177,7 +177,9 @@ def test_a_quadratic_loss_has_its_closed_form(tolerance: str) -> None:
 
 def test_a_region_that_overflows_is_evaluated(trained: ModelWrapper) -> None:
     # Far out the exponential is infinite in float32, near the center it is smooth.
-    loss = lambda output, target: torch.exp(output.square().sum(dim=1) / 2)  # noqa: E731
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.exp(output.square().sum(dim=1) / 2)
+
     wrapper = ModelWrapper(trained.model, loss, samples())
     full, found = plane(wrapper, range=(-3.0, 3.0)), plane(wrapper, to("1%"), range=(-3.0, 3.0))
     assert np.isinf(full.loss).any()
@@ -270,7 +272,10 @@ def test_rare_large_losses_are_not_missed() -> None:
 
 def test_a_split_whose_samples_can_not_be_told_apart_is_evaluated_whole(many: ModelWrapper) -> None:
     inputs, classes = many_samples(many)
-    loss = lambda output, target: nn.functional.cross_entropy(output, target)  # noqa: E731
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(output, target)
+
     mean = ModelWrapper(many.model, loss, (inputs, classes))
     coupled = ModelWrapper(many.model, nn.CrossEntropyLoss(), (inputs, classes), batch_coupled=True)
     for wrapper in (mean, coupled):
