@@ -22,7 +22,7 @@ Call = Callable[..., Result]
 COMMAND = typer.main.get_command(app)
 COMMANDS: dict[str, object] = vars(COMMAND)["commands"]
 # What takes its time to import, or is only there to compute.
-HEAVY = ("torch", "tensorboard", "google.protobuf", "safetensors", "tqdm", "sqlite3", "rich.progress")
+HEAVY = ("torch", "numpy", "tensorboard", "google.protobuf", "safetensors", "tqdm", "sqlite3", "rich.progress")
 
 
 def parameters(name: str) -> list[object]:

@@ -9,7 +9,7 @@ from typing import Any
 from slicer_core.choices import BatchNormPolicy
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import EvaluationSettings
-from slicer_core.measures.measure import by_split
+from slicer_core.measures.of_slice import by_split
 from slicer_core.measures.table import MeasureRow, find_measures
 from slicer_core.parameters import LazyTensors, NamedTensors
 from slicer_core.plan import SlicePlan

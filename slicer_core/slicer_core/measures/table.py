@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slicer_core.errors import UsageError, suggestion
-from slicer_core.slices.types import Geometry
+
+if TYPE_CHECKING:
+    from slicer_core.slices.types import Geometry
 
 Kind = Literal["points", "model", "map"]
 ALL: tuple[Geometry, ...] = ("curve", "curves", "grid")
