@@ -118,4 +118,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(PEERS) frontend/node_modules tb_plugin/tensorboard_loss_slicer/static runs/demo dist build .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS) frontend/node_modules tb_plugin/tensorboard_loss_slicer/static tb_plugin/tensorboard_loss_slicer/static_report runs/demo dist build .pytest_cache .ruff_cache .import_linter_cache

@@ -1,5 +1,6 @@
-"""Builds the page into the plugin's `static/` when it is missing or older than its sources; Hatch calls it for wheels,
-source distributions and editable installs, `python hatch_build.py` by hand."""
+"""Builds the page into the plugin's `static/`, and as one script into `static_report/`, when one is missing or older
+than its sources; Hatch calls it for wheels, source distributions and editable installs, `python hatch_build.py` by
+hand."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-STATIC = Path("tb_plugin/tensorboard_loss_slicer/static")
+PLUGIN = Path("tb_plugin/tensorboard_loss_slicer")
+STATIC = PLUGIN / "static"
+REPORT = PLUGIN / "static_report" / "report.js"
 FRONTEND = Path("frontend")
 ENTRY = "index.js"
 HASH_FILE = ".sources-hash"
@@ -52,23 +55,25 @@ def ensure_page(root: Path, report: Any = print) -> bool:
         PageBuildError: it has to be built, and that is not possible.
     """
     static, frontend = root / STATIC, root / FRONTEND
-    built = static / ENTRY
+    made = (static / ENTRY, root / REPORT)
+    is_built = all(file.is_file() for file in made)
     if not (frontend / "package.json").is_file():
-        if built.is_file():
+        if is_built:
             return False
         raise PageBuildError(
             f"there is neither a built page ({STATIC / ENTRY}) nor its sources ({FRONTEND}/): {WAY_OUT}"
         )
     wanted = sources_hash(frontend)
     recorded = static / HASH_FILE
-    if built.is_file() and recorded.is_file() and recorded.read_text(encoding="ascii").strip() == wanted:
+    if is_built and recorded.is_file() and recorded.read_text(encoding="ascii").strip() == wanted:
         return False
     npm = _find_npm()
     report(f"Building the page into {STATIC}")
     _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], frontend)
     _run([npm, "run", "build"], frontend)
-    if not built.is_file():
-        raise PageBuildError(f"the build of the page made no {STATIC / ENTRY}")
+    for file in made:
+        if not file.is_file():
+            raise PageBuildError(f"the build of the page made no {file.relative_to(root)}")
     recorded.write_text(f"{wanted}\n", encoding="ascii")
     return True
 

@@ -4,24 +4,47 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 const TENSORBOARD = process.env.LOSS_SLICER_TENSORBOARD ?? "http://localhost:6006";
+const PLUGIN = "../tb_plugin/tensorboard_loss_slicer";
 
-export default defineConfig({
+/** The page that TensorBoard shows. */
+const PAGE = {
+  outDir: `${PLUGIN}/static`,
+  emptyOutDir: true,
+  target: "es2022",
+  modulePreload: false,
+  rolldownOptions: {
+    input: { index: "src/index.tsx" },
+    // TensorBoard imports the entry and calls its render(): an application build would drop the export.
+    preserveEntrySignatures: "exports-only",
+    output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
+  },
+} as const;
+
+/** The same as one script, which `loss-slicer export --format html` puts into a document. */
+const REPORT = {
+  ...PAGE,
+  outDir: `${PLUGIN}/static_report`,
+  rolldownOptions: {
+    input: { report: "src/report.ts" },
+    output: { entryFileNames: "[name].js", codeSplitting: false },
+  },
+} as const;
+
+const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+export default defineConfig(({ mode }) => ({
   // TensorBoard may serve the page below any prefix.
   base: "./",
   plugins: [react(), tailwindcss()],
-  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
-  server: { proxy: { "/data": { target: TENSORBOARD, changeOrigin: true } } },
-  build: {
-    outDir: "../tb_plugin/tensorboard_loss_slicer/static",
-    emptyOutDir: true,
-    target: "es2022",
-    modulePreload: false,
-    rolldownOptions: {
-      input: { index: "src/index.tsx" },
-      // TensorBoard imports the entry and calls its render(): an application build would drop the export.
-      preserveEntrySignatures: "exports-only",
-      output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
-    },
+  resolve: {
+    alias: [
+      ...(mode === "report"
+        ? [{ find: /^(@\/lib|\.)\/workers$/, replacement: source("lib/no-workers.ts") }]
+        : []),
+      { find: "@", replacement: source("").replace(/\/$/, "") },
+    ],
   },
+  server: { proxy: { "/data": { target: TENSORBOARD, changeOrigin: true } } },
+  build: mode === "report" ? REPORT : PAGE,
   test: { include: ["tests/**/*.test.{ts,tsx}"], environment: "node" },
-});
+}));

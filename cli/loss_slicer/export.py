@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loss_slicer.selection import LogDir, Runs, Steps, Tags, file_stem, name_parts, write_new_file
-from loss_slicer.statuses import reported
+from loss_slicer.selection import LogDir, Runs, Steps, Tags, file_stem, name_parts, report_stem, write_new_file
+from loss_slicer.statuses import reported, say
 from slicer_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _FIGURES = ("png", "svg", "pdf")
 _ANIMATION = "gif"
-_ALL = ("npz", "csv", "json", "netcdf", "vtk", *_FIGURES, _ANIMATION)
+_REPORT = "html"
+_ALL = ("npz", "csv", "json", "netcdf", "vtk", *_FIGURES, _ANIMATION, _REPORT)
 
 
 def export(
@@ -36,6 +37,8 @@ def export(
 ) -> None:
     """Write slices of a log as files, one each; of `gif`, one for each run and tag, over the steps.
 
+    `html` is one file with all of them: the page that TensorBoard shows, which any browser opens without a server.
+
     Needs the event files only. netcdf, vtk and figures need extras of the same name (figures: `plot`).
 
     Exit status: 0 done, 2 there is no such slice or it can't be written so.
@@ -48,7 +51,12 @@ def export(
         if view is not None and format not in (*_FIGURES, _ANIMATION):
             raise UsageError(f"--view is for figures ({', '.join((*_FIGURES, _ANIMATION))}), not for {format}")
         chosen = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
-        files = _animations(chosen, view) if format == _ANIMATION else _single_files(chosen, format, view)
+        if format == _ANIMATION:
+            files = _animations(chosen, view)
+        elif format == _REPORT:
+            files = _report(chosen, logdir)
+        else:
+            files = _single_files(chosen, format, view)
         for name, content in files:
             path = out / name
             write_new_file(path, content())
@@ -81,3 +89,11 @@ def _animations(chosen: list[LoggedSlice], view: str | None) -> Files:
         entries = list(group)
         labeled = [Labeled(label=", ".join(name_parts(each)), data=each.data) for each in entries]
         yield f"{file_stem(entries[-1], with_step=False)}.gif", lambda labeled=labeled: animate(labeled, view=view)
+
+
+def _report(chosen: list[LoggedSlice], logdir: Path) -> Files:
+    from tensorboard_loss_slicer.report import make_report
+
+    content = make_report(chosen, title=f"Loss Slicer: {logdir.resolve().name}")
+    say(f"{len(chosen)} slices in one file of {len(content) / 2**20:.1f} MiB")
+    yield f"{report_stem(logdir, chosen)}.html", lambda: content

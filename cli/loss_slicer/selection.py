@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,9 +38,22 @@ def file_stem(chosen: LoggedSlice, *, with_step: bool = True) -> str:
     Never the names themselves: those of a log are anyone's, and may hold slashes or dots.
     """
     run = chosen.run.removesuffix("/loss_slicer")
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{run}-{chosen.tag}").strip("-").lower()[:_LONGEST_SLUG].strip("-")
-    digest = hashlib.blake2b(f"{chosen.run}\0{chosen.tag}".encode("utf-8", "surrogatepass"), digest_size=3).hexdigest()
-    return f"{slug or 'slice'}{f'-step-{chosen.step}' if with_step else ''}-{digest}"
+    step = f"-step-{chosen.step}" if with_step else ""
+    return f"{_slug(f'{run}-{chosen.tag}')}{step}-{_digest(chosen.run, chosen.tag)}"
+
+
+def report_stem(logdir: Path, chosen: Sequence[LoggedSlice]) -> str:
+    """The same for a file with all of the slices, whose hash is that of their runs, tags and steps."""
+    names = [name for each in chosen for name in (each.run, each.tag, str(each.step))]
+    return f"{_slug(logdir.resolve().name)}-{_digest(*names)}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:_LONGEST_SLUG].strip("-") or "slice"
+
+
+def _digest(*names: str) -> str:
+    return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=3).hexdigest()
 
 
 def name_parts(chosen: LoggedSlice) -> tuple[str, str, str]:

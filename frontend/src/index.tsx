@@ -10,7 +10,7 @@ export function render(): void {
   const client = createQueryClient();
   prefetchTags(client);
   document.documentElement.lang = "en";
-  document.title = "Loss Slicer";
+  if (!document.title) document.title = "Loss Slicer";
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(styles);
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];

@@ -16,12 +16,14 @@ from tensorboard_loss_slicer.event_records import find_event_files
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedSlice:
-    """A slice with where it is logged."""
+    """A slice with where and when it was logged. `wall_time` in seconds since 1970."""
 
     run: str
     tag: str
     step: int
+    wall_time: float
     data: Slice
+    description: str | None = None
 
 
 def select_slices(
@@ -53,13 +55,21 @@ def select_slices(
             if _fits(event.tag, tags):
                 by_tag.setdefault(event.tag, {})[event.step] = event
         for tag in sorted(by_tag):
-            selected += [
-                LoggedSlice(run=run, tag=tag, step=step, data=by_tag[tag][step].data)
-                for step in _chosen(sorted(by_tag[tag]), steps)
-            ]
+            selected += [_logged(run, by_tag[tag][step]) for step in _chosen(sorted(by_tag[tag]), steps)]
     if not selected:
         raise UsageError(_nothing(logdir, found, there, runs, tags, steps))
     return selected
+
+
+def _logged(run: str, event: SliceEvent) -> LoggedSlice:
+    return LoggedSlice(
+        run=run,
+        tag=event.tag,
+        step=event.step,
+        wall_time=event.wall_time,
+        data=event.data,
+        description=event.description,
+    )
 
 
 def _run_directories(logdir: Path) -> dict[str, Path]:

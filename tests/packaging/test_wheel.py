@@ -14,6 +14,7 @@ REQUIRED = (
     "pysclice/slicers.py",
     "tensorboard_loss_slicer/plugin.py",
     "tensorboard_loss_slicer/static/index.js",
+    "tensorboard_loss_slicer/static_report/report.js",
 )
 
 PACKAGES = {

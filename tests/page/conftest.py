@@ -37,7 +37,7 @@ START_SECONDS = 60
 VIOLATION = "policy violation"
 REPORT_VIOLATIONS = f"""
 document.addEventListener("securitypolicyviolation", (event) => {{
-    if (location.href.includes("plugin_entry")) {{
+    if (location.href.includes("plugin_entry") || location.protocol === "file:") {{
         console.error("{VIOLATION}: " + event.violatedDirective + " " + event.blockedURI);
     }}
 }});
@@ -188,12 +188,13 @@ def board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: py
 
 @pytest.fixture
 def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Opens the tab of a board with a view (keys as in the address). What the browser reports fails the test."""
+    """Opens the tab of a board, or a file, with a view (keys as in the address). What the browser reports fails the
+    test."""
     tabs: list[Tab] = []
     contexts = []
 
     def open_(
-        board: Board,
+        board: Board | Path,
         *,
         width: int = 1280,
         height: int = 900,
@@ -211,10 +212,12 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
         problems: list[str] = []
         page.on("console", lambda message: problems.extend(_complaints(message)))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: problems.extend(_foreign(request.url, board.url)))
+        address = board.as_uri() if isinstance(board, Path) else f"{board.url}/"
+        page.on("request", lambda request: problems.extend(_foreign(request.url, address)))
         state = "".join(f"&p.loss_slicer.{key}={quote(value, safe='')}" for key, value in view.items())
-        page.goto(f"{board.url}/#loss_slicer{keys}{state}")
-        tab = Tab(page=page, frame=plugin_frame(page), problems=problems)
+        page.goto(f"{address}#loss_slicer{keys}{state}")
+        frame = page.main_frame if isinstance(board, Path) else plugin_frame(page)
+        tab = Tab(page=page, frame=frame, problems=problems)
         if wait:
             tab.frame.wait_for_selector(wait)
         tabs.append(tab)
@@ -253,5 +256,7 @@ def _complaints(message: ConsoleMessage) -> list[str]:
 
 
 def _foreign(url: str, ours: str) -> list[str]:
+    if ours.startswith("file:"):
+        return [] if url.startswith((ours, "data:", "blob:", "about:")) else [f"request to {url}"]
     same = url.startswith((ours.split("/", 3)[0] + "//" + ours.split("/", 3)[2], "data:", "blob:", "about:"))
     return [] if same else [f"request to {url}"]

@@ -2,7 +2,7 @@ import { Download } from "lucide-react";
 import type { ReactNode } from "react";
 import { LinkButton } from "@/components/ui/button";
 import { CopyBlock } from "@/components/ui/copy-block";
-import { exportAddress } from "@/lib/api";
+import { exportAddress, hasDownloads } from "@/lib/api";
 import { commandOf, finerRegion } from "@/lib/command";
 import { jsonText, words } from "@/lib/describe";
 import { displayName } from "@/lib/names";
@@ -97,20 +97,22 @@ export function SliceInfo({ sliceData, facts, visible = null }: SliceInfoProps) 
           )}
         </Disclosure>
       )}
-      <div className="flex flex-wrap gap-1.5">
-        {(["csv", "npz", "json"] as const).map((format) => (
-          <LinkButton
-            key={format}
-            size="small"
-            href={exportAddress(run, tag, step, format)}
-            download
-            aria-label={`Download the numbers as ${format.toUpperCase()}`}
-          >
-            <Download />
-            {format.toUpperCase()}
-          </LinkButton>
-        ))}
-      </div>
+      {hasDownloads() && (
+        <div className="flex flex-wrap gap-1.5">
+          {(["csv", "npz", "json"] as const).map((format) => (
+            <LinkButton
+              key={format}
+              size="small"
+              href={exportAddress(run, tag, step, format)}
+              download
+              aria-label={`Download the numbers as ${format.toUpperCase()}`}
+            >
+              <Download />
+              {format.toUpperCase()}
+            </LinkButton>
+          ))}
+        </div>
+      )}
     </div>
   );
 }

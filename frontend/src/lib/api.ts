@@ -44,6 +44,22 @@ export class ApiError extends Error {
 /** A query that fits into a GET, which the browser may cache. */
 const MAX_QUERY = 8192;
 
+type Answer = (address: string, init: RequestInit) => Promise<Response>;
+
+let answer: Answer = (address, init) => fetch(address, init);
+let served = true;
+
+/** For a page without a server: `given` answers each request from now on. */
+export function answerBy(given: Answer): void {
+  answer = given;
+  served = false;
+}
+
+/** Whether the numbers of a slice can be downloaded. */
+export function hasDownloads(): boolean {
+  return served;
+}
+
 let lastTags: { readonly text: string; readonly tags: readonly TagInfo[] } | null = null;
 
 /** The same list again, not an equal one, where nothing has changed: it may be long. */
@@ -90,7 +106,7 @@ export async function fetchHeader(
   return parseHeader(await getJson(`header?${query}`, signal));
 }
 
-/** Where a browser downloads the slice as a file. */
+/** Where a browser downloads the slice as a file, see `hasDownloads`. */
 export function exportAddress(
   run: string,
   tag: string,
@@ -279,7 +295,7 @@ function parsed(text: string, status: number): unknown {
 async function request(address: string, signal?: AbortSignal, init: RequestInit = {}): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(address, signal ? { ...init, signal } : init);
+    response = await answer(address, signal ? { ...init, signal } : init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError("TensorBoard does not answer: is it still running?");

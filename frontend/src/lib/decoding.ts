@@ -1,6 +1,7 @@
 /** Where an array is decoded: here while that takes a blink, else in a worker, so that the page goes on. */
 import { DecodeError, decodeArray, type Encoding } from "@/maths/decode";
 import type { DecodeReply, DecodeRequest } from "@/maths/decode.worker";
+import { startDecodeWorker } from "./workers";
 
 /** Values above which handing an array over and back is worth it. */
 const LARGE = 50_000;
@@ -45,8 +46,8 @@ export function decode(bytes: Uint8Array, encoding: Encoding, signal?: AbortSign
 
 function decodeWorker(): Worker | null {
   if (worker !== undefined) return worker;
-  if (typeof Worker === "undefined") return null;
-  const started = new Worker(new URL("../maths/decode.worker.ts", import.meta.url), { type: "module" });
+  const started = startDecodeWorker();
+  if (!started) return null;
   started.onmessage = ({ data }: MessageEvent<DecodeReply>) => {
     const asked = waiting.get(data.id);
     waiting.delete(data.id);

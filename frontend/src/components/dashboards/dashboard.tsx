@@ -1,7 +1,9 @@
 /** What all dashboards share: what they get, and their frame. */
+
 import type { ReactNode, Ref } from "react";
 import { Disclosure, type Fact, SliceInfo } from "@/components/slice-info";
 import { useSliceData } from "@/contexts/slice-data-context";
+import { hasDownloads } from "@/lib/api";
 import type { SliceData } from "@/lib/slice";
 import type { Display } from "@/lib/view-state";
 import { formatCount } from "@/maths/format";
@@ -48,7 +50,7 @@ export function DashboardFrame(props: DashboardFrameProps) {
           <SliceInfo sliceData={sliceData} facts={facts} visible={visible} />
         </aside>
         <div className="text-xs @4xl:hidden">
-          <Disclosure title="Details and downloads">
+          <Disclosure title={hasDownloads() ? "Details and downloads" : "Details"}>
             <SliceInfo sliceData={sliceData} facts={facts} visible={visible} />
           </Disclosure>
         </div>

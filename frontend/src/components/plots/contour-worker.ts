@@ -1,4 +1,4 @@
-/** Contour lines of large grids, off the main thread. A file of its own: TensorBoard's policy refuses blob workers. */
+/** Contour lines of large grids, off the main thread. */
 import { isolines } from "@/maths/contour";
 import type { ContourTask } from "./use-isolines";
 

@@ -1,4 +1,5 @@
 import { useEffect, useMemo, useState } from "react";
+import { startContourWorker } from "@/lib/workers";
 import { type Isoline, isolines } from "@/maths/contour";
 
 export interface ContourTask {
@@ -18,11 +19,11 @@ interface Finished {
 const MAX_AT_ONCE = 30_000;
 const NONE: readonly Isoline[] = [];
 
-let worker: Worker | undefined;
+let worker: Worker | null | undefined;
 let counter = 0;
 
-function contourWorker(): Worker {
-  worker ??= new Worker(new URL("./contour-worker.ts", import.meta.url), { type: "module" });
+function contourWorker(): Worker | null {
+  if (worker === undefined) worker = startContourWorker();
   return worker;
 }
 
@@ -47,16 +48,20 @@ export function useIsolines(
     if (small || levels.length === 0) return;
     const id = ++counter;
     const thread = contourWorker();
+    const here = () => setFinished({ values, levels, isolines: isolines(values, n0, n1, levels) });
+    if (!thread) {
+      here();
+      return;
+    }
     const onMessage = ({ data }: MessageEvent<Finished>) => {
       if (data.id === id) setFinished({ values, levels, isolines: data.isolines });
     };
-    const onError = () => setFinished({ values, levels, isolines: isolines(values, n0, n1, levels) });
     thread.addEventListener("message", onMessage);
-    thread.addEventListener("error", onError);
+    thread.addEventListener("error", here);
     thread.postMessage({ id, values, n0, n1, levels } satisfies ContourTask);
     return () => {
       thread.removeEventListener("message", onMessage);
-      thread.removeEventListener("error", onError);
+      thread.removeEventListener("error", here);
     };
   }, [small, values, n0, n1, levels]);
   if (small) return atOnce;
