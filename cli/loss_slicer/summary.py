@@ -16,6 +16,7 @@ from loss_slicer.measure_table import measure_table
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
 from loss_slicer.progress import describe_trials
+from slicer_core.host_memory import size_text
 from slicer_core.job import Estimate, FinishedSlice, Job, JobResult
 from slicer_core.slices import Center, encode_slice, parse_header
 
@@ -61,8 +62,8 @@ def show_estimate(cost: Estimate) -> None:
         f"forward passes   {most}{cost.forward_passes:,} (batches; {samples} samples at each point)",
         *([f"backward passes  {cost.backward_passes:,} (batches, for measures)"] if cost.backward_passes else []),
         f"parameters       {cost.parameters:,}",
-        f"to read          {_size(cost.bytes_read)}",
-        f"to write         {_size(cost.bytes_written)} before compression",
+        f"to read          {size_text(cost.bytes_read)}",
+        f"to write         {size_text(cost.bytes_written)} before compression",
         f"time             {most}{_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
         f"strategy         {cost.strategy}{describe_trials(cost.trials)}",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
@@ -163,15 +164,6 @@ def _center_loss(center: Center | None, split: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
-
-
-def _size(num_bytes: int) -> str:
-    size = float(num_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def _duration(seconds: float) -> str:

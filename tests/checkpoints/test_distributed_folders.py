@@ -127,6 +127,27 @@ def test_a_hostile_shard_is_refused_and_never_runs(tmp_path) -> None:
     assert not trap.exists()
 
 
+def test_a_flipped_byte_of_a_tensor_is_found(tmp_path) -> None:
+    folder = save(tmp_path / "step-1", {"a": torch.zeros(1000), "b": torch.full((1000,), 2.5)})
+    (shard,) = folder.glob("*.distcp")
+    data = bytearray(shard.read_bytes())
+    place = data.index(torch.full((100,), 2.5).numpy().tobytes())
+    data[place + 100] ^= 1
+    shard.write_bytes(data)
+    checkpoint = open_checkpoint(folder)[0]
+    with pytest.raises(CheckpointError, match=r"\.distcp is damaged: the checksum of .*data/0 does not fit"):
+        checkpoint.read()
+
+
+def test_a_tensor_in_very_many_parts_is_refused(tmp_path) -> None:
+    def many(metadata: Any) -> None:
+        metadata.state_dict_metadata["w"].chunks *= 60_000
+
+    folder = rewritten(save(tmp_path / "step-1", {"w": torch.zeros(10)}), many)
+    with pytest.raises(CheckpointError, match="has w in more than 50000 parts"):
+        open_checkpoint(folder)
+
+
 def rewritten(folder: Path, change: Any) -> Path:
     metadata = dcp.FileSystemReader(folder).read_metadata()
     change(metadata)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import warnings
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+import torch.distributed.checkpoint as dcp
 
 from slicer_core.checkpoints import open_checkpoint, safetensors_format, torch_format
 from slicer_core.errors import CheckpointError
@@ -78,13 +83,13 @@ def test_a_file_that_shrinks_in_the_middle_of_its_reading_is_an_error_of_ours(su
 
         monkeypatch.setattr(safetensors_format, "_fill", fill_and_shrink)
     else:
-        check = torch_format._check_zip
+        check = torch_format.check_sums
 
-        def check_and_shrink(path: Path, *, whole: bool) -> None:
-            check(path, whole=whole)
+        def check_and_shrink(*arguments: object) -> None:
+            check(*arguments)  # type: ignore[arg-type]
             shrink()
 
-        monkeypatch.setattr(torch_format, "_check_zip", check_and_shrink)
+        monkeypatch.setattr(torch_format, "check_sums", check_and_shrink)
     with pytest.raises(CheckpointError, match=r"step-1"):
         checkpoint.read()
 
@@ -93,33 +98,102 @@ SHORT_OF_MEMORY = """
 import resource, sys
 from pathlib import Path
 import torch
+import torch.distributed.checkpoint
 from slicer_core.checkpoints import open_checkpoint
 from slicer_core.errors import CheckpointError
 
-checkpoints = [open_checkpoint(Path(name))[0] for name in sys.argv[1:]]
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**27,) * 2)
-for checkpoint in checkpoints:
+for name in sys.argv[1:]:
     try:
-        print(len(checkpoint.read()))
+        print(len(open_checkpoint(Path(name))[0].read()))
     except CheckpointError as error:
         print(error)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells the size of a process")
-def test_a_file_that_does_not_fit_the_memory_is_an_error_and_the_next_one_is_read(tmp_path) -> None:
-    large, small = {"w": torch.zeros(2**26)}, {"w": torch.zeros(4)}
-    paths = [tmp_path / name for name in ("step-1.safetensors", "step-2.pt", "step-3.safetensors", "step-4.pt")]
-    safetensors.torch.save_file(large, paths[0])
-    torch.save(large, paths[1])
-    safetensors.torch.save_file(small, paths[2])
-    torch.save(small, paths[3])
+def outcomes(paths: list[Path]) -> list[str]:
+    """What reading each gives in a process to which the system grants 128 MiB more than it has at the start."""
     done = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, *map(str, paths)], capture_output=True, text=True, timeout=300,
         check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    first, second, *others = done.stdout.splitlines()
-    assert "step-1.safetensors can't be read: its tensors do not fit the memory" in first
-    assert "step-2.pt can't be read: its tensors do not fit the memory" in second
-    assert others == ["1", "1"]
+    return done.stdout.splitlines()
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells the size of a process")
+
+
+def distributed(tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.save(tensors, checkpoint_id=folder, no_dist=True)
+
+
+def sharded(tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    folder.mkdir()
+    safetensors.torch.save_file(tensors, folder / "model-00001-of-00001.safetensors")
+    places = dict.fromkeys(tensors, "model-00001-of-00001.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+
+WRITERS: dict[str, Callable[..., object]] = {
+    "step-{}.safetensors": safetensors.torch.save_file,
+    "step-{}.pt": torch.save,
+    "step-{}.pth": functools.partial(torch.save, _use_new_zipfile_serialization=False),
+    "checkpoint-{}": sharded,
+    "step-{}": distributed,
+}
+
+
+@linux
+def test_a_file_that_does_not_fit_the_memory_is_an_error_and_the_next_one_is_read(tmp_path) -> None:
+    large, small = {"w": torch.zeros(2**26)}, {"w": torch.zeros(4)}
+    paths = []
+    for number, (name, write) in enumerate(WRITERS.items()):
+        (tmp_path / str(number)).mkdir()
+        for step, tensors in ((1, large), (2, small)):
+            paths.append(tmp_path / str(number) / name.format(step))
+            write(tensors, paths[-1])
+    found = outcomes(paths)
+    assert found[1::2] == ["1"] * len(WRITERS)
+    for path, message in zip(paths[::2], found[::2], strict=True):
+        if path.suffix == ".pth":
+            # Its header can't be told from the rest, so that the whole is asked for at once.
+            assert f"{path} can't be read: what it holds does not fit the memory, of which " in message
+        else:
+            assert f"{path}" in message
+            assert "can't be read: its tensors do not fit the memory. They take 256.0 MiB, and " in message
+
+
+@linux
+def test_a_small_file_that_makes_many_objects_is_stopped_and_the_next_one_is_read(tmp_path) -> None:
+    bomb, plain = tmp_path / "step-1.pt", tmp_path / "step-2.pt"
+    torch.save({"w": torch.zeros(4)}, plain)
+    with zipfile.ZipFile(plain) as archive, zipfile.ZipFile(bomb, "w") as changed:
+        for entry in archive.infolist():
+            # Each byte of the pickle is a dictionary.
+            made = b"\x80\x02" + b"}" * 5_000_000 + b"."
+            changed.writestr(entry, made if entry.filename.endswith("data.pkl") else archive.read(entry))
+    first, second = outcomes([bomb, plain])
+    assert f"{bomb} can't be read: what it holds does not fit the memory, of which" in first
+    assert second == "1"
+
+
+AT_MOST = """
+from slicer_core.host_memory import at_most
+
+with at_most(2**26):
+    try:
+        bytearray(2**28)
+        print("granted")
+    except MemoryError:
+        print("refused")
+print(len(bytearray(2**28)))
+"""
+
+
+@linux
+def test_an_allocation_beyond_the_limit_fails_instead_of_the_process(tmp_path) -> None:
+    done = subprocess.run([sys.executable, "-c", AT_MOST], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["refused", str(2**28)]

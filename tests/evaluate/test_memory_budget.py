@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from slicer_core import host_memory
 from slicer_core.errors import UsageError
-from slicer_core.evaluate import memory
 from slicer_core.evaluate.memory import free_memory, memory_budget_bytes, parse_bytes
 
 CPU = torch.device("cpu")
@@ -61,8 +61,8 @@ def test_the_tightest_control_group_bounds_what_is_free(tmp_path: Path, monkeypa
     write_group(tmp_path / "user", {"memory.max": 5000, **used})
     write_group(tmp_path / "user" / "job", {"memory.max": "max", **used})
     (tmp_path / "own").write_text("0::/user/job\n")
-    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(host_memory, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(host_memory, "_OWN_GROUPS", tmp_path / "own")
     assert free_memory(CPU) == 5000 - 1000 + 300
 
 
@@ -70,6 +70,6 @@ def test_a_control_group_of_the_first_version_bounds_it_too(tmp_path: Path, monk
     files = {"memory.limit_in_bytes": 9000, "memory.usage_in_bytes": 2000, "memory.stat": "total_inactive_file 10"}
     write_group(tmp_path / "memory" / "job", files)
     (tmp_path / "own").write_text("5:cpuset:/job\n4:memory:/job\n")
-    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(host_memory, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(host_memory, "_OWN_GROUPS", tmp_path / "own")
     assert free_memory(CPU) == 9000 - 2000 + 10

@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from slicer_core.checkpoints.checkpoint import (
     AS_IT_IS,
@@ -17,9 +17,10 @@ from slicer_core.checkpoints.checkpoint import (
     TensorInfo,
 )
 from slicer_core.checkpoints.distributed_metadata import read_metadata
+from slicer_core.checkpoints.file_part import FilePart
 from slicer_core.checkpoints.layouts import DISTRIBUTED_METADATA
 from slicer_core.checkpoints.shortage import is_shortage, memory_for
-from slicer_core.checkpoints.torch_format import STEP_KEYS, stated_step
+from slicer_core.checkpoints.torch_format import STEP_KEYS, check_sums, stated_step
 from slicer_core.checkpoints.torch_refusal import named_global, reason
 from slicer_core.checkpoints.weights import TOP, find_weights
 from slicer_core.errors import CheckpointError
@@ -27,6 +28,9 @@ from slicer_core.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+
+# A saved number takes about a thousand.
+_MAX_STEP_BYTES = 100_000
 
 
 def _recognizes(path: Path, first_bytes: bytes) -> bool:
@@ -43,7 +47,7 @@ def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
         tensors[name] = TensorInfo(
             shape=tuple(saved.size),
             dtype=str(dtype).removeprefix("torch."),
-            num_bytes=saved.size.numel() * dtype.itemsize,
+            num_bytes=_num_bytes(saved),
         )
     step, unit = _step(path, metadata)
     return Contents(tensors=tensors, step=step, step_unit=unit, weights=None if key == TOP else key)
@@ -74,8 +78,16 @@ def load_distributed(path: Path, metadata: Metadata, names: Iterable[str]) -> di
         def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
             return metadata
 
+        def _slice_file(self, file: IO[bytes], sinfo: Any) -> IO[bytes]:
+            if not sinfo.transform_descriptors:
+                part = FilePart(file, sinfo.offset, sinfo.length)
+                check_sums(io.BufferedReader(part), path / sinfo.relative_path)
+            return super()._slice_file(file, sinfo)
+
+    names = tuple(names)
+    needed = sum(_num_bytes(_saved(metadata, name)) for name in names)
     try:
-        with memory_for(path), warnings.catch_warnings():
+        with memory_for(path, needed), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state: dict[str, Any] = {}
             for name in names:
@@ -87,6 +99,8 @@ def load_distributed(path: Path, metadata: Metadata, names: Iterable[str]) -> di
     except (Exception, CheckpointException) as error:
         # Torch's has the exception of each process, and is no Exception itself.
         cause = next((failure[0] for failure in getattr(error, "failures", {}).values()), error)
+        if isinstance(cause, CheckpointError):
+            raise cause from error
         named = named_global(cause)
         if named is not None:
             raise CheckpointError(
@@ -130,6 +144,10 @@ def _saved(metadata: Metadata, name: str) -> TensorStorageMetadata:
     saved = metadata.state_dict_metadata[name]
     assert isinstance(saved, TensorStorageMetadata)
     return saved
+
+
+def _num_bytes(saved: TensorStorageMetadata) -> int:
+    return saved.size.numel() * saved.properties.dtype.itemsize
 
 
 def _names(path: Path, metadata: Metadata, options: ReadOptions) -> tuple[str, dict[str, str]]:
@@ -185,10 +203,10 @@ def _step(path: Path, metadata: Metadata) -> tuple[int | None, StepUnit]:
         info = metadata.storage_data.get(MetadataIndex(key))
         if info is None or info.transform_descriptors:
             continue
-        if not isinstance(metadata.state_dict_metadata.get(key), BytesStorageMetadata):
+        if not isinstance(metadata.state_dict_metadata.get(key), BytesStorageMetadata) or info.length > _MAX_STEP_BYTES:
             continue
         try:
-            with (path / info.relative_path).open("rb") as file:
+            with memory_for(path), (path / info.relative_path).open("rb") as file:
                 file.seek(info.offset)
                 found[key] = torch.load(io.BytesIO(file.read(info.length)), weights_only=True)
         except Exception:  # noqa: BLE001 - an entry that is no number is no step, whatever it is

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slicer_core.checkpoints.shortage import memory_for
 from slicer_core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
 _MAX_BYTES = 500_000_000
+# One for each process is usual. Each is compared with all others.
+_MAX_CHUNKS = 50_000
 _CHECKPOINT = "torch.distributed.checkpoint"
 # All that torch writes there. None of them does anything but hold values.
 _ALLOWED = {
@@ -45,11 +48,13 @@ def read_metadata(path: Path) -> Metadata:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise CheckpointError(f"{path} is too large for metadata: {path.stat().st_size} bytes")
-        data = path.read_bytes()
+        with memory_for(path, path.stat().st_size):
+            data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
     try:
-        found = _unpickler(path)(io.BytesIO(data)).load()
+        with memory_for(path):
+            found = _unpickler(path)(io.BytesIO(data)).load()
     except CheckpointError:
         raise
     except Exception as error:
@@ -123,6 +128,8 @@ def _check(metadata: Metadata, path: Path) -> None:
             raise CheckpointError(f"{path} has no tensor under {str(name)[:100]!r}")
         if not isinstance(entry.properties.dtype, torch.dtype) or any(size < 0 for size in entry.size):
             raise CheckpointError(f"{path} has no dtype or shape for {name[:100]}")
+        if len(entry.chunks) > _MAX_CHUNKS:
+            raise CheckpointError(f"{path} has {name[:100]} in more than {_MAX_CHUNKS} parts")
         covered = 0
         for chunk in entry.chunks:
             count = math.prod(chunk.sizes)

@@ -77,7 +77,7 @@ def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
 
 def _read(path: Path, options: ReadOptions = AS_IT_IS) -> dict[str, Tensor]:
     tensors = open_safetensors(path, options)
-    with memory_for(path):
+    with memory_for(path, sum(like.nbytes for like in tensors.like.values())):
         return {name: tensors.rows(name, 0, like.shape[0] if like.ndim else 1) for name, like in tensors.like.items()}
 
 
@@ -178,13 +178,13 @@ def _entries(path: Path, options: ReadOptions) -> tuple[dict[str, Any], dict[str
 
 def _read_header(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with memory_for(path), path.open("rb") as file:
             length = _header_length(file.read(8))
             if length > _MAX_HEADER_BYTES:
                 raise CheckpointError(f"{path} claims a safetensors header of {length} bytes")
             header = parse_object(file.read(length))
             size = path.stat().st_size - 8 - length
-    except (OSError, struct.error, ValueError, MemoryError) as error:
+    except (OSError, struct.error, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
     if not all(isinstance(entry, dict) for entry in header.values()):
         raise CheckpointError(f"{path} is not a safetensors file: its header is not an object of objects")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from slicer_core.checkpoints.shortage import memory_for
 from slicer_core.errors import CheckpointError
 
 _MAX_BYTES = 200_000_000
@@ -35,7 +36,8 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("it is too large")
-        return parse_object(path.read_bytes())
+        with memory_for(path):
+            return parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a file of one JSON object: {error}") from error
 

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from slicer_core.checkpoints.checkpoint import (
     AS_IT_IS,
@@ -73,9 +73,19 @@ def load_torch(path: Path, options: ReadOptions = AS_IT_IS, *, map_location: str
     """
     import torch
 
-    _check_zip(path, whole=map_location != "meta")
+    whole = map_location != "meta"
+    size, is_zip = _unpacked_size(path)
     try:
-        with memory_for(path), _plain_values(), warnings.catch_warnings():
+        with (
+            memory_for(path, size if whole else 0),
+            _plain_values(),
+            # An old file has its tensors after its pickle: they are passed over. In a zip file meta tensors do that.
+            contextlib.nullcontext() if whole or is_zip else torch.serialization.skip_data(),
+            warnings.catch_warnings(),
+        ):
+            if whole:
+                with path.open("rb") as file:
+                    check_sums(file, path)
             # Torch's remarks on the file's pickle are about how it was written.
             warnings.simplefilter("ignore")
             # Never mapped: a file that is cut short while it is mapped kills the process.
@@ -104,27 +114,53 @@ def _plain_values() -> Iterator[None]:
         yield
 
 
-def _check_zip(path: Path, *, whole: bool) -> None:
-    """A flipped byte inside a zip file loads without an error; its checksum tells, where the `whole` is to be read."""
+def _unpacked_size(path: Path) -> tuple[int, bool]:
+    """The bytes of the file, unpacked where it is a zip file, whose directory is checked; and whether it is one."""
     try:
-        with path.open("rb") as file:
-            if file.read(len(_ZIP)) != _ZIP:
-                return
         size = path.stat().st_size
+        with path.open("rb") as file:
+            if not _begins_as_zip(file):
+                return size, False
         if not zipfile.is_zipfile(path):
             raise CheckpointError(f"{path} is cut short: it is a zip file without its directory, which is at the end")
         with zipfile.ZipFile(path) as archive:
-            expanded = sum(entry.file_size for entry in archive.infolist() if entry.compress_type)
-            if expanded > _MAX_EXPANSION * size:
-                raise CheckpointError(f"{path} is not read: its {size} bytes unpack to {expanded}")
-            broken = archive.testzip() if whole else None
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            packed = sum(entry.file_size for entry in archive.infolist() if entry.compress_type)
+        if packed > _MAX_EXPANSION * size:
+            raise CheckpointError(f"{path} is not read: its {size} bytes unpack to {packed}")
     except CheckpointError:
         raise
     except Exception as error:
         # A damaged directory of the archive may end in any exception of its reader.
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    return unpacked, True
+
+
+def check_sums(file: IO[bytes], path: Path) -> None:
+    """Compares the checksums of a zip file, which is in `path`: one with a flipped byte loads without an error.
+
+    Raises:
+        CheckpointError: one of them does not fit.
+    """
+    try:
+        if not _begins_as_zip(file):
+            return
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+    except MemoryError:
+        raise
+    except Exception as error:
+        # As above.
+        raise CheckpointError(f"{path} is damaged: {error}") from error
     if broken is not None:
         raise CheckpointError(f"{path} is damaged: the checksum of {broken} does not fit")
+
+
+def _begins_as_zip(file: IO[bytes]) -> bool:
+    """Whether it is a zip file, rather than a pickle, as files before torch 1.6 are."""
+    first = file.read(len(_ZIP))
+    file.seek(0)
+    return first == _ZIP
 
 
 def _state_dict(loaded: Any, path: Path, options: ReadOptions) -> tuple[str, dict[str, Tensor]]:
