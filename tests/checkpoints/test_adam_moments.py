@@ -65,7 +65,7 @@ def assert_moments(path: Path, model: nn.Module, optimizer: torch.optim.Optimize
         assert (found[name].step, found[name].betas, found[name].eps) == (3, (0.9, 0.999), 1e-8)
 
 
-@pytest.mark.parametrize("groups", [all_of, by_dimensions, others_first, by_layer, with_names])
+@pytest.mark.parametrize("groups", [all_of, by_dimensions, others_first, with_names])
 @pytest.mark.parametrize("key", ["optimizer", "optimizer_state_dict", "optimizer_states"])
 def test_moments_in_the_file_are_those_of_each_parameter(groups, key, tmp_path) -> None:
     model, optimizer = trained(groups)
@@ -132,3 +132,64 @@ def test_groups_in_the_models_order_are_taken_so_where_the_shapes_say_it(tmp_pat
     # c is the third one here, and would be the fourth where matrices come first.
     found = adam_moments(open_checkpoint(tmp_path / "step-1.pt")[0], shapes(model))
     assert {name: found[name].exp_avg.shape for name in found} == shapes(model)
+
+
+def test_groups_that_shapes_do_not_tell_apart_are_refused_unless_names_were_kept(tmp_path) -> None:
+    """Weights and biases of one layer beside a norm of its width: `[w, b], [g, c]` is as good as `[w, g], [b, c]`."""
+    model, optimizer = trained(by_layer)
+    refused(tmp_path, {"optimizer": optimizer.state_dict()}, model, "in 3 groups without their names, and shapes alone")
+
+    def named(model: nn.Module) -> Any:
+        return [{"params": list(part.named_parameters(prefix=f"_orig_mod.{name}"))} for name, part in
+                model.named_children()]  # fmt: skip
+
+    model, optimizer = trained(named)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "step-3.pt")
+    assert_moments(tmp_path / "step-3.pt", model, optimizer)
+    found = adam_moments(open_checkpoint(tmp_path / "step-3.pt")[0], shapes(model))
+    assert {moments.matched_by for moments in found.values()} == {"name"}
+
+
+class Scaled(nn.Module):
+    """A vector that decays, of the width of others that do not, as in Mamba."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proj = nn.Linear(4, 4)
+        self.mixer = nn.ParameterDict({"D": torch.ones(4)})
+        self.norm_f = nn.LayerNorm(4)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.norm_f(self.proj(features) * self.mixer["D"])
+
+
+def test_the_groups_of_hugging_faces_trainer_are_known(tmp_path) -> None:
+    trainer_module = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = Scaled()
+    arguments = trainer_module.TrainingArguments(output_dir=str(tmp_path), report_to=[], use_cpu=True)
+    optimizer = trainer_module.Trainer(model, arguments).create_optimizer()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().sum().backward()
+        optimizer.step()
+    folder = tmp_path / "checkpoint-3"
+    folder.mkdir()
+    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
+    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+    checkpoint = open_checkpoint(folder)[0]
+    with pytest.raises(CheckpointError, match="in 2 groups without their names, and shapes alone do not tell"):
+        adam_moments(checkpoint, shapes(model), ["norm_f.weight", "norm_f.bias"])
+    (folder / "trainer_state.json").write_text('{"global_step": 3}')
+    found = adam_moments(checkpoint, shapes(model), ["norm_f.weight", "norm_f.bias"])
+    for name, parameter in model.named_parameters():
+        assert torch.equal(found[name].exp_avg, optimizer.state[parameter]["exp_avg"])
+        assert found[name].matched_by == "order"
+
+
+def test_very_many_groups_of_one_shape_end_in_an_error(tmp_path) -> None:
+    model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(40)])
+    optimizer = torch.optim.Adam([{"params": list(layer.parameters())} for layer in model])
+    model(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+    refused(tmp_path, {"optimizer": optimizer.state_dict()}, model, "in 40 groups without their names")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +74,10 @@ def test_adams_step_is_what_torchs_adam_does_next_with_a_gradient_that_keeps_its
         (theta**4).sum().backward()
         optimizer.step()
     state = optimizer.state[theta]
-    moments = AdamMoments(exp_avg=state["exp_avg"], exp_avg_sq=state["exp_avg_sq"], step=4, betas=(0.8, 0.95), eps=1e-6)
+    stored = {"exp_avg": state["exp_avg"], "exp_avg_sq": state["exp_avg_sq"]}
+    moments = AdamMoments(**stored, step=4, betas=(0.8, 0.95), eps=1e-6, matched_by="order")
     torch.testing.assert_close(0.03 * adam_step(moments), theta.detach() - before)
-    unused = AdamMoments(exp_avg=torch.zeros(1), exp_avg_sq=torch.zeros(1), step=0, betas=(0.9, 0.9), eps=1e-8)
+    unused = replace(moments, step=0)
     with pytest.raises(CheckpointError, match="has not made a step"):
         adam_step(unused)
 
@@ -120,7 +122,9 @@ def test_the_last_update_starts_at_the_checkpoint_before(training: MakeJob) -> N
 
 def test_adams_saved_step_leads_back_to_the_checkpoint_before(training: MakeJob) -> None:
     """At minus the learning rate, since no other update lies between these checkpoints."""
-    by_adam = losses(run_job(training(along="adam", range="-0.05:0.05")))
+    result = run_job(training(along="adam", range="-0.05:0.05"))
+    by_adam = losses(result)
+    assert result.slices[0].data.directions[0].recipe["matched_by"] == "order"
     assert by_adam[3][0] == pytest.approx(by_adam[2][1], rel=1e-5)
     assert by_adam[2][0] == pytest.approx(by_adam[1][1], rel=1e-5)
 

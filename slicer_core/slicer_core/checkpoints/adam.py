@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slicer_core.checkpoints.adam_order import MatchedBy, Shape, match_parameters
 from slicer_core.checkpoints.checkpoint import Checkpoint
 from slicer_core.checkpoints.distributed_format import DISTRIBUTED, load_optimizer_tree
 from slicer_core.checkpoints.torch_format import TORCH, load_torch
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 OPTIMIZER_KEYS = ("optimizer", "optimizer_state_dict", "optim", "optimizer_state", "optimizer_states")
 _BESIDE = ("optimizer.pt", "optimizer.bin")
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class AdamMoments:
     """One parameter's running means of gradient and squared gradient, both of its shape, after `step` updates.
 
     `betas` and `eps` are its group's. The moments are as they are stored: not corrected for their start at zero.
+    `matched_by` is what told that they are this parameter's; see `match_parameters`.
     """
 
     exp_avg: Tensor
@@ -32,21 +33,24 @@ class AdamMoments:
     step: int
     betas: tuple[float, float]
     eps: float
+    matched_by: MatchedBy
 
 
-def adam_moments(checkpoint: Checkpoint, parameters: Mapping[str, Sequence[int]]) -> dict[str, AdamMoments]:
+def adam_moments(
+    checkpoint: Checkpoint, parameters: Mapping[str, Sequence[int]], layer_norms: Collection[str] = ()
+) -> dict[str, AdamMoments]:
     """Name -> moments, of the optimizer's state in the checkpoint's file or beside its weights.
 
-    An optimizer counts its parameters without their names. They are matched by the names that newer ones keep, else by
-    order: that of the model, or, with two groups, that of the model among tensors of two or more dimensions and among
-    the others, as trainers split them for weight decay. All shapes have to fit.
+    An optimizer counts its parameters. They are matched by their names where it kept them, else by order where only
+    one way fits; see `match_parameters`.
 
     Args:
         checkpoint: where to look.
         parameters: name -> shape of the parameters that were trained, in the order of `model.named_parameters()`.
+        layer_norms: names of those that belong to an `nn.LayerNorm`, which Hugging Face's Trainer does not decay.
 
     Raises:
-        CheckpointError: there is no state, it is not Adam's, or it does not fit the parameters.
+        CheckpointError: there is no state, it is not Adam's, or it does not fit the parameters in exactly one way.
     """
     shapes = {name: tuple(shape) for name, shape in parameters.items()}
     place, state = _optimizer_state(checkpoint)
@@ -59,10 +63,10 @@ def adam_moments(checkpoint: Checkpoint, parameters: Mapping[str, Sequence[int]]
         raise CheckpointError(
             f"{place} is not the state of an Adam optimizer: expected exp_avg and exp_avg_sq, it has {held}"
         )
-    by_name = _by_name(entries, groups, shapes, place)
+    by_name, matched_by = match_parameters(entries, groups, shapes, layer_norms, place)
     settings = {identity: group for group in groups for identity in group["params"]}
     return {
-        name: _moments(entries[identity], settings.get(identity, groups[0]), name, shapes[name], place)
+        name: _moments(entries[identity], settings.get(identity, groups[0]), matched_by, name, shapes[name], place)
         for name, identity in by_name.items()
     }
 
@@ -91,43 +95,9 @@ def _optimizer_state(checkpoint: Checkpoint) -> tuple[Path, Mapping[Any, Any]]:
     )
 
 
-def _by_name(
-    entries: Mapping[Any, Any], groups: Sequence[Any], shapes: Mapping[str, Shape], place: Path
-) -> dict[str, Any]:
-    """Name -> the optimizer's own word for the parameter, of those that have been updated."""
-    if not all(isinstance(group, Mapping) and isinstance(group.get("params"), (list, tuple)) for group in groups):
-        raise CheckpointError(f"{place} has groups of parameters without their `params`")
-    identities = [identity for group in groups for identity in group["params"]]
-    if set(identities) <= set(shapes):
-        return {name: name for name in identities if name in entries}
-    kept = [name for group in groups for name in group.get("param_names", ())]
-    if len(kept) == len(identities) and set(kept) <= set(shapes):
-        orders = [kept]
-    else:
-        if len(identities) != len(shapes):
-            raise CheckpointError(
-                f"{place} has the state of {len(identities)} parameters, the model trains {len(shapes)}"
-            )
-        names = list(shapes)
-        matrices = [name for name in names if len(shapes[name]) > 1]
-        others = [name for name in names if len(shapes[name]) <= 1]
-        orders = [names] if len(groups) == 1 else [names, matrices + others, others + matrices]
-    for order in orders:
-        found = dict(zip(order, identities, strict=True))
-        if all(_fits(entries.get(identity), shapes[name]) for name, identity in found.items()):
-            return {name: identity for name, identity in found.items() if identity in entries}
-    raise CheckpointError(
-        f"{place} fits the model's parameters in no known order: give the optimizer `model.named_parameters()`, whose "
-        "names it saves"
-    )
-
-
-def _fits(entry: Any, shape: Shape) -> bool:
-    """Whether a state, which a parameter without a gradient has not, is one of the shape."""
-    return entry is None or (isinstance(entry, Mapping) and tuple(getattr(entry.get("exp_avg"), "shape", ())) == shape)
-
-
-def _moments(entry: Mapping[Any, Any], group: Mapping[Any, Any], name: str, shape: Shape, place: Path) -> AdamMoments:
+def _moments(
+    entry: Mapping[Any, Any], group: Mapping[Any, Any], matched_by: MatchedBy, name: str, shape: Shape, place: Path
+) -> AdamMoments:
     import torch
 
     exp_avg, exp_avg_sq, step = entry.get("exp_avg"), entry.get("exp_avg_sq"), entry.get("step")
@@ -146,4 +116,5 @@ def _moments(entry: Mapping[Any, Any], group: Mapping[Any, Any], name: str, shap
         step=int(count),
         betas=(float(betas[0]), float(betas[1])),
         eps=float(eps),
+        matched_by=matched_by,
     )

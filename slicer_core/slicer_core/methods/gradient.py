@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from slicer_core import slices
 from slicer_core.checkpoints import AdamMoments, adam_moments
@@ -134,12 +134,20 @@ def _adam(center: CenterPoint, options: SliceOptions) -> tuple[NamedTensors, dic
         raise UsageError("--along adam reads the optimizer's state of a checkpoint, and there is none here")
     shapes = shapes_of(center.state)
     trained = {name: tuple(shapes[name].shape) for name in center.wrapper.varying_names()}
-    moments = adam_moments(center.checkpoint, trained)
+    moments = adam_moments(center.checkpoint, trained, _layer_norms(center.wrapper.model))
     names = [name for name in center.varying(options) if name in moments]
     if not names:
         raise CheckpointError("Adam's saved moments are of none of the parameters that may vary")
     vector = {name: adam_step(moments[name]).to(center.state[name]) for name in names}
-    return vector, {"optimizer_step": max(moments[name].step for name in names)}
+    return vector, {
+        "optimizer_step": max(moments[name].step for name in names),
+        "matched_by": moments[names[0]].matched_by,
+    }
+
+
+def _layer_norms(model: nn.Module) -> set[str]:
+    norms = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.LayerNorm)]
+    return {f"{name}.{own}".lstrip(".") for name, part in norms for own, _ in part.named_parameters()}
 
 
 def adam_step(moments: AdamMoments) -> Tensor:
