@@ -8,6 +8,7 @@ import typer
 
 from loss_slicer.check import check
 from loss_slicer.compare import compare
+from loss_slicer.demo import demo
 from loss_slicer.doctor import doctor
 from loss_slicer.export import export
 from loss_slicer.init import init
@@ -56,6 +57,7 @@ app.command()(rebuild)
 app.command()(worker)
 app.command()(merge)
 app.command()(view)
+app.command()(demo)
 app.command()(plot)
 app.command()(export)
 app.command()(check)
