@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = (
     "loss_slicer/app.py",
     "slicer_core/job/run.py",
@@ -15,6 +20,8 @@ REQUIRED = (
     "tensorboard_loss_slicer/plugin.py",
     "tensorboard_loss_slicer/static/index.js",
     "tensorboard_loss_slicer/static_report/report.js",
+    "tensorboard_loss_slicer/demos/demo_linear_interpolation.py",
+    *(f"{package}/py.typed" for package in ("loss_slicer", "slicer_core", "pysclice", "tensorboard_loss_slicer")),
 )
 
 PACKAGES = {
@@ -24,6 +31,39 @@ PACKAGES = {
     "tensorboard_loss_slicer",
     "tensorboard_loss_slicer-0.1.0.dist-info",
 }
+
+
+@pytest.fixture(scope="module")
+def source_distribution(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built after the wheel, whose build makes the page where it is missing."""
+    folder = tmp_path_factory.mktemp("sdist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+def test_twine_finds_no_fault_in_what_is_uploaded(wheel: Path, source_distribution: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(source_distribution)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("PASSED") == 2
+
+
+def test_a_wheel_of_the_source_distribution_is_the_same_and_needs_no_node(
+    wheel: Path, source_distribution: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(source_distribution) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    # No Node.js in there: the page comes with the sources.
+    subprocess.run(command, cwd=unpacked, check=True, capture_output=True, env={"PATH": str(tmp_path)})
+
+    assert not (unpacked / "frontend" / "node_modules").exists()
+    (again,) = tmp_path.glob("*.whl")
+    assert again.read_bytes() == wheel.read_bytes()
 
 
 def test_the_wheel_carries_the_packages_the_page_and_the_data(wheel: Path) -> None:
