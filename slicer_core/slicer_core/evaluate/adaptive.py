@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from slicer_core.evaluate.evaluator import EvaluationSettings, evaluate
+from slicer_core.evaluate.evaluator import evaluate
 from slicer_core.evaluate.increments import IncrementalRun, increments
 from slicer_core.evaluate.nested import NestedSums
 from slicer_core.evaluate.refinement import Grid, Refinement
+from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, ModelWrapper, SplitData

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from slicer_core.evaluate.evaluator import Evaluation, EvaluationSettings, evaluate
+from slicer_core.evaluate.evaluator import Evaluation, evaluate
 from slicer_core.evaluate.nested import NestedSums, SumsPart
+from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
