@@ -22,3 +22,11 @@ STRATEGY_NAMES: tuple[str, ...] = get_args(StrategyName)
 SPLIT_NAMES: tuple[str, ...] = get_args(SplitName)
 EXECUTOR_NAMES: tuple[str, ...] = get_args(ExecutorName)
 DTYPE_NAMES: tuple[str, ...] = get_args(DtypeName)
+
+PREVIEW = "/preview"
+"""What the tag of slices that are not complete yet ends in, and no `--name`; before it is the tag of the whole ones."""
+
+
+def is_preview(tag: str) -> bool:
+    """Whether the tag is for slices that are not complete yet."""
+    return tag.endswith(PREVIEW)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slicer_core.choices import PREVIEW
 from slicer_core.errors import UsageError
 from tensorboard_loss_slicer.log_selection import LoggedSlice
-
-_PREVIEW = "/preview"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ def without_previews(chosen: Sequence[LoggedSlice]) -> list[LoggedSlice]:
     return [
         each
         for each in chosen
-        if each.data.status == "complete" or whole.get((each.run, each.tag.removesuffix(_PREVIEW)), -1) < each.step
+        if each.data.status == "complete" or whole.get((each.run, each.tag.removesuffix(PREVIEW)), -1) < each.step
     ]
 
 

@@ -205,9 +205,9 @@ def told(step: int) -> Slice:
     )
 
 
-def with_seconds_left(data: Slice, seconds: float) -> Slice:
+def with_seconds_left(data: Slice, seconds: float, as_of: float) -> Slice:
     """The slice as a run writes it before it is complete."""
-    return replace(data, evaluation={**data.evaluation, "seconds_left": seconds})
+    return replace(data, evaluation={**data.evaluation, "seconds_left": seconds, "as_of": as_of})
 
 
 def large(logdir: Path, runs: int = 500, tags: int = 200) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,10 +192,11 @@ def test_a_provisional_slice_says_how_far_it_is(
     open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
 ) -> None:
     draft = make_log.grid(0, (9, 7), status="provisional", filled=0.404)
-    make_log.write_run(tmp_path, "exp", [("random2d/preview", 0, make_log.with_seconds_left(draft, 200), "")])
+    draft = make_log.with_seconds_left(draft, 200, datetime(2026, 3, 1, 14, 5).timestamp())
+    make_log.write_run(tmp_path, "exp", [("random2d/preview", 0, draft, "")])
     tab = open_tab(start_board(tmp_path))
     shown = tab.frame.get_by_test_id("provisional").inner_text()
-    assert shown == "provisional, 40 % of the points, about 3 min left"
+    assert shown == "provisional, 40 % of the points, about 3 min left at Sun Mar 01 2026, 14:05"
 
 
 def test_a_tag_of_which_tensorboard_dropped_steps_says_so(

@@ -250,3 +250,15 @@ def test_head_answers_as_get_without_the_content(client: Client) -> None:
 def test_json_is_compressed_for_clients_that_take_gzip(client: Client) -> None:
     reply = client.get(f"{ROUTE}/header", query_string=GRID, headers={"Accept-Encoding": "gzip"})
     assert reply.headers["Content-Encoding"] == "gzip"
+
+
+def test_a_preview_is_there_until_the_whole_slice_of_its_step_is(logs: SimpleNamespace, tmp_path: Path) -> None:
+    blobs = encode_slice(logs.grid_slice())
+    events = [logs.slice_event("random2d/preview", step, blobs) for step in (0, 10)]
+    for step, left in ((0, [10]), (10, None)):
+        logs.write_events(tmp_path / RUN, [*events, logs.slice_event("random2d", step, blobs)])
+        events = []
+        client = logs.open_app(tmp_path)
+        assert ("random2d/preview" in ask(client, "tags").get_json()[RUN]) == (left is not None)
+        assert ask(client, "steps", run=RUN, tag="random2d/preview").get_json()["steps"] == (left or [])
+        assert ask(client, "header", run=RUN, tag="random2d/preview", step=step).status_code == 404

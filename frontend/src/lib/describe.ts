@@ -42,13 +42,24 @@ export function words(name: string): string {
   return name.replaceAll("_", " ");
 }
 
-/** `provisional, 40 % of the points, about 3 min left`. */
+/** `provisional, 40 % of the points, about 3 min left at 14:05`: the run may have been stopped since. */
 export function provisionalText({
   filled,
   secondsLeft,
-}: Pick<SliceHeader, "filled" | "secondsLeft">): string {
-  const left = secondsLeft === null ? "" : `, about ${duration(secondsLeft)} left`;
+  asOf,
+}: Pick<SliceHeader, "filled" | "secondsLeft" | "asOf">): string {
+  const at = asOf === null ? "" : ` at ${timeOfDay(asOf)}`;
+  const left = secondsLeft === null ? "" : `, about ${duration(secondsLeft)} left${at}`;
   return `provisional, ${Math.floor(filled * 100)} % of the points${left}`;
+}
+
+/** Here, as `14:05`; with the date before it where it is not today's. */
+function timeOfDay(seconds: number): string {
+  const then = new Date(seconds * 1000);
+  if (Number.isNaN(then.getTime())) return "an unknown time";
+  const [hours, minutes] = [then.getHours(), then.getMinutes()].map((part) => String(part).padStart(2, "0"));
+  const date = then.toDateString() === new Date().toDateString() ? "" : `${then.toDateString()}, `;
+  return `${date}${hours}:${minutes}`;
 }
 
 /** A length of time in its largest unit. */

@@ -87,6 +87,8 @@ export interface SliceHeader {
   readonly filled: number;
   /** Of a provisional slice: until it is complete. */
   readonly secondsLeft: number | null;
+  /** When that was so, in seconds since 1970. */
+  readonly asOf: number | null;
   readonly axes: readonly Axis[];
   readonly arrays: readonly ArrayRecord[];
   readonly curves: readonly Curve[];
@@ -152,6 +154,7 @@ export function parseHeader(value: unknown): SliceHeader {
     provisional: fields.status === "provisional",
     filled: Math.min(Math.max(filled, 0), 1),
     secondsLeft: numberOrNull(optionalRecord(fields.evaluation).seconds_left),
+    asOf: numberOrNull(optionalRecord(fields.evaluation).as_of),
     axes,
     arrays,
     curves,

@@ -86,6 +86,10 @@ class PointSums:
                 array[where] = getattr(sums, name)
         return replace(parts[0][0], **arrays)
 
+    def at(self, where: np.ndarray) -> PointSums:
+        """The sums of the points of those indices, in their order."""
+        return replace(self, **{name: getattr(self, name)[where] for name in _FIELDS})
+
     def to_bytes(self) -> bytes:
         """A line of JSON, then the arrays; `from_bytes` reads it."""
         head = {

@@ -7,24 +7,29 @@ from typing import Any
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.prepare import PreparedJob, describe_settings
-from slicer_core.job.tiles import disjoint
 from slicer_core.methods.assemble import assemble
-from slicer_core.methods.evaluation import POINTS, Tile, joined_points, range_tile, tile_range
+from slicer_core.methods.evaluation import POINTS, Tile, Tiles, joined_points, range_tile, tile_range
+from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice
 from slicer_core.subject import Fit
 
 
-def assembled_slice(prepared: PreparedJob, work: CheckpointWork) -> Slice:
-    """The slice of all tiles, without the measures that need the model."""
-    checkpoint, plan = work.checkpoint, work.evaluator.plan
+def assembled_slice(prepared: PreparedJob, work: CheckpointWork, part: tuple[SlicePlan, Tiles] | None = None) -> Slice:
+    """The slice of all tiles, without the measures that need the model.
+
+    `part`: the plan of some of the points, and their tiles; see `assemble` for what such a slice lacks.
+    """
+    checkpoint = work.checkpoint
+    plan, tiles = part or (work.evaluator.plan, _whole_tiles(prepared, work))
     return assemble(
         plan,
-        _whole_tiles(prepared, work),
+        tiles,
         work.center,
         config=describe_settings(prepared),
         checkpoint=_described(checkpoint, prepared.fit(checkpoint)),
         metrics=prepared.metrics,
         weight_decay=prepared.settings.weight_decay,
+        provisional=part is not None,
     )
 
 
@@ -34,8 +39,7 @@ def _whole_tiles(prepared: PreparedJob, work: CheckpointWork) -> dict[tuple[str,
     tiles = {where: tile for where, tile in work.tiles.items() if tile_range(where[1]) is None}
     for split in prepared.splits:
         if (split, POINTS) not in tiles:
-            ranges = disjoint(name for own, name in work.tiles if own == split)
-            parts = [(bounds, work.tiles[split, range_tile(*bounds)]) for bounds in ranges]
+            parts = [(bounds, work.tiles[split, range_tile(*bounds)]) for bounds in work.ranges(split)]
             tiles[split, POINTS] = joined_points(plan, parts, plan.num_evaluated)
     # Points come first, and the splits in their order.
     order = {split: number for number, split in enumerate(prepared.splits)}

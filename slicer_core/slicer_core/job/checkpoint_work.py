@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import ResourceError, SlicerError, StoreError
+from slicer_core.job.tiles import Bounds, disjoint
 from slicer_core.job.work import TileTask
 from slicer_core.methods.evaluation import PlanEvaluator, Tile, tile_range
 from slicer_core.methods.method import CenterPoint
 from slicer_core.slices import Slice
+
+if TYPE_CHECKING:
+    from slicer_core.job.preview import Preview
 
 
 @dataclass(kw_only=True)
@@ -17,7 +22,7 @@ class CheckpointWork:
     """What is there and what is left.
 
     `before`: all of the slice but measures that are asked for only now. `set_aside`: tiles that workers were lost with,
-    and how.
+    and how. `preview`: what was shown of it meanwhile, where that is asked for.
     """
 
     checkpoint: Checkpoint
@@ -30,6 +35,11 @@ class CheckpointWork:
     num_left: int = 0
     before: Slice | None = None
     set_aside: list[tuple[str, SlicerError]] = field(default_factory=list)
+    preview: Preview | None = None
+
+    def ranges(self, split: str) -> list[Bounds]:
+        """The points of the split that are there, as ranges of their order that don't overlap, ascending."""
+        return disjoint(name for own, name in self.tiles if own == split)
 
     def set_aside_error(self) -> SlicerError:
         """What is told where tiles were set aside."""

@@ -164,6 +164,12 @@ class Job:
     )
     logdir: str = _option("runs", "The TensorBoard log directory.", panel=WHERE)
     name: str | None = _option(None, "Tag of the slices (default: the method).", panel=WHERE)
+    preview: bool = _option(
+        False,
+        "While a slice is evaluated, log a coarse one under TAG/preview, finer as points come; the whole one takes its "
+        "place. Of `run` alone.",
+        panel=WHERE,
+    )
     fresh: bool = _option(False, "Start over; earlier results are kept aside.", panel=WHERE)
     method_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -187,9 +193,15 @@ class Job:
             raise UsageError("--ray-address has no meaning without --executor ray")
         if self.tolerance is not None:
             Tolerance.parse(self.tolerance)
+            if self.preview:
+                raise UsageError("--preview has no meaning with --tolerance, which gives all points of a slice at once")
         find_measures(self.measures)
         if self.name is not None and not self.name.strip():
             raise UsageError("--name is empty: give a tag, or leave it out to use the method's name")
+        if choices.is_preview(self.tag):
+            raise UsageError(
+                f"--name {self.name!r} ends in {choices.PREVIEW!r}, which marks slices that are not complete yet"
+            )
         if not self.logdir.strip():
             raise UsageError("--logdir is empty: give a directory, or leave it out to use runs")
         self._check_subject()
@@ -211,6 +223,11 @@ class Job:
     def tag(self) -> str:
         """The tag under which slices are logged."""
         return self.name or self.method
+
+    @property
+    def preview_tag(self) -> str:
+        """The tag of slices that are not complete yet."""
+        return self.tag + choices.PREVIEW
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Job:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from safetensors.torch import load, save
 
 from slicer_core.methods.preparation import Made
@@ -14,6 +16,17 @@ _MAX_BYTES = 2**29
 def made_tile(name: str) -> str:
     """The name of the tile."""
     return f"made:{name}"
+
+
+def made_once(stored: StoredTile | None, make: Callable[[], Made], keep: Callable[[StoredTile], None]) -> Made:
+    """What was stored, or else is made now and, if it is not too large, kept."""
+    if stored is not None:
+        return decode_made(stored)
+    made = make()
+    encoded = encode_made(made)
+    if encoded is not None:
+        keep(encoded)
+    return made
 
 
 def encode_made(made: Made) -> StoredTile | None:

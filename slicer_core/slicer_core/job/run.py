@@ -187,6 +187,9 @@ def _run_source(
             else:
                 runner.keep(work, result)
             if work.num_left:
+                preview = runner.preview(work)
+                if preview is not None and on_slice is not None:
+                    on_slice(preview, runner.view)
                 continue
             if shard is not None and not work.set_aside:
                 del working[task.step]

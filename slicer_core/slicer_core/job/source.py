@@ -16,10 +16,11 @@ from slicer_core.job.aside import aside_name, move_aside_if_damaged
 from slicer_core.job.assembled import assembled_slice
 from slicer_core.job.center_check import center_difference, quantities
 from slicer_core.job.checkpoint_work import CheckpointWork
-from slicer_core.job.made import decode_made, encode_made, made_tile
+from slicer_core.job.made import made_once, made_tile
 from slicer_core.job.merging import import_tiles
 from slicer_core.job.other_training import is_of_other_training
 from slicer_core.job.prepare import PreparedJob, PreparedSource
+from slicer_core.job.preview import Preview
 from slicer_core.job.reporter import FinishedSlice, Reporter
 from slicer_core.job.shards import Shard, shard_files
 from slicer_core.job.status import OUTLINE
@@ -138,6 +139,8 @@ class SourceRunner:
         num_points = evaluator.plan.num_evaluated
         self._reporter.begin(label, num_points * len(prepared.splits))
         self._read_tiles(work)
+        if prepared.job.preview and self._shard is None and not self._merging:
+            work.preview = Preview.of(prepared, work)
         if self._tile_points is None and self._merging:
             self._tile_points = dict.fromkeys(prepared.splits, num_points)
         if self._tile_points is None:
@@ -188,16 +191,15 @@ class SourceRunner:
             begin=lambda name, points: self._reporter.begin(f"{self._label(work.checkpoint)}, {name}", points),
             advance=self._reporter.advance,
         )
-        stored = StoredSlice(
-            tag=self._prepared.job.tag,
-            step=work.checkpoint.step,
-            job=self._job,
-            checkpoint=work.fingerprint,
-            wall_time=time.time(),
-            blobs=encode_slice(data),
-        )
-        only_adds = self._open().put_slice(stored)
-        return self._finished(stored, data, only_adds=only_adds)
+        job = prepared.job
+        return self._put(work, job.tag, data, ends=job.preview_tag)
+
+    def preview(self, work: CheckpointWork) -> FinishedSlice | None:
+        """The slice of the points that are there, stored, where it is time for one."""
+        if work.preview is None:
+            return None
+        data = work.preview.next(self._prepared, work)
+        return None if data is None else self._put(work, self._prepared.job.preview_tag, data)
 
     def view(self) -> Iterator[FinishedSlice]:
         """See `View`."""
@@ -214,6 +216,18 @@ class SourceRunner:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+
+    def _put(self, work: CheckpointWork, tag: str, data: Slice, *, ends: str | None = None) -> FinishedSlice:
+        stored = StoredSlice(
+            tag=tag,
+            step=work.checkpoint.step,
+            job=self._job,
+            checkpoint=work.fingerprint,
+            wall_time=time.time(),
+            blobs=encode_slice(data),
+        )
+        only_adds = self._open().put_slice(stored, ends=ends)
+        return self._finished(stored, data, only_adds=only_adds)
 
     def _outline(self, work: CheckpointWork) -> None:
         """Notes what there is to do, for who asks how far it is."""
@@ -251,13 +265,7 @@ class SourceRunner:
         def kept(name: str, make: Callable[[], Made]) -> Made:
             key = self._key(fingerprint, made_tile(name), "")
             stored = None if self._store is None else self._store.tile(key)
-            if stored is not None:
-                return decode_made(stored)
-            made = make()
-            encoded = encode_made(made)
-            if encoded is not None:
-                self._open().put_tile(key, encoded)
-            return made
+            return made_once(stored, make, lambda tile: self._open().put_tile(key, tile))
 
         return Preparation(
             settings=self._prepared.settings,
@@ -294,6 +302,7 @@ class SourceRunner:
             )
         elif is_of_other_training(stored, self._prepared, self._source):
             store.drop_tag(tag)
+            store.drop_tag(self._prepared.job.preview_tag)
             self._reporter.note(f"{name}: tag {tag} held slices of another training; they leave the log")
 
     def _check_stored(self, store: Store) -> None:

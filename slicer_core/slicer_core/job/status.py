@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slicer_core.choices import is_preview
 from slicer_core.errors import StoreError, UsageError
 from slicer_core.job.shards import shard_files
 from slicer_core.job.tiles import disjoint
@@ -90,7 +91,7 @@ def _job_statuses(store: Store) -> Iterator[JobStatus]:
     slices = list(store.slices())
     for job, config in store.jobs().items():
         outline = store.note(job, OUTLINE) or {}
-        done = {entry.checkpoint: entry.step for entry in slices if entry.job == job}
+        done = {entry.checkpoint: entry.step for entry in slices if entry.job == job and not is_preview(entry.tag)}
         partly: dict[int, float] = {}
         for checkpoint in store.checkpoints(job):
             step = outline.get("steps", {}).get(checkpoint)

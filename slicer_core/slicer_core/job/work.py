@@ -177,14 +177,22 @@ def _tile(evaluator: PlanEvaluator, split: str, name: str, advance: Advance | No
     return TileResult(sums={metric: values.to_bytes() for metric, values in tile.sums.items()}, how=tile.how)
 
 
+def given_tile_seconds() -> float | None:
+    """What the environment says of how long a tile is to take.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    given = os.environ.get(TILE_SECONDS)
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        raise UsageError(f"{TILE_SECONDS}={given} is not a number of seconds") from None
+
+
 def _tile_points(seconds_a_point: float) -> int:
     """How many points take as long as a tile should."""
-    given = os.environ.get(TILE_SECONDS)
-    if given is None:
+    wanted = given_tile_seconds()
+    if wanted is None:
         wanted = min(_MOST_SECONDS, max(_SECONDS, _POINTS * seconds_a_point))
-    else:
-        try:
-            wanted = float(given)
-        except ValueError:
-            raise UsageError(f"{TILE_SECONDS}={given} is not a number of seconds") from None
     return max(1, min(2**40, round(wanted / max(seconds_a_point, 1e-9))))

@@ -29,10 +29,12 @@ def assemble(
     checkpoint: Mapping[str, Any] | None = None,
     metrics: tuple[str, ...] | None = None,
     weight_decay: float = 0.0,
+    provisional: bool = False,
 ) -> Slice:
     """The slice of evaluated tiles, with the points of each split in one.
 
-    `metrics` None keeps them all; see `EvaluationSettings` for `weight_decay`.
+    `metrics` None keeps them all; see `EvaluationSettings` for `weight_decay`. `provisional`: tiles of markers and of
+    the trajectory may be missing, whose losses are left out then, and so are measures of the points.
     """
     points = {split: tile for (split, name), tile in tiles.items() if name == POINTS}
     parameters = {name for name, _ in center.wrapper.model.named_parameters()}
@@ -65,11 +67,15 @@ def assemble(
             slices.Marker(
                 name=marker.name,
                 coordinates=marker.coordinates,
-                loss={split: tiles[split, marker_tile(marker)].sums[LOSS].center_value for split in points},
+                loss={
+                    split: tiles[split, marker_tile(marker)].sums[LOSS].center_value
+                    for split in points
+                    if not provisional or (split, marker_tile(marker)) in tiles
+                },
             )
             for marker in plan.markers
         ),
-        trajectory=_trajectory(plan, tiles, tuple(points)),
+        trajectory=_trajectory(plan, tiles, tuple(points), provisional=provisional),
         checkpoint=checkpoint,
         evaluation=_evaluation(points),
         config=config,
@@ -78,7 +84,8 @@ def assemble(
     added = np.zeros(plan.num_evaluated) if decay is None else decay.along(center.state, plan.all_blocks)
     if decay is not None:
         found = _with_weight_decay(found, plan, center, decay, added[: plan.num_points].reshape(plan.shape))
-    return with_measures(replace(found, arrays=(*found.arrays, *_band(points, plan, added))))
+    found = replace(found, arrays=(*found.arrays, *_band(points, plan, added)))
+    return replace(found, status="provisional") if provisional else with_measures(found)
 
 
 def _band(points: Mapping[str, Tile], plan: SlicePlan, added: np.ndarray) -> list[SliceArray]:
@@ -100,10 +107,12 @@ def _band(points: Mapping[str, Tile], plan: SlicePlan, added: np.ndarray) -> lis
     return found
 
 
-def _trajectory(plan: SlicePlan, tiles: Tiles, splits: tuple[str, ...]) -> dict[str, Any] | None:
+def _trajectory(plan: SlicePlan, tiles: Tiles, splits: tuple[str, ...], *, provisional: bool) -> dict[str, Any] | None:
     path = plan.trajectory
     if path is None:
         return None
+    if provisional:
+        splits = tuple(split for split in splits if all((split, path_tile(step)) in tiles for step in path.steps))
     return {
         "steps": list(path.steps),
         "coordinates": path.coordinates.tolist(),

@@ -232,16 +232,18 @@ class Store:
         with self._telling(), contextlib.closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
 
-    def put_slice(self, new: StoredSlice) -> bool:
+    def put_slice(self, new: StoredSlice, *, ends: str | None = None) -> bool:
         """Keeps the slice, and drops those that another job had logged under its tag (their tiles stay).
 
-        Returns whether it only adds to what a view of the store shows: nothing dropped or replaced, no later step.
+        `ends`: another tag, of which the slice of that step is dropped too, and those of other jobs. Returns whether it
+        only adds to what a view of the store shows: nothing dropped or replaced, no later step.
         """
         body = b"".join(new.blobs)
         sizes = json.dumps([len(blob) for blob in new.blobs])
         with self._transaction():
             dropped = self._connection.execute(
-                "DELETE FROM slices WHERE tag = ? AND (job != ? OR step = ?)", (new.tag, new.job, new.step)
+                "DELETE FROM slices WHERE tag IN (?, ?) AND (job != ? OR step = ?)",
+                (new.tag, ends, new.job, new.step),
             ).rowcount
             (later,) = self._connection.execute(
                 "SELECT COUNT(*) FROM slices WHERE tag = ? AND step > ?", (new.tag, new.step)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from slicer_core.choices import is_preview
 from slicer_core.slices import GEOMETRIES
 from tensorboard_loss_slicer.metadata import parse_plugin_content
 from tensorboard_loss_slicer.serving.caps import MAX_DESCRIPTION_CHARACTERS, MAX_PLUGIN_CONTENT_BYTES
-from tensorboard_loss_slicer.serving.request_error import quoted
+from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
 
 if TYPE_CHECKING:
     from tensorboard.data.provider import BlobSequenceTimeSeries
@@ -17,11 +18,25 @@ if TYPE_CHECKING:
 
 
 def list_tags(log: SliceLog) -> dict[str, dict[str, dict[str, Any]]]:
-    """Run -> tag -> `{slice_type, geometry, description, last_step, last_wall_time, num_arrays, problem}`."""
-    return {
-        run: {tag: _describe(series) for tag, series in sorted(tags.items())}
+    """Run -> tag -> `{slice_type, geometry, description, last_step, last_wall_time, num_arrays, problem}`.
+
+    Tags of which nothing is left in the log are not among them, nor previews that whole slices have taken the place of.
+    """
+    found = {
+        run: {tag: _describe(series) for tag, series in sorted(tags.items()) if _has_slices(log, run, tag, series)}
         for run, tags in sorted(log.series().items())
     }
+    return {run: tags for run, tags in found.items() if tags}
+
+
+def _has_slices(log: SliceLog, run: str, tag: str, series: BlobSequenceTimeSeries) -> bool:
+    if series.max_step is None:
+        return False
+    try:
+        return not is_preview(tag) or bool(log.slices(run, tag))
+    except RequestError:
+        # Listed, so that asking for it tells what is wrong.
+        return True
 
 
 def list_steps(log: SliceLog, run: str, tag: str) -> dict[str, Any]:

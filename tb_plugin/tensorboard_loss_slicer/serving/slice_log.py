@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tensorboard import errors
 from tensorboard.data import provider as provider_api
 
+from slicer_core.choices import PREVIEW, is_preview
 from tensorboard_loss_slicer.metadata import PLUGIN_NAME
 from tensorboard_loss_slicer.serving.caps import MAX_ARRAYS
 from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
@@ -54,7 +55,7 @@ class SliceLog:
         return self._list(None)
 
     def slices(self, run: str, tag: str) -> dict[int, StoredSlice]:
-        """Step -> slice, ascending.
+        """Step -> slice, ascending. A preview of a step of which the whole slice is there is none any more.
 
         Raises:
             RequestError: 404 where there is no such run or tag, 422 where the tag claims more arrays than a slice has.
@@ -89,7 +90,18 @@ class SliceLog:
             )
             for datum in (found or {}).get(run, {}).get(tag, ())
         }
+        if is_preview(tag):
+            # TensorBoard's fast loader keeps what has left the log.
+            whole = self._steps(run, tag.removesuffix(PREVIEW))
+            slices = {step: stored for step, stored in slices.items() if step not in whole}
         return dict(sorted(slices.items()))
+
+    def _steps(self, run: str, tag: str) -> frozenset[int]:
+        """The steps of the tag; none where there is no such tag, or one that can't be read."""
+        try:
+            return frozenset(self.slices(run, tag))
+        except RequestError:
+            return frozenset()
 
     def slice_at(self, run: str, tag: str, step: int) -> StoredSlice:
         """The slice of one step.
