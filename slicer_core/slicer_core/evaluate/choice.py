@@ -252,8 +252,9 @@ class StrategyChoice:
     def _check(self, kernel: Kernel, block: PointBlock, batch: Batch, seed: int) -> None:
         """Raises CannotEvaluateError where the kernel's terms at a point are not the loop's."""
         point = _point_off_center(block, seed)
-        ours = kernel.terms(batch, slice(point, point + 1))
+        # The loop first, so that its copy of the weights is gone when the kernel makes its own.
         loops = LoopKernel(self._objective, self._state, block).terms(batch, slice(point, point + 1))
+        ours = kernel.terms(batch, slice(point, point + 1))
         for name, (sums, counts) in loops.items():
             mine, my_counts = ours[name]
             if not torch.equal(counts, my_counts.expand(counts.shape)):

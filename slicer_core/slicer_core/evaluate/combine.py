@@ -1,7 +1,8 @@
 """The frontier at a point, c₀ + Σ αⱼ cⱼ, written into buffers that are made once.
 
 Everything that moves affinely lies in one flat buffer for each dtype, so that a point is one addition, and the part in
-all coefficients but the last is shared along a row.
+all coefficients but the last is shared along a row. Large tensors are left where they are: a call for each costs
+nothing beside its memory traffic, and a second copy of them may not fit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from torch import Tensor, fx
 
 from slicer_core.choices import Layout
 from slicer_core.evaluate.prologue import Components
+
+# From here on the calls that joining spares are worth less than the memory that it takes.
+_LARGE_BYTES = 16 * 2**20
 
 
 class Combiner:
@@ -30,48 +34,63 @@ class Combiner:
         dtypes: Mapping[fx.Node, torch.dtype] | None = None,
     ) -> None:
         self.views: dict[fx.Node, Tensor] = {}
-        self._flat: list[list[Tensor]] = []
-        self._row: list[Tensor] = []
-        self._point: list[Tensor] = []
-        self._cast: list[tuple[Tensor, Tensor]] = []
-        self._row_coefficients: tuple[float, ...] | None = None
+        self._groups: list[_Group] = []
         by_dtype: dict[tuple[torch.dtype, torch.dtype], list[fx.Node]] = {}
+        large: list[tuple[torch.dtype, list[fx.Node]]] = []
         for node, parts in components.items():
             own: torch.dtype = parts[0].dtype
-            by_dtype.setdefault((own, own if dtypes is None else dtypes.get(node, own)), []).append(node)
-        for (combined, wanted), nodes in by_dtype.items():
+            wanted = own if dtypes is None else dtypes.get(node, own)
+            if parts[0].nbytes >= _LARGE_BYTES:
+                large.append((wanted, [node]))
+            else:
+                by_dtype.setdefault((own, wanted), []).append(node)
+        for wanted, nodes in [*((wanted, nodes) for (_, wanted), nodes in by_dtype.items()), *large]:
             orders = {node: _memory_order(node, components[node][0], layout) for node in nodes}
             flat = [
-                torch.cat([components[node][index].permute(orders[node]).reshape(-1) for node in nodes])
+                _joined([components[node][index].permute(orders[node]).reshape(-1) for node in nodes])
                 for index in range(num_directions + 1)
             ]
-            point = torch.empty_like(flat[0])
-            buffer = point if wanted == combined else torch.empty_like(point, dtype=wanted)
-            if buffer is not point:
-                self._cast.append((buffer, point))
+            group = _Group(flat, wanted)
             offset = 0
             for node in nodes:
                 like = components[node][0]
                 ordered = [like.shape[axis] for axis in orders[node]]
                 back = sorted(range(like.ndim), key=orders[node].__getitem__)
-                self.views[node] = buffer[offset : offset + like.numel()].view(ordered).permute(back)
+                self.views[node] = group.values[offset : offset + like.numel()].view(ordered).permute(back)
                 offset += like.numel()
-            self._flat.append(flat)
-            self._row.append(torch.empty_like(flat[0]) if num_directions > 1 else flat[0])
-            self._point.append(point)
+            self._groups.append(group)
+        self._row_coefficients: tuple[float, ...] | None = None
 
     def move_to(self, coefficients: Sequence[float]) -> None:
         """Writes the point's values into `views`."""
         *shared, last = coefficients
-        if tuple(shared) != self._row_coefficients:
+        if is_new_row := tuple(shared) != self._row_coefficients:
             self._row_coefficients = tuple(shared)
-            for row, flat in zip(self._row, self._flat, strict=True):
-                for index, coefficient in enumerate(shared):
-                    torch.add(flat[0] if index == 0 else row, flat[index + 1], alpha=coefficient, out=row)
-        for row, flat, point in zip(self._row, self._flat, self._point, strict=True):
-            torch.add(row, flat[-1], alpha=last, out=point)
-        for buffer, point in self._cast:
-            buffer.copy_(point)
+        for group in self._groups:
+            group.move_to(shared, last, is_new_row=is_new_row)
+
+
+class _Group:
+    """Flat components, [c₀, c₁, …], and the buffer that c₀ + Σ αⱼ cⱼ is written into, in a dtype of its own."""
+
+    def __init__(self, flat: list[Tensor], wanted: torch.dtype) -> None:
+        self._flat = flat
+        self._point = torch.empty_like(flat[0])
+        self.values = self._point if wanted == flat[0].dtype else torch.empty_like(self._point, dtype=wanted)
+        # A row's part of large tensors is added up again at each point, in the point's own place.
+        self._row = flat[0] if len(flat) < 3 else self._point
+        if len(flat) > 2 and flat[0].nbytes < _LARGE_BYTES:
+            self._row = torch.empty_like(flat[0])
+
+    def move_to(self, shared: Sequence[float], last: float, *, is_new_row: bool) -> None:
+        """The sum is taken in the order of the directions, whatever of it is there already."""
+        flat, row = self._flat, self._row
+        if is_new_row or row is self._point:
+            for index, coefficient in enumerate(shared):
+                torch.add(flat[0] if index == 0 else row, flat[index + 1], alpha=coefficient, out=row)
+        torch.add(row, flat[-1], alpha=last, out=self._point)
+        if self.values is not self._point:
+            self.values.copy_(self._point)
 
 
 class ChunkCombiner:
@@ -89,6 +108,10 @@ class ChunkCombiner:
             node: torch.addmm(base, coefficients.to(base.dtype), moving).view(len(coefficients), *shape)
             for node, (base, moving, shape) in self._nodes.items()
         }
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
 
 
 def _memory_order(node: fx.Node, tensor: Tensor, layout: Layout) -> list[int]:

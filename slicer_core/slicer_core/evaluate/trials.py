@@ -114,6 +114,8 @@ class Trials:
         # As carefully as the others, now that it is known what that may cost.
         again, _ = _timed(loop, batch, _TRIAL_SHARE * self._limit)
         self.timings["loop"] = min(again, self.timings["loop"])
+        # Its copy of the weights is not to lie beside those of the others.
+        del loop
         in_loop = self.timings["loop"] * num_points
         self._begun: float | None = None
         best, seconds = Candidate(strategy="loop"), in_loop

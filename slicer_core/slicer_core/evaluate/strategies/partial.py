@@ -92,8 +92,11 @@ class PartialKernel(Kernel):
         if buffers is not None:
             raise CannotEvaluateError("BatchNorm statistics differ from point to point")
         self._session = session or Session(Traces())
-        self.center = {name: weight_laid_out(tensor, objective) for name, tensor in self.center.items()}
-        self.held = {name: weight_laid_out(tensor, objective) for name, tensor in self.held.items()}
+        given, self.center = self.center, {name: weight_laid_out(own, objective) for name, own in self.center.items()}
+        self.held = {
+            name: self.center[name] if tensor is given[name] else weight_laid_out(tensor, objective)
+            for name, tensor in self.held.items()
+        }
         self._batch: Batch | None = None
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
