@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from slicer_core import CustomSlicer, EvaluationSettings, ModelWrapper
 from slicer_core.measures import LossField, measure
 from slicer_core.measures.nonconvexity import _least_eigenvalues, _metric
 
@@ -67,3 +70,38 @@ def test_points_next_to_one_that_is_not_finite_are_left_out(grid) -> None:
 def test_directions_on_one_line_have_no_metric(grid) -> None:
     found = measure(grid(FIRST, SECOND, lambda a, b: a**2 + b**2, cosine=1.0))["non_convex_share"]
     assert found.details["metric"] == "of the coordinates"
+
+
+class Ripple(nn.Module):
+    """v·sin(w·x): two parameters, and a loss with ridges and valleys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.v = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.v * torch.sin(self.w * x)
+
+
+def test_on_a_plane_that_is_plainly_not_convex_it_is_what_the_samples_own_curvatures_say() -> None:
+    """λ's error from each sample's own second differences, where bounds of single points would count nothing."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(600, generator=generator)
+    target = torch.sin(2 * x) + 0.3 * torch.randn(600, generator=generator)
+    wrapper = ModelWrapper(Ripple(), nn.MSELoss(), (x, target))
+    units = [{name: torch.tensor(1.0)} for name in ("w", "v")]
+    settings = EvaluationSettings(dtype=torch.float64)
+    found = CustomSlicer(wrapper, progress=False, settings=settings).slice(units, grid_size=(41, 31), range=(-1.5, 1.5))
+    share = found.measures["non_convex_share"]
+
+    field = LossField.of(found, "train")
+    w, v = np.meshgrid(2 + field.coordinates[0], 1 + field.coordinates[1], indexing="ij")
+    own = (v.reshape(-1, 1) * np.sin(w.reshape(-1, 1) * x.numpy().astype(float)) - target.numpy().astype(float)) ** 2
+    weights, eigenvalues = _least_eigenvalues(field, _metric(field)[0])
+    positions = np.lib.stride_tricks.sliding_window_view(np.arange(41 * 31).reshape(41, 31), (3, 3)).reshape(-1, 9)
+    errors = (weights[:, :, None] * own[positions]).sum(axis=1).std(axis=1, ddof=1) / np.sqrt(600)
+    expected = (eigenvalues < -2 * errors).mean()
+    assert 0.2 < expected < 0.8
+    assert share.value == pytest.approx(expected, abs=0.05)
+    assert share.details["error"] == "random groups"
+    assert measure(found)["non_convex_share"].value < 0.5 * expected

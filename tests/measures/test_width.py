@@ -46,11 +46,12 @@ def test_an_end_at_the_limit_of_the_range_or_at_a_point_that_is_not_finite_is_fl
 
 
 def test_its_error_is_that_of_the_crossings(curve) -> None:
-    """δ is crossed at slope 2 with errors of 0.1 and of 0.3: 0.05 + 0.15."""
+    """δ is crossed at slope 2, halfway from the center, which has none, to points with errors of 0.1 and of 0.3."""
     errors = [9, 0.1, 0, 0.3, 9]
     found = widths(curve([-2, -1, 0, 1, 2], lambda a: 2 * np.abs(a), errors=errors), 1.0)["width"]
     assert found.value == pytest.approx(1.0)
-    assert found.error == pytest.approx(0.2)
+    assert found.error == pytest.approx((0.1 / 2 + 0.3 / 2) / 2)
+    assert found.details["error"] == "upper bound"
 
 
 def test_a_center_between_points_is_taken_from_the_header(curve) -> None:

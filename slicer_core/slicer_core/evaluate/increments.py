@@ -191,7 +191,7 @@ class IncrementalRun:
             parts = [sums[name] for sums in self._center_sums[:depth]]
             center = replace(center, **{key: sum(getattr(part, key) for part in parts) for key in _CENTER_FIELDS})
         own = dict(zip(_POINT_FIELDS, self._sums[name][:, points], strict=True))
-        return SumsPart(points=points, sums=replace(center, **own))
+        return SumsPart(points=points, sums=replace(center, **own, groups=None))
 
     def _count(self, points: float) -> None:
         self._advanced += points

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from slicer_core.errors import DataError
+from slicer_core.evaluate.groups import NUM_GROUPS, GroupSums, places
 from slicer_core.evaluate.objective import Terms
 from slicer_core.evaluate.strategies.kernel import ChunkTerms
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.subject import LOSS, Batch
+
+_CenterTerms = tuple[Tensor, Tensor, Tensor | None]
+"""Sums and counts of a batch's entries at the center, and where those of each group lie (of the loss alone)."""
 
 
 class Output(ABC):
@@ -49,7 +53,10 @@ class SumsOutput(Output):
         self._counts: dict[str, Tensor] = {}
         self._entries: dict[str, int] = {}
         self._samples = 0
-        self.center_terms: dict[str, tuple[Tensor, Tensor]] = {}
+        self._grouped = torch.zeros(num_points, NUM_GROUPS, dtype=torch.float64, device=self._device)
+        # Of each group at the center: Σs, Σc and the number of entries.
+        self._group_center = torch.zeros(3, NUM_GROUPS, dtype=torch.float64, device=self._device)
+        self.center_terms: dict[str, _CenterTerms] = {}
 
     def begin_batch(self, batch: Batch, center: Terms) -> None:
         """Keeps the center's terms of the batch, and adds to the sums that belong to the whole split.
@@ -60,7 +67,11 @@ class SumsOutput(Output):
         self._samples += batch.num_samples
         for name, terms in center.items():
             sums, counts = self._double(terms.sums), self._double(terms.counts)
-            self.center_terms[name] = (sums, counts)
+            groups = None
+            if name == LOSS:
+                groups = torch.from_numpy(places(self._entries.get(name, 0), counts.numel())).to(self._device)
+                self._group_center += _group_sums(torch.stack([sums, counts, torch.ones_like(counts)]), groups)
+            self.center_terms[name] = (sums, counts, groups)
             if name not in self._points:
                 self._points[name] = torch.zeros(4, self._num_points, dtype=torch.float64, device=self._device)
                 self._center[name] = torch.zeros(3, dtype=torch.float64, device=self._device)
@@ -73,7 +84,7 @@ class SumsOutput(Output):
     def add(self, terms: ChunkTerms, points: slice) -> None:
         """Adds the chunk's sums; a NaN or an infinity stays what it is."""
         for name, (sums, counts) in terms.items():
-            center_sums, center_counts = self.center_terms[name]
+            center_sums, center_counts, groups = self.center_terms[name]
             if counts.shape[1:] != center_counts.shape or not torch.equal(
                 self._double(counts), center_counts.expand(counts.shape)
             ):
@@ -81,7 +92,10 @@ class SumsOutput(Output):
                     f"what the {name} is divided by changes with the parameters: LossSum needs a count that depends on "
                     "the data alone"
                 )
-            self._points[name][:, points] += _row_sums(self._double(sums), center_counts, center_sums)
+            values = self._double(sums)
+            self._points[name][:, points] += _row_sums(values, center_counts, center_sums)
+            if groups is not None:
+                self._grouped[points] += _group_sums(values, groups)
 
     def result(self) -> dict[str, PointSums]:
         """The sums by the name of the quantity."""
@@ -103,8 +117,13 @@ class SumsOutput(Output):
                 num_entries=self._entries[name],
                 is_total=self._is_total and name == LOSS,
                 entries="samples" if self._entries[name] >= self._samples else "batches",
+                groups=self._groups() if name == LOSS else None,
             )
         return collected
+
+    def _groups(self) -> GroupSums:
+        center, counts, sizes = self._group_center.cpu().numpy()
+        return GroupSums(points=self._grouped.cpu().numpy(), center=center, counts=counts, sizes=sizes)
 
     def _double(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to(self._device).double()
@@ -121,3 +140,9 @@ def _row_sums(values: Tensor, counts: Tensor, center: Tensor) -> Tensor:
     for product, factor in zip(products[1:], (values, counts, center), strict=True):
         torch.mul(values, factor, out=product)
     return products.view(-1, values.shape[1]).sum(dim=1).view(4, -1)
+
+
+def _group_sums(values: Tensor, groups: Tensor) -> Tensor:
+    """Of each row the sums over each group, shape (rows, groups); row sums for the same reason as in `_row_sums`."""
+    widened = torch.nn.functional.pad(values, (0, 1))
+    return widened[:, groups.reshape(-1)].view(-1, groups.shape[1]).sum(dim=1).view(len(values), -1)

@@ -91,4 +91,7 @@ def _replaced(sums: PointSums, exact: PointSums, where: np.ndarray, taken: np.nd
     for name in ("total", "squares", "with_counts", "with_center"):
         arrays[name] = getattr(sums, name).copy()
         arrays[name][where] = getattr(exact, name)[taken]
-    return replace(sums, **arrays)
+    groups = None
+    if sums.groups is not None and exact.groups is not None:
+        groups = sums.groups.with_points(where, exact.groups, taken)
+    return replace(sums, **arrays, groups=groups)

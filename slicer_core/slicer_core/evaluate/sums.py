@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from slicer_core.errors import StoreError
+from slicer_core.evaluate.groups import NUM_GROUPS, GroupSums
 
 _FIELDS = ("total", "squares", "with_counts", "with_center")
 
@@ -24,7 +25,7 @@ class PointSums:
 
     Arrays of shape (points,), float64: `total` Σs, `squares` Σs², `with_counts` Σsc, `with_center` Σs·s₀. The
     center's own Σs, Σs² and Σsc are scalars, as are Σc, Σc² and the number of entries. `is_total`: the user's loss is
-    Σs and not Σs/Σc.
+    Σs and not Σs/Σc. `groups` are there for a loss whose points were all evaluated on the same entries.
     """
 
     total: np.ndarray
@@ -39,6 +40,7 @@ class PointSums:
     num_entries: int
     is_total: bool = False
     entries: str = "samples"
+    groups: GroupSums | None = None
 
     @property
     def values(self) -> np.ndarray:
@@ -76,6 +78,19 @@ class PointSums:
             )
             return self._standard_error(squared + center_squared - 2 * crossed)
 
+    @property
+    def grouped_differences(self) -> np.ndarray | None:
+        """What errors of several points together follow from, shape (points, groups).
+
+        The standard error of Σ w·(L - L(center)) is the norm of Σ w·row, see `GroupSums.differences`.
+        """
+        if self.groups is None or self.num_entries < 2:
+            return None
+        found = self.groups.differences(self._mean, self._center_mean)
+        with np.errstate(all="ignore"):
+            scale = np.sqrt(self.num_entries / (self.num_entries - 1))
+            return found * scale if self.is_total else found * (scale / abs(np.float64(self.count)))
+
     @classmethod
     def joined(cls, parts: Sequence[tuple[PointSums, np.ndarray]]) -> PointSums:
         """The sums of all points from those of some each, on the same data; the arrays hold the points' indices."""
@@ -84,11 +99,15 @@ class PointSums:
         for sums, where in parts:
             for name, array in arrays.items():
                 array[where] = getattr(sums, name)
-        return replace(parts[0][0], **arrays)
+        # Tiles of an older release have none.
+        grouped = [(sums.groups, where) for sums, where in parts if sums.groups is not None]
+        groups = GroupSums.joined(grouped) if len(grouped) == len(parts) else None
+        return replace(parts[0][0], **arrays, groups=groups)
 
     def at(self, where: np.ndarray) -> PointSums:
         """The sums of the points of those indices, in their order."""
-        return replace(self, **{name: getattr(self, name)[where] for name in _FIELDS})
+        groups = None if self.groups is None else replace(self.groups, points=self.groups.points[where])
+        return replace(self, **{name: getattr(self, name)[where] for name in _FIELDS}, groups=groups)
 
     def to_bytes(self) -> bytes:
         """A line of JSON, then the arrays; `from_bytes` reads it."""
@@ -101,6 +120,10 @@ class PointSums:
             "entries": self.entries,
         }
         arrays = b"".join(getattr(self, name).astype("<f8").tobytes() for name in _FIELDS)
+        if (groups := self.groups) is not None:
+            head["groups"] = len(groups.center)
+            each = (groups.center, groups.counts, groups.sizes, groups.points)
+            arrays += b"".join(array.astype("<f8").tobytes() for array in each)
         return json.dumps(head).encode() + b"\n" + arrays
 
     @classmethod
@@ -113,7 +136,8 @@ class PointSums:
         try:
             line, _, body = data.partition(b"\n")
             head = json.loads(line)
-            arrays = np.frombuffer(body, dtype="<f8").reshape(len(_FIELDS), head["points"])
+            values, num_points = np.frombuffer(body, dtype="<f8"), int(head["points"])
+            arrays = values[: len(_FIELDS) * num_points].reshape(len(_FIELDS), num_points)
             center = [float.fromhex(text) for text in head["center"]]
             counts = [float.fromhex(text) for text in head["counts"]]
             return cls(
@@ -126,6 +150,7 @@ class PointSums:
                 num_entries=int(head["num_entries"]),
                 is_total=bool(head["is_total"]),
                 entries=str(head["entries"]),
+                groups=_groups_from(values[arrays.size :], num_points, int(head.get("groups", 0))),
             )
         except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise StoreError(f"stored sums can't be read: {error}") from error
@@ -149,3 +174,15 @@ class PointSums:
             positive = np.where(squared < 0, 0.0, squared)
             total_error = np.sqrt(positive * self.num_entries / (self.num_entries - 1))
             return total_error if self.is_total else total_error / abs(np.float64(self.count))
+
+
+def _groups_from(values: np.ndarray, num_points: int, num_groups: int) -> GroupSums | None:
+    """The groups behind the other arrays; those of another number are left alone.
+
+    Raises:
+        ValueError: there are more or fewer values.
+    """
+    rows = values.reshape(num_points + 3, num_groups) if num_groups else values.reshape(0)
+    if num_groups != NUM_GROUPS:
+        return None
+    return GroupSums(center=rows[0], counts=rows[1], sizes=rows[2], points=rows[3:])

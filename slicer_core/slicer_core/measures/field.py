@@ -14,7 +14,11 @@ from slicer_core.slices import Measure, Slice
 
 LOSS = "loss"
 UNKNOWN = "unknown"
+EXACT = "exact"
+RANDOM_GROUPS = "random groups"
 UPPER_BOUND = "upper bound"
+# Sums of several points that are taken at once.
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,8 @@ class LossField:
 
     `values` and `difference_stderr` have the slice's shape, float64, with every axis put in ascending order; the
     latter, the paired standard error of L - L(center), is None where it is not known. `coordinates`: for each axis.
+    `grouped`, shape (points, groups), is `PointSums.grouped_differences` in the order of the flattened values, where
+    the slice has just been evaluated.
     """
 
     data: Slice
@@ -46,26 +52,30 @@ class LossField:
     coordinates: tuple[np.ndarray, ...]
     values: np.ndarray
     difference_stderr: np.ndarray | None
+    grouped: np.ndarray | None = None
 
     @classmethod
-    def of(cls, data: Slice, split: str) -> LossField:
-        """The field of one split of the slice.
+    def of(cls, data: Slice, split: str, grouped: np.ndarray | None = None) -> LossField:
+        """The field of one split of the slice; `grouped` with a row for each point, in the slice's order.
 
         Raises:
             KeyError: the slice has no loss on the split.
         """
         orders = [np.argsort(axis.values, kind="stable") for axis in data.axes]
 
+        rows = np.ix_(*([np.arange(len(data.curves)), *orders] if data.geometry == "curves" else orders))
+
         def sorted_values(role: str) -> np.ndarray | None:
             for array in data.arrays:
                 if (array.name, array.split, array.role) == (LOSS, split, role):
-                    rows = [np.arange(len(data.curves)), *orders] if data.geometry == "curves" else orders
-                    return array.values[np.ix_(*rows)].astype(np.float64)
+                    return array.values[rows].astype(np.float64)
             return None
 
         values = sorted_values("value")
         if values is None:
             raise KeyError(f"the slice has no {LOSS} on split {split!r}")
+        if grouped is not None:
+            grouped = grouped.reshape(*values.shape, -1)[rows].reshape(values.size, -1)
         return cls(
             data=data,
             split=split,
@@ -74,6 +84,7 @@ class LossField:
             ),
             values=values,
             difference_stderr=sorted_values("difference_stderr"),
+            grouped=grouped,
         )
 
     @property
@@ -128,13 +139,27 @@ class LossField:
     def difference_errors(self, positions: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, str]:
         """As `difference_error` of many sums at once: arrays of shape (m, k) give (m,); zeros where it is not known.
 
-        What the points' errors say of each alone: Σ|w|·SE, which the standard error is never above.
+        Of one point it is the point's own. Of several it is what the variation between groups of samples says, where
+        those are known, and never more than Σ|w|·SE, which bounds it whatever the points have in common.
         """
         if self.difference_stderr is None:
             return np.zeros(len(weights)), UNKNOWN
         errors = self.difference_stderr.reshape(-1)[positions]
         # A point that is not used may well have no error.
-        return np.where(weights != 0, np.abs(weights) * errors, 0.0).sum(axis=-1), UPPER_BOUND
+        bounds = np.where(weights != 0, np.abs(weights) * errors, 0.0).sum(axis=-1)
+        several = np.count_nonzero(weights, axis=-1) > 1
+        if not several.any():
+            return bounds, EXACT
+        if self.grouped is None:
+            return bounds, UPPER_BOUND
+        for start in range(0, len(weights), _AT_ONCE):
+            some = np.flatnonzero(several[start : start + _AT_ONCE]) + start
+            own = weights[some][:, :, None]
+            with np.errstate(all="ignore"):
+                sums = np.where(own != 0, own * self.grouped[positions[some]], 0.0).sum(axis=1)
+                # Groups say nothing where all samples are in one of them.
+                bounds[some] = np.fmin(bounds[some], np.sqrt((sums**2).sum(axis=-1)))
+        return bounds, RANDOM_GROUPS
 
     def place(self, position: int) -> list[Any]:
         """The coordinates of a position in the flattened field, after the curve's name in a family."""

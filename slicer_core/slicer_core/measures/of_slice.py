@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from slicer_core.errors import UsageError
 from slicer_core.measures.field import LOSS, LossField
 from slicer_core.measures.table import MEASURES, MeasureRow, find_measures
@@ -14,8 +16,8 @@ from slicer_core.slices import Measure, Slice
 def measure(data: Slice, names: Sequence[str] | None = None) -> dict[str, Measure]:
     """Name -> measure, of those that the slice's own points give, or of `names` among them.
 
-    A measure that does not apply to the slice is left out. Those of the first split, which is what a slice is drawn
-    by, have the plain names; those of another have it at the end, as in `barrier_test`.
+    A measure that does not apply to the slice is left out, and a provisional slice has none. Those of the first split,
+    which is what a slice is drawn by, have the plain names; those of another have it at the end, as in `barrier_test`.
 
     Raises:
         UsageError: a name is unknown, or that of a measure which evaluates the model.
@@ -28,12 +30,12 @@ def measure(data: Slice, names: Sequence[str] | None = None) -> dict[str, Measur
                     f"{row.name} evaluates the model again, which a slice does not hold: ask for it when the slice is "
                     f"taken ({row.flag}, or measures=({row.name!r},) of a slicer)"
                 )
-    return _measured(data, [row for row in rows if row.kind == "points"])
+    return _measured(data, [row for row in rows if row.kind == "points"], {})
 
 
-def with_measures(data: Slice) -> Slice:
-    """The slice with the measures that its points give, beside those that it has."""
-    found = _measured(data, [row for row in MEASURES.values() if row.kind == "points"])
+def with_measures(data: Slice, grouped: Mapping[str, np.ndarray] | None = None) -> Slice:
+    """The slice with the measures that its points give, beside those that it has; see `LossField` for `grouped`."""
+    found = _measured(data, [row for row in MEASURES.values() if row.kind == "points"], grouped or {})
     return replace(data, measures={**found, **data.measures})
 
 
@@ -42,11 +44,14 @@ def by_split(found: Mapping[str, Measure], split: str, first: str) -> dict[str, 
     return {name if split == first else f"{name}_{split}": value for name, value in found.items()}
 
 
-def _measured(data: Slice, rows: Sequence[MeasureRow]) -> dict[str, Measure]:
+def _measured(data: Slice, rows: Sequence[MeasureRow], grouped: Mapping[str, np.ndarray]) -> dict[str, Measure]:
+    if data.status == "provisional":
+        # Of points that are not there, a measure would say what the rest of the run takes back.
+        return {}
     splits = [array.split for array in data.arrays if (array.name, array.role) == (LOSS, "value")]
     found: dict[str, Measure] = {}
     for split in splits:
-        field = LossField.of(data, split)
+        field = LossField.of(data, split, grouped.get(split))
         for row in rows:
             if data.geometry in row.geometries:
                 found |= by_split(row.function()(field), split, splits[0])

@@ -32,7 +32,7 @@ def persistence(field: LossField) -> dict[str, Measure]:
         return {}
     pairs = sorted(tree.pairs, key=lambda pair: pair.birth - pair.death)
     described = [_describe(field, pair) for pair in pairs]
-    _, kind = field.difference_error(np.array([tree.lowest]), np.zeros(1))
+    _, kind = field.difference_error(np.array([tree.lowest, tree.lowest]), np.array([1.0, -1.0]))
     details: dict[str, Any] = {
         "lowest": {"at": field.place(tree.lowest), "loss": float(field.values.flat[tree.lowest])}
         | _edge(field, tree.lowest),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from slicer_core.measures.field import Line, LossField
+from slicer_core.measures.field import UNKNOWN, Line, LossField
 from slicer_core.slices import Measure
 
 RISE = 0.1
@@ -21,11 +21,12 @@ LEAST_LOSS = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """Where one side of the interval ends, why, and the error of that."""
+    """Where one side of the interval ends, why, and how that moves with the losses of the points around."""
 
     end: float
     cut: str | None
-    error: float | None
+    positions: tuple[int, ...] = ()
+    slopes: tuple[float, ...] = ()
 
 
 def width(field: LossField, *, rise: float | None = None) -> dict[str, Measure]:
@@ -33,10 +34,10 @@ def width(field: LossField, *, rise: float | None = None) -> dict[str, Measure]:
 
     δ is `rise`, by default a tenth of L₀, at least 0.01. Between points the loss is taken as a straight line. An end
     at the limit of the range (`cut`: the interval may be longer), or at a point that is not finite, is flagged. The
-    error is that of the ends: a paired error of L - L₀ over the slope there, added up; it does not count what may lie
-    between points. `details`: δ, the ends, in units of length in parameter space (`length`) where the direction's
-    norm is known. A grid has one along each axis through the center; of a family it is the narrowest, with all of them
-    in `curves`.
+    error is that of both ends together: the paired one of L - L₀ there over the slope; it does not count what may lie
+    between points. `details`: δ, the ends, the kind of error, in units of length in parameter space (`length`) where
+    the direction's norm is known. A grid has one along each axis through the center; of a family it is the narrowest,
+    with all of them in `curves`.
     """
     found: list[tuple[Line, Measure]] = []
     for line in field.lines:
@@ -57,11 +58,14 @@ def _center_loss(field: LossField, line: Line) -> float | None:
 def _width(field: LossField, line: Line, center: float, delta: float) -> Measure:
     sides = [_side(field, line, center, delta, upward=upward) for upward in (False, True)]
     value = sides[1].end - sides[0].end
-    errors = [side.error for side in sides]
-    error = (
-        None if any(entry is None for entry in errors) else math.fsum(entry for entry in errors if entry is not None)
-    )
+    error, kind = None, UNKNOWN
+    if not any(side.cut for side in sides):
+        moves = [-slope for slope in sides[0].slopes] + list(sides[1].slopes)
+        positions = np.array([position for side in sides for position in side.positions])
+        error, kind = field.difference_error(positions, np.array(moves))
     details: dict[str, Any] = {"delta": delta, "from": sides[0].end, "to": sides[1].end}
+    if error is not None:
+        details["error"] = kind
     cuts = {name: side.cut for name, side in zip(("from", "to"), sides, strict=True) if side.cut}
     if cuts:
         details["cut"] = cuts
@@ -76,15 +80,22 @@ def _side(field: LossField, line: Line, center: float, delta: float, *, upward: 
     outward = [index for index in outward if line.coordinates[index] != 0]
     if not upward:
         outward.reverse()
-    last, last_loss = 0.0, center
+    last, last_loss, before = 0.0, center, None
     for index in outward:
         place, loss = float(line.coordinates[index]), float(line.values[index])
         if not math.isfinite(loss):
-            return _Side(end=last, cut="not finite", error=None)
+            return _Side(end=last, cut="not finite")
         if loss > center + delta:
             slope = (loss - last_loss) / (place - last)
-            end = last + (center + delta - last_loss) / slope
-            error, _ = field.difference_error(line.positions[[index]], np.ones(1))
-            return _Side(end=end, cut=None, error=None if error is None else error / abs(slope))
-        last, last_loss = place, loss
-    return _Side(end=last, cut="range", error=None)
+            share = (center + delta - last_loss) / (loss - last_loss)
+            around = [(int(line.positions[index]), share)]
+            # The center's own difference to itself is zero.
+            around += [] if before is None else [(int(line.positions[before]), 1 - share)]
+            return _Side(
+                end=last + share * (place - last),
+                cut=None,
+                positions=tuple(position for position, _ in around),
+                slopes=tuple(-weight / slope for _, weight in around),
+            )
+        last, last_loss, before = place, loss, index
+    return _Side(end=last, cut="range")

@@ -85,7 +85,14 @@ def assemble(
     if decay is not None:
         found = _with_weight_decay(found, plan, center, decay, added[: plan.num_points].reshape(plan.shape))
     found = replace(found, arrays=(*found.arrays, *_band(points, plan, added)))
-    return replace(found, status="provisional") if provisional else with_measures(found)
+    return replace(found, status="provisional") if provisional else with_measures(found, _grouped(points, plan))
+
+
+def _grouped(points: Mapping[str, Tile], plan: SlicePlan) -> dict[str, np.ndarray]:
+    """By split, what errors of several points together follow from; not to a tolerance, where samples differ."""
+    sums = {split: tile.sums[LOSS] for split, tile in points.items()}
+    found = {split: own.grouped_differences for split, own in sums.items() if isinstance(own, PointSums)}
+    return {split: rows[: plan.num_points] for split, rows in found.items() if rows is not None}
 
 
 def _band(points: Mapping[str, Tile], plan: SlicePlan, added: np.ndarray) -> list[SliceArray]:
