@@ -110,3 +110,24 @@ def test_the_checkpoint_that_a_line_leads_to_is_part_of_it(make_job: MakeJob, wo
     shutil.copy(EXAMPLE / "adam" / "checkpoints" / "step-002000.safetensors", folder)
     assert job_hash(line) != before
     assert job_hash(make_job()) == random
+
+
+def test_the_optimizer_that_lies_beside_the_weights_is_part_of_a_checkpoint_where_its_step_is_taken(
+    make_job: MakeJob, workplace: Path
+) -> None:
+    folder = workplace / "ck" / "checkpoint-200"
+    folder.mkdir(parents=True)
+    shutil.copy(EXAMPLE / "sgd" / "checkpoints" / "step-000200.safetensors", folder / "model.safetensors")
+
+    def fingerprint(**values: Any) -> str:
+        prepared = prepare(make_job(checkpoints="ck", **values), Reporter())
+        return prepared.fingerprint(prepared.sources[0].selected[0])
+
+    alone = fingerprint()
+    (folder / "optimizer.pt").write_bytes(b"moments")
+    before = fingerprint(method="gradient", along="adam")
+    assert fingerprint(method="gradient", along="adam") == before
+    assert fingerprint() == fingerprint(method="gradient") == alone != before
+    (folder / "optimizer.pt").write_bytes(b"others")
+    assert fingerprint(method="gradient", along="adam") not in (before, alone)
+    assert fingerprint() == alone

@@ -1,6 +1,6 @@
 """Find and read checkpoints: what a trainer left on disk, without running anything that is in it."""
 
-from slicer_core.checkpoints.adam import AdamMoments, adam_moments
+from slicer_core.checkpoints.adam import AdamMoments, adam_moments, optimizer_files
 from slicer_core.checkpoints.checkpoint import (
     Checkpoint,
     CheckpointFormat,
@@ -30,6 +30,7 @@ __all__ = [
     "find_sources",
     "open_checkpoint",
     "open_safetensors",
+    "optimizer_files",
     "recognize",
     "select_steps",
     "write_safetensors",

@@ -71,6 +71,13 @@ def adam_moments(
     }
 
 
+def optimizer_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
+    """The files beside the checkpoint's weights that may hold the optimizer's state, those that are there."""
+    if checkpoint.data == checkpoint.path:
+        return ()
+    return tuple(file for name in _BESIDE if (file := checkpoint.data.parent / name).is_file())
+
+
 def _optimizer_state(checkpoint: Checkpoint) -> tuple[Path, Mapping[Any, Any]]:
     if checkpoint.format is DISTRIBUTED:
         return checkpoint.data, load_optimizer_tree(checkpoint.data, OPTIMIZER_KEYS)
@@ -83,12 +90,10 @@ def _optimizer_state(checkpoint: Checkpoint) -> tuple[Path, Mapping[Any, Any]]:
             (found,) = found
         if isinstance(found, Mapping):
             return checkpoint.data, found
-    for name in _BESIDE:
-        file = checkpoint.data.parent / name
-        if checkpoint.data != checkpoint.path and file.is_file():
-            loaded = load_torch(file, checkpoint.options)
-            if isinstance(loaded, Mapping):
-                return file, loaded
+    for file in optimizer_files(checkpoint):
+        loaded = load_torch(file, checkpoint.options)
+        if isinstance(loaded, Mapping):
+            return file, loaded
     raise CheckpointError(
         f"{checkpoint.path} has no state of an optimizer: expected it in the file under "
         f"{', '.join(OPTIMIZER_KEYS[:3])}, or in {' or '.join(_BESIDE)} beside the weights of a folder"

@@ -109,14 +109,16 @@ class PreparedJob:
         return self._fits[checkpoint.path]
 
     def fingerprint(self, checkpoint: Checkpoint) -> str:
-        """The hash of a checkpoint's file and of what the module adds to it, read once."""
+        """The hash of a checkpoint's file, of what the module adds to it, and of what the method reads beside it."""
         if checkpoint.path not in self._fingerprints:
             print_of_file = checkpoint.fingerprint()
             added = self.fit(checkpoint).from_module
             if added:
                 own = self.wrapper.state()
                 values = tensors_fingerprint({name: own[name] for name in added})
-                print_of_file = hashlib.blake2b(f"{print_of_file} {values}".encode(), digest_size=16).hexdigest()
+                print_of_file = _hashed(f"{print_of_file} {values}")
+            for file in self.method.files_of(checkpoint):
+                print_of_file = _hashed(f"{print_of_file} {file.name} {file_hash(file)}")
             self._fingerprints[checkpoint.path] = print_of_file
         return self._fingerprints[checkpoint.path]
 
@@ -185,7 +187,7 @@ class PreparedJob:
             sort_keys=True,
             default=str,
         )
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return _hashed(text)
 
     def _samples(self) -> dict[str, int]:
         """The number of samples of each split that is not taken whole."""
@@ -202,6 +204,10 @@ class PreparedJob:
         needed = self.batchnorm == "recompute" or self.method.reads_first_split
         first = self.wrapper.splits[:1] if needed else ()
         return tuple(dict.fromkeys((*self.splits, *first)))
+
+
+def _hashed(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _resolved(value: Any, references: Mapping[str, str]) -> Any:

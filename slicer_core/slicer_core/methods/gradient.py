@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slicer_core import slices
-from slicer_core.checkpoints import AdamMoments, adam_moments
+from slicer_core.checkpoints import AdamMoments, Checkpoint, adam_moments, optimizer_files
 from slicer_core.errors import CheckpointError, UsageError
 from slicer_core.evaluate.gradient import DifferentiableLoss
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
@@ -51,6 +52,10 @@ class Gradient(Method):
     def uses_path(self) -> bool:
         """The checkpoint before is on it."""
         return self.along == "update"
+
+    def files_of(self, checkpoint: Checkpoint) -> Sequence[Path]:
+        """The optimizer's state beside the weights."""
+        return optimizer_files(checkpoint) if self.along == "adam" else ()
 
     def steps_to_skip(self, steps: Sequence[int]) -> Mapping[int, str]:
         """The first checkpoint, among others, has had no update."""

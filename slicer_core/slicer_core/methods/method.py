@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
@@ -129,6 +130,10 @@ class Method(ABC):
 
     def files(self) -> Sequence[str]:
         """The files beside checkpoints that the plan depends on."""
+        return ()
+
+    def files_of(self, checkpoint: Checkpoint) -> Sequence[Path]:
+        """Files beside a checkpoint's weights that its slice depends on."""
         return ()
 
     def references(self) -> Sequence[str]:
