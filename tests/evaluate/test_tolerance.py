@@ -337,3 +337,13 @@ def test_a_percentage_is_of_the_loss_at_the_center() -> None:
     # Nothing is a part of what is not finite: all points are evaluated.
     assert Tolerance.parse("1%").absolute(float("nan")) == 0.0
     assert [str(Tolerance.parse(text)) for text in ("1%", " 1.0 %", "0.0700", "1e-3")] == ["1%", "1%", "0.07", "0.001"]
+
+
+def test_in_half_precision_the_difference_to_float32_is_stated(trained: ModelWrapper) -> None:
+    small = {"range": ((-0.5, 0.5), (0.0, 0.5)), "grid_size": (9, 9)}
+    full, found = plane(trained, **small), plane(trained, to("3%", dtype=torch.bfloat16), **small)
+    precision = found.evaluation["precision"]["train"]
+    assert precision["compared_points"] >= 8
+    assert 0 < precision["largest_relative_difference"] < 0.05
+    assert precision["center_loss_float32"] == pytest.approx(full.center.loss["train"], rel=1e-5)
+    assert "precision" not in full.evaluation

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from slicer_core.evaluate.evaluator import evaluate
 from slicer_core.evaluate.increments import IncrementalRun, increments
 from slicer_core.evaluate.nested import NestedSums
+from slicer_core.evaluate.precision import PrecisionReport
 from slicer_core.evaluate.refinement import Grid, Refinement
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.parameters import NamedTensors
@@ -28,7 +30,11 @@ SAMPLING_FACTOR = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveEvaluation:
-    """As `Evaluation`, with the sums of the evaluated points, and what the tolerance led to as JSON values."""
+    """As `Evaluation`, with the sums of the evaluated points, and what the tolerance led to as JSON values.
+
+    `precision` compares losses on the samples that the points were evaluated on, a part of the split or all of it; the
+    center's is of the whole split.
+    """
 
     sums: dict[str, NestedSums]
     strategy: str
@@ -37,6 +43,7 @@ class AdaptiveEvaluation:
     num_samples: int
     seconds: float
     tolerance: dict[str, Any]
+    precision: PrecisionReport | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +99,10 @@ def evaluate_to_tolerance(
         run.add(np.flatnonzero(refinement.wanted))
     run.finish()
     sums = {name: run.sums(name) for name in at_center.sums}
+    precision = None
+    if run.precisions:
+        exact = evaluate(wrapper, data, (), center, settings=replace(settings, dtype=torch.float32))
+        precision = PrecisionReport.joined(run.precisions, center_float32=exact.sums[LOSS].center_value)
     num_evaluated = int(sums[LOSS].evaluated.sum())
     return AdaptiveEvaluation(
         sums=sums,
@@ -109,6 +120,7 @@ def evaluate_to_tolerance(
             "sample_evaluations_of_all": run.num_points * data.num_samples,
         }
         | _stated_errors(refinement),
+        precision=precision,
     )
 
 

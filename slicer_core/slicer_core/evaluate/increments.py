@@ -11,6 +11,7 @@ import numpy as np
 
 from slicer_core.evaluate.evaluator import Evaluation, evaluate
 from slicer_core.evaluate.nested import NestedSums, SumsPart
+from slicer_core.evaluate.precision import PrecisionReport
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
@@ -76,6 +77,7 @@ class IncrementalRun:
         self.sample_evaluations = 0
         self.strategies: dict[str, None] = {}
         self.reasons: dict[str, None] = {}
+        self.precisions: list[PrecisionReport] = []
         self._wrapper, self._parts, self._blocks, self._center = wrapper, parts, blocks, center
         self._at_center, self._error = at_center.sums, error
         self._settings, self._recompute = settings, recompute
@@ -158,6 +160,8 @@ class IncrementalRun:
         self.strategies[evaluation.strategy] = None
         if evaluation.reason is not None:
             self.reasons[evaluation.reason] = None
+        if evaluation.precision is not None:
+            self.precisions.append(evaluation.precision)
         self.sample_evaluations += points.size * data.num_samples
         if depth == len(self._center_sums):
             self._center_sums.append(evaluation.sums)

@@ -34,6 +34,17 @@ class PrecisionReport:
     center_float32: float
     again: int
 
+    @classmethod
+    def joined(cls, reports: Sequence[PrecisionReport], *, center_float32: float) -> PrecisionReport:
+        """One report from those of some points each, which may have been evaluated on other samples."""
+        largest = [report.largest_difference for report in reports if report.largest_difference is not None]
+        return cls(
+            points=sum(report.points for report in reports),
+            largest_difference=max(largest, default=None),
+            center_float32=center_float32,
+            again=sum(report.again for report in reports),
+        )
+
     def to_dict(self) -> dict[str, float | int | None]:
         """As JSON values."""
         center = self.center_float32 if np.isfinite(self.center_float32) else None

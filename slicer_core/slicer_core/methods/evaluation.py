@@ -224,6 +224,8 @@ class PlanEvaluator:
             how["tolerance"] = evaluation.tolerance
         else:
             how |= _how_it_ran(evaluation)
+        if evaluation.precision is not None:
+            how["precision"] = evaluation.precision.to_dict()
         if self._has_statistics:
             how["batchnorm"] = self._batchnorm
         if self._recompute is not None:
@@ -305,6 +307,4 @@ def _how_it_ran(evaluation: Evaluation) -> dict[str, Any]:
         ran["workers"] = evaluation.workers
     if evaluation.timings:
         ran["trials"] = {label: float(f"{seconds:.3g}") for label, seconds in evaluation.timings.items()}
-    if evaluation.precision is not None:
-        ran["precision"] = evaluation.precision.to_dict()
     return ran
