@@ -7,7 +7,8 @@ from collections.abc import Callable
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import StoreError
 from slicer_core.job.center_check import center_difference
-from slicer_core.job.prepare import PreparedJob, PreparedSource
+from slicer_core.job.prepare import PreparedJob
+from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.job.work import TileResult
 from slicer_core.methods.evaluation import POINTS
 from slicer_core.store import Store, TileKey

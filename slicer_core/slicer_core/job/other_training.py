@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from slicer_core.job.prepare import PreparedJob, PreparedSource
+from slicer_core.job.prepare import PreparedJob
+from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.slices import parse_header
 from slicer_core.store import StoredSlice
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,21 +14,26 @@ import torch
 
 from slicer_core.checkpoints import (
     Checkpoint,
-    ReadOptions,
-    Source,
     StepMap,
     file_hash,
     find_sources,
-    open_checkpoint,
-    select_steps,
 )
 from slicer_core.choices import BatchNormPolicy, CompileChoice, Ignore, Normalization, StrategyName
 from slicer_core.directions import PathPoint
-from slicer_core.errors import CheckpointError, SlicerError, UsageError
+from slicer_core.errors import UsageError
 from slicer_core.evaluate import EvaluationSettings, streams
 from slicer_core.evaluate.memory import parse_bytes
 from slicer_core.job.configuration import Job
-from slicer_core.job.reporter import FailedCheckpoint, Reporter
+from slicer_core.job.prepared_source import (
+    PreparedSource,
+    check_some_left,
+    check_writable,
+    fit_of,
+    named_checkpoint,
+    prepare_source,
+    read_options,
+)
+from slicer_core.job.reporter import Reporter
 from slicer_core.job.subject_source import (
     SubjectSource,
     find_subject,
@@ -51,32 +55,12 @@ from slicer_core.subject import (
     ModuleFile,
     find_classes,
     match_state,
-    require_fit,
     tensors_fingerprint,
 )
 from slicer_core.tolerance import Tolerance
 
 NUMBERS_VERSION = 3
 """Part of every job's hash; it grows when the same job would give other numbers."""
-
-LOG_FOLDER = "loss_slicer"
-POINT_WORDS = ("first", "middle", "last")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedSource:
-    """One training: the checkpoints to slice, ascending, those that can't be, and why others are left out."""
-
-    name: str
-    run_dir: Path
-    all_checkpoints: tuple[Checkpoint, ...]
-    selected: tuple[Checkpoint, ...]
-    failures: tuple[FailedCheckpoint, ...]
-    skipped: tuple[str, ...] = ()
-
-    def checkpoint_at(self, step: int) -> Checkpoint:
-        """The selected checkpoint of that step."""
-        return next(checkpoint for checkpoint in self.selected if checkpoint.step == step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +89,7 @@ class PreparedJob:
             CheckpointError: it can't be read, or does not fit.
         """
         if checkpoint.path not in self._fits:
-            self._fits[checkpoint.path] = _fit(checkpoint, self.wrapper)
+            self._fits[checkpoint.path] = fit_of(checkpoint, self.wrapper)
         return self._fits[checkpoint.path]
 
     def fingerprint(self, checkpoint: Checkpoint) -> str:
@@ -137,7 +121,7 @@ class PreparedJob:
         Raises:
             SlicerError: there is none.
         """
-        return _named_checkpoint(source.all_checkpoints, name, option or self.method.points_option, self.job)
+        return named_checkpoint(source.all_checkpoints, name, option or self.method.points_option, self.job)
 
     def other_state(self, source: PreparedSource, name: str) -> NamedTensors:
         """`state` of `other`."""
@@ -228,7 +212,7 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     options = _slice_options(job, row, method)
     memory_budget = None if job.memory_budget is None else parse_bytes(job.memory_budget)
     module = find_subject(job)
-    found = find_sources(job.checkpoints, _read_options(job), StepMap.parse(job.step_map))
+    found = find_sources(job.checkpoints, read_options(job), StepMap.parse(job.step_map))
     if job.trust_checkpoint:
         reporter.note("checkpoint files are trusted: reading them may run code that is in them")
     reporter.note(f"module: {from_here(module.path)} ({module.chosen_by})")
@@ -239,10 +223,10 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         wrapper.classes = find_classes(wrapper, chosen_splits(wrapper, job.split), job.batch_size)
     batchnorm = cast("BatchNormPolicy", job.batchnorm or method.default_batchnorm)
     fits: dict[Path, Fit] = {}
-    sources = tuple(_prepare_source(source, job, method, wrapper, reporter, fits) for source in found)
-    _check_some_left(sources)
+    sources = tuple(prepare_source(source, job, method, wrapper, reporter, fits) for source in found)
+    check_some_left(sources)
     for source in sources:
-        _check_writable(source.run_dir)
+        check_writable(source.run_dir)
     prepared = PreparedJob(
         job=job,
         row=row,
@@ -275,26 +259,6 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         # What it names has to be there before the first point is evaluated.
         prepared.job_hash(source)
     return prepared
-
-
-def _check_some_left(sources: Sequence[PreparedSource]) -> None:
-    if any(source.selected for source in sources):
-        return
-    failures = [failure for source in sources for failure in source.failures]
-    if not failures:
-        skipped = ", ".join(f"{source.name}, {reason}" for source in sources for reason in source.skipped)
-        raise UsageError(f"no checkpoint is left to slice: {skipped}")
-    more = f" ({len(failures)} checkpoints failed)" if len(failures) > 1 else ""
-    raise CheckpointError(f"{failures[0].error}{more}")
-
-
-def _check_writable(run_dir: Path) -> None:
-    """That results could be kept is known before they are computed; nothing is made yet."""
-    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise UsageError(f"results go to {run_dir}, but {there} is not a directory: give another --logdir")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"results go to {run_dir}, but {there} can't be written to: give another --logdir")
 
 
 def _slice_options(job: Job, row: MethodRow, method: Method) -> SliceOptions:
@@ -355,76 +319,6 @@ def _chosen_metrics(wrapper: ModelWrapper, text: str | None) -> tuple[str, ...] 
         if name not in wrapper.metrics:
             raise UsageError(f"--metrics names {name!r}; the module has {', '.join(wrapper.metrics) or 'none'}")
     return chosen
-
-
-def _prepare_source(
-    source: Source, job: Job, method: Method, wrapper: ModelWrapper, reporter: Reporter, fits: dict[Path, Fit]
-) -> PreparedSource:
-    """The source with the checkpoints that fit, whose fits are added to `fits`; what is done to them is told once."""
-    steps = [checkpoint.step for checkpoint in source.checkpoints]
-    if job.center != "each" and method.center in method.references():
-        raise UsageError(
-            f"--center {job.center} has no meaning with --method {job.method}, whose center is the first of "
-            f"{method.points_option}"
-        )
-    around = job.center if job.center != "each" else method.center or "each"
-    point_option = "--center" if job.center != "each" else method.points_option
-    if around == "each":
-        chosen = select_steps(source.checkpoints, job.steps)
-        skipped = method.steps_to_skip(steps)
-    elif job.steps != "all":
-        what = f"--method {job.method}" if job.center == "each" else f"--center {job.center}"
-        raise UsageError(f"{what} takes one slice around one point, so --steps has no meaning with it")
-    else:
-        chosen, skipped = (_named_checkpoint(source.checkpoints, around, point_option, job),), {}
-    failures = [FailedCheckpoint(path=path, error=error) for path, error in source.failures]
-    selected, reasons = [], []
-    for checkpoint in chosen:
-        if checkpoint.step in skipped:
-            reasons.append(f"{checkpoint.step_unit} {checkpoint.step} is skipped: {skipped[checkpoint.step]}")
-            reporter.note(f"{source.name}, {reasons[-1]}")
-            continue
-        try:
-            fits[checkpoint.path] = _fit(checkpoint, wrapper)
-        except SlicerError as error:
-            failures.append(FailedCheckpoint(path=checkpoint.path, error=error))
-        else:
-            selected.append(checkpoint)
-    for note in dict.fromkeys(note for checkpoint in selected for note in fits[checkpoint.path].notes):
-        reporter.note(f"{source.name}: {note}")
-    # TensorBoard reads a run only where its name is UTF-8.
-    name = os.fsencode(source.name).decode("utf-8", "replace")
-    return PreparedSource(
-        name=name,
-        run_dir=Path(job.logdir).expanduser() / name / LOG_FOLDER,
-        all_checkpoints=source.checkpoints,
-        selected=tuple(selected),
-        failures=tuple(failures),
-        skipped=tuple(reasons),
-    )
-
-
-def _fit(checkpoint: Checkpoint, wrapper: ModelWrapper) -> Fit:
-    return require_fit(checkpoint.contents().tensors, wrapper.model, source=str(checkpoint.path))
-
-
-def _named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str, job: Job) -> Checkpoint:
-    if name in POINT_WORDS:
-        return checkpoints[{"first": 0, "middle": len(checkpoints) // 2, "last": -1}[name]]
-    by_step: Mapping[str, Checkpoint] = {str(checkpoint.step): checkpoint for checkpoint in checkpoints}
-    if name in by_step:
-        return by_step[name]
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise UsageError(
-            f"{option} {name!r} is neither {', '.join(POINT_WORDS)}, one of the steps {', '.join(by_step)}, nor a "
-            "checkpoint file"
-        )
-    return open_checkpoint(path, _read_options(job))[0]
-
-
-def _read_options(job: Job) -> ReadOptions:
-    return ReadOptions(weights=job.weights, trusted=job.trust_checkpoint)
 
 
 def describe_settings(prepared: PreparedJob) -> dict[str, Any]:

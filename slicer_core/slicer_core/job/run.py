@@ -12,7 +12,8 @@ from slicer_core.executors import Executor, Failure
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.configuration import Job
 from slicer_core.job.executor import open_executor
-from slicer_core.job.prepare import PreparedSource, prepare
+from slicer_core.job.prepare import prepare
+from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.job.reporter import FailedCheckpoint, FinishedSlice, Reporter
 from slicer_core.job.shards import Shard
 from slicer_core.job.source import SourceRunner

@@ -19,7 +19,8 @@ from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.made import made_once, made_tile
 from slicer_core.job.merging import import_tiles
 from slicer_core.job.other_training import is_of_other_training
-from slicer_core.job.prepare import PreparedJob, PreparedSource
+from slicer_core.job.prepare import PreparedJob
+from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.job.preview import Preview
 from slicer_core.job.reporter import FinishedSlice, Reporter
 from slicer_core.job.shards import Shard, shard_files

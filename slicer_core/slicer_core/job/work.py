@@ -11,7 +11,8 @@ from typing import Any
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import Decisions, decide_alike, evaluate
-from slicer_core.job.prepare import PreparedJob, PreparedSource
+from slicer_core.job.prepare import PreparedJob
+from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.methods.evaluation import POINTS, PlanEvaluator, range_tile
 from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Preparation

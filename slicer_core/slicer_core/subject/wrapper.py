@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from slicer_core.philox import standard_normal
 from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
+from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
 
 LOSS = "loss"
@@ -67,7 +66,7 @@ class ModelWrapper:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ModuleError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
-        _refuse_sharded(model)
+        refuse_sharded(model)
         if (loss_fn is None) == (batch_loss is None):
             raise ModuleError("give either loss_fn(output, target) or batch_loss(model, batch)")
         if train_data is None and test_data is None:
@@ -353,24 +352,6 @@ def user_code(doing: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise UserCodeError(f"{doing} raised {type(error).__name__}: {error}") from error
-
-
-def _refuse_sharded(model: nn.Module) -> None:
-    # Only a program that shards has imported what it shards with.
-    tensors, fsdp = sys.modules.get("torch.distributed.tensor"), sys.modules.get("torch.distributed.fsdp")
-    named = [name for name, entry in model.named_parameters() if tensors and isinstance(entry, tensors.DTensor)]
-    named += [name or "the model" for name, module in model.named_modules() if _is_wrapped(module, fsdp)]
-    if named:
-        raise ModuleError(
-            f"the model is sharded over devices ({', '.join(named[:3])}{', …' if len(named) > 3 else ''}), and a slice "
-            "needs all of it on one, with room for its parameters and one batch's activations: build it without FSDP "
-            "or DTensor and load the full weights, which torch.distributed.checkpoint.state_dict.get_model_state_dict "
-            "gives with StateDictOptions(full_state_dict=True, cpu_offload=True)"
-        )
-
-
-def _is_wrapped(module: nn.Module, fsdp: ModuleType | None) -> bool:
-    return fsdp is not None and isinstance(module, fsdp.FullyShardedDataParallel)
 
 
 def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
