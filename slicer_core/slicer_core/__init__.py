@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slicer_core.methods.plane import PlaneSlicer
     from slicer_core.methods.random_direction import RandomDirectionSlicer
     from slicer_core.slices import Slice
-    from slicer_core.subject import LossSum, ModelWrapper, from_lightning
+    from slicer_core.subject import LossSum, ModelWrapper, from_lightning, from_transformers
 
 _HOMES = {
     "AxisParallelSlicer": "slicer_core.methods.axis",
@@ -44,6 +44,7 @@ _HOMES = {
     "Slice": "slicer_core.slices",
     "SlicerError": "slicer_core.errors",
     "from_lightning": "slicer_core.subject",
+    "from_transformers": "slicer_core.subject",
     "run_job": "slicer_core.job",
 }
 
@@ -67,6 +68,7 @@ __all__ = [
     "SlicerError",
     "__version__",
     "from_lightning",
+    "from_transformers",
     "run_job",
 ]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -33,6 +34,7 @@ class Slicer:
         settings: batch size, number of samples, dtype, strategy and weight decay.
         measures: names of measures that evaluate the model again, besides those that the points of a slice give.
         progress: shows a progress bar where there is a terminal or a notebook.
+        watch: called with the share of the points that are evaluated; a `SlicerError` that it raises ends the slice.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Slicer:
         settings: EvaluationSettings | None = None,
         measures: Sequence[str] = (),
         progress: bool = True,
+        watch: Callable[[float], None] | None = None,
     ) -> None:
         self.wrapper = wrapper
         self.split = split
         self.settings = settings or EvaluationSettings()
         self.measures = named_rows(measures)
         self.progress = progress
+        self.watch = watch
 
     def take(
         self,
@@ -84,7 +88,7 @@ class Slicer:
                     splits=splits,
                     settings=settings,
                     batchnorm=options.batchnorm or "frozen",
-                    advance=bar.update,
+                    advance=self._advancing(bar, plan.num_evaluated * len(splits)),
                 )
             config = {"method": name, "seed": options.seed, "weight_decay": self.settings.weight_decay}
             found = assemble(plan, evaluated, center, config=config, weight_decay=self.settings.weight_decay)
@@ -98,6 +102,19 @@ class Slicer:
                 seed=options.seed,
                 batchnorm=options.batchnorm or "frozen",
             )
+
+    def _advancing(self, bar: Any, num_points: int) -> Callable[[float], object]:
+        watch, done = self.watch, 0.0
+        if watch is None:
+            return bar.update
+
+        def advance(points: float) -> None:
+            nonlocal done
+            bar.update(points)
+            done += points
+            watch(min(1.0, done / num_points))
+
+        return advance
 
     @contextlib.contextmanager
     def _own_state(self) -> Iterator[tuple[EvaluationSettings, NamedTensors]]:

@@ -9,6 +9,7 @@ from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
 from slicer_core.subject.naming import Fit, Mismatch, fit_names
 from slicer_core.subject.subset import stratified_order, subset
+from slicer_core.subject.transformers_model import from_transformers
 from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper, cast_batch, user_code
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "fit_names",
     "from_huggingface",
     "from_lightning",
+    "from_transformers",
     "load_subject",
     "match_state",
     "require_fit",

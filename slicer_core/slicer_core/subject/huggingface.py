@@ -115,7 +115,7 @@ def from_huggingface(
         batch_size=batch_size or DEFAULT_BATCH_SIZE,
         collate_fn=functools.partial(_padded, pad=pad),
     )
-    return ModelWrapper(model, train_data=data, batch_loss=_classification_loss if classifies else _next_token_loss)
+    return ModelWrapper(model, train_data=data, batch_loss=classification_loss if classifies else next_token_loss)
 
 
 def read_records(path: Path) -> list[Record]:
@@ -198,7 +198,7 @@ def _padded(samples: Sequence[dict[str, Tensor]], pad: int) -> dict[str, Tensor]
     return batch | {"labels": torch.stack(labels)}
 
 
-def _next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> LossSum:
+def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> LossSum:
     """`transformers`' loss of causal language models, as sums over sequences: in float32, padding left out."""
     # The cache of keys and values is for generation.
     logits = _logits(model, batch, use_cache=False)[:, :-1]
@@ -207,7 +207,7 @@ def _next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> LossSum:
     return LossSum(sum=losses.view(labels.shape).sum(dim=1), count=(labels != _IGNORED).sum(dim=1).to(losses.dtype))
 
 
-def _classification_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+def classification_loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """One cross-entropy a text."""
     return F.cross_entropy(_logits(model, batch), batch["labels"], reduction="none")
 

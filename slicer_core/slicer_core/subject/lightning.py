@@ -12,16 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    SubsetRandomSampler,
-)
 
 from slicer_core.errors import ModuleError
+from slicer_core.subject.in_order import in_order
 from slicer_core.subject.losses import LossSum
 from slicer_core.subject.wrapper import ModelWrapper, user_code
 
@@ -61,7 +54,7 @@ def from_lightning(
         raise ModuleError(f"module is a {type(module).__name__}, expected a LightningModule")
     if train_data is None and test_data is None:
         train_data, test_data = _loaders(datamodule if datamodule is not None else module)
-    data = {"train_data": _in_order(train_data), "test_data": _in_order(test_data), "device": device}
+    data = {"train_data": in_order(train_data), "test_data": in_order(test_data), "device": device}
     if loss_fn is not None:
         return ModelWrapper(module, loss_fn, metrics=metrics, **data)
     return ModelWrapper(module, metrics=metrics, batch_loss=_StepLoss(module, step), **data)
@@ -149,18 +142,3 @@ def _is_written(owner: Any, name: str) -> bool:
     """Whether the user wrote the hook; Lightning's own raise, or do nothing."""
     hook = getattr(owner, name, None)
     return callable(hook) and not str(getattr(hook, "__module__", "")).endswith("core.hooks")
-
-
-def _in_order(data: Any) -> Any:
-    """A shuffled loader as one that reads all samples in their order; everything else as it is."""
-    if not isinstance(data, DataLoader) or data.batch_size is None or isinstance(data.dataset, IterableDataset):
-        return data
-    sampler, dataset = data.sampler, data.dataset
-    if isinstance(sampler, SubsetRandomSampler):
-        dataset = Subset(dataset, sorted(sampler.indices))
-    elif isinstance(sampler, RandomSampler):
-        if sampler.replacement or sampler.num_samples != len(sampler.data_source):
-            return data
-    elif not isinstance(sampler, SequentialSampler):
-        return data
-    return DataLoader(dataset, batch_size=data.batch_size, shuffle=False, collate_fn=data.collate_fn)
