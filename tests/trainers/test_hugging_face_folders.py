@@ -44,6 +44,48 @@ def test_the_center_is_the_librarys_own_loss(
         assert len({*finished.data.loss.ravel().tolist()}) == 9
 
 
+def small(name: str, size: int) -> Any:
+    """Families whose files have other names or layouts than their models, and attention within a window."""
+    import transformers
+
+    shared = {"vocab_size": size, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    more: dict[str, Any] = {
+        "GPTNeoX": {"intermediate_size": 24},
+        "Mixtral": {
+            "intermediate_size": 12, "num_key_value_heads": 1, "num_local_experts": 3, "num_experts_per_tok": 2,
+        },
+        "Mistral": {"intermediate_size": 24, "num_key_value_heads": 1, "sliding_window": 3},
+    }  # fmt: skip
+    ids = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 1, "max_position_embeddings": 16}
+    config = getattr(transformers, f"{name}Config")(**shared, **more[name], **ids)
+    torch.manual_seed(0)
+    return getattr(transformers, f"{name}ForCausalLM")(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("GPTNeoX", "1 tensors renamed or stacked by the rules of transformers: embed_out.weight"),
+        ("Mixtral", "20 tensors renamed or stacked by the rules of transformers: model.layers.0.block_sparse_moe"),
+        ("Mistral", ""),
+    ],
+)
+def test_other_families_are_read_as_their_library_reads_them(
+    name: str, note: str, tokenizer: Any, texts: SimpleNamespace, sliced: Sliced, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint-3"
+    small(name, len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    given = {"checkpoints": str(folder), "hf": str(folder), "text": str(texts.jsonl)}
+    expected = library_loss(folder, tokenizer, texts.lines)
+    for strategy in ("loop", "streaming"):
+        (finished,) = sliced(**given, strategy=strategy, name=strategy)
+        assert finished.data.center.loss["train"] == pytest.approx(expected, rel=1e-6)
+        assert len({*finished.data.loss.ravel().tolist()}) == 9
+        notes = finished.data.checkpoint.get("notes") or [""]
+        assert notes[0].startswith(note) if note else notes == [""]
+
+
 def test_sequences_are_as_long_as_is_asked_and_the_engine_agrees_with_the_loop(
     gpt2_run: Path, tokenizer: Any, texts: SimpleNamespace, sliced: Sliced
 ) -> None:

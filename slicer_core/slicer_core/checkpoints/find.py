@@ -180,7 +180,7 @@ def _source(name: str, folder: Path, paths: Sequence[Path], options: ReadOptions
         else:
             (known if has_step else unknown).append(checkpoint)
     if not known and not unknown:
-        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        more = f" (and {len(failures) - 1} more can't be read)" if len(failures) > 1 else ""
         raise CheckpointError(f"{failures[0][1]}{more}")
     kept, same = without_duplicates(known, unknown)
     _check_units(kept)

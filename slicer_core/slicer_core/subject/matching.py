@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from slicer_core.errors import CheckpointError
 from slicer_core.parameters import LazyTensors, NamedTensors, row_blocks, rows_of, shapes_of
+from slicer_core.subject.conversion import converted
 from slicer_core.subject.naming import Fit, Mismatch, SavedTensor, fit_names
 from slicer_core.subject.targets import targets_of
 
@@ -35,6 +36,8 @@ def match_state(tensors: NamedTensors, model: nn.Module, *, source: str) -> Name
             a saved copy of what the model makes itself has other values.
     """
     fit = require_fit(shapes_of(tensors), model, source=source)
+    if fit.is_converted:
+        tensors = converted(tensors, model) or tensors
     targets = {target.name: target for target in targets_of(model)}
     for names in fit.saved.values():
         if any(not _same(tensors, name, names[0]) for name in names[1:]):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from slicer_core.errors import suggestion
+from slicer_core.subject.conversion import converted
 from slicer_core.subject.targets import Target, adapter_targets, ignored_patterns, targets_of
 
 # Names that torch's own wrappers put anywhere in a path, and that no module of a user's has.
@@ -44,12 +45,14 @@ class Fit:
 
     `saved`: the model's name -> the checkpoint's names that hold its tensor, the first of which is taken. `derived`:
     likewise for what the model makes itself, to be compared. `from_module`: names whose values are the module's own.
-    `notes`: what a person should know, each a line.
+    `is_converted`: the checkpoint's names are those of `conversion.converted`. `notes`: what a person should know, each
+    a line.
     """
 
     saved: Mapping[str, tuple[str, ...]]
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     from_module: tuple[str, ...] = ()
+    is_converted: bool = False
     notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
@@ -116,7 +119,7 @@ def fit_names(saved: Mapping[str, SavedTensor], model: nn.Module) -> Fit | Misma
 
     They fit if exactly one way leads from the checkpoint's names to all of the model's: as they are, without a prefix
     that all have, or the part of them under a prefix of known wrappers. An adapter's file fits a model with that
-    adapter, whose other tensors are then the module's own.
+    adapter, whose other tensors are then the module's own. Otherwise `transformers` may have rules for its own model.
     """
     found = _fit(saved, targets_of(model), model)
     if isinstance(found, Fit):
@@ -127,6 +130,9 @@ def fit_names(saved: Mapping[str, SavedTensor], model: nn.Module) -> Fit | Misma
         return with_adapter
     if found.ways:
         return found
+    with_rules = _fit_converted(saved, model)
+    if with_rules is not None:
+        return with_rules
     closest = min(found, with_adapter, key=lambda mismatch: mismatch.size)
     return replace(closest, hint=_hint(saved, closest, has_adapter=bool(adapter)))
 
@@ -155,6 +161,21 @@ def _fit(saved: Mapping[str, SavedTensor], targets: Sequence[Target], model: nn.
             closest = replace(mismatch, closest=f"with {way.describe()}" if way.stripped or way.added else "")
             size = mismatch.size + len(way.outside)
     return closest
+
+
+def _fit_converted(saved: Mapping[str, SavedTensor], model: nn.Module) -> Fit | None:
+    """How they fit once `transformers` has renamed and stacked them, if they do."""
+    dtypes = {name: getattr(torch, _word(tensor.dtype), None) for name, tensor in saved.items()}
+    if not all(isinstance(dtype, torch.dtype) for dtype in dtypes.values()):
+        return None
+    like = {name: torch.empty(tuple(saved[name].shape), dtype=dtypes[name], device="meta") for name in saved}
+    changed = converted(like, model)
+    found = None if changed is None else _fit(changed, targets_of(model), model)
+    if changed is None or not isinstance(found, Fit):
+        return None
+    there = [name for name in like if name not in changed]
+    note = _listed("tensors renamed or stacked by the rules of transformers", there)
+    return replace(found, is_converted=True, notes=(note, *found.notes))
 
 
 def _ways(saved: Sequence[str], targets: Sequence[Target]) -> list[_Way]:
