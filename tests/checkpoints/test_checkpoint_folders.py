@@ -196,6 +196,9 @@ def test_shards_of_deepspeed_are_answered_with_its_script(tmp_path) -> None:
     folder.mkdir(parents=True)
     for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"):
         (folder / name).write_bytes(b"never opened")
+    with pytest.raises(CheckpointError, match=r"python -m deepspeed\.utils\.zero_to_fp32 .* --tag global_step500"):
+        find_sources([str(folder)])
+    (folder.parent / "zero_to_fp32.py").write_text("")
     for given in (folder, folder.parent):
         with pytest.raises(CheckpointError, match="DeepSpeed ZeRO shards") as caught:
             find_sources([str(given)])
@@ -215,6 +218,17 @@ def test_an_orbax_folder_is_answered_with_a_script(tmp_path) -> None:
     for name in ("_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"):
         (folder / name).write_bytes(b"{}")
     with pytest.raises(CheckpointError, match=r"is an Orbax checkpoint.*\n    python -c .*PyTreeCheckpointer"):
+        find_sources([str(folder)])
+
+
+def test_the_item_of_an_orbax_manager_that_has_the_weights_is_restored(tmp_path) -> None:
+    folder = tmp_path / "4"
+    for item in ("meta", "opt", "params"):
+        (folder / item).mkdir(parents=True)
+        if item != "meta":
+            (folder / item / "_METADATA").write_bytes(b"{}")
+    (folder / "_CHECKPOINT_METADATA").write_bytes(b"{}")
+    with pytest.raises(CheckpointError, match=rf'restore\("{folder}/params"\).*"{folder}\.safetensors"'):
         find_sources([str(folder)])
 
 

@@ -164,7 +164,7 @@ def test_files_of_optimizers_are_left_out_and_names_that_only_resemble_them_are_
         (b"\xef\xbb\xbf<!doctype html>", "web page"),
         (b"\x1f\x8b\x08\x00\x00", "compressed with gzip"),
         (b"", "is empty"),
-        (b"hello world", "of no known format; read are safetensors, torch, sharded, distributed"),
+        (b"hello world", "of no known format: expected a safetensors file, a file of torch.save, the index of"),
         (b"\xff" * 100, "of no known format"),
     ],
 )

@@ -177,8 +177,34 @@ def test_a_file_that_is_cut_short_is_a_checkpoint_error(legacy, tmp_path, weight
     path = tmp_path / "b.pt"
     for length in [*range(1, 40), *range(40, len(whole) - 1, 37), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=r"b\.pt"):
-            TORCH.read(path)
+        for read in (TORCH.contents, TORCH.read):
+            with pytest.raises(CheckpointError, match=r"b\.pt"):
+                read(path)
+
+
+def test_the_header_of_an_old_file_is_read_without_its_tensors(tmp_path, monkeypatch) -> None:
+    shared = torch.arange(40.0)
+    state = {"w": shared[:10], "v": shared[5:].reshape(5, 7), "h": torch.ones(3).half()}
+    torch.save({"model": state, "optimizer": {"state": [shared]}, "epoch": 3}, tmp_path / "a.pt",
+               _use_new_zipfile_serialization=False)  # fmt: skip
+    reads: list[Any] = []
+    load = torch.load
+    monkeypatch.setattr(
+        torch, "load", lambda *given, **more: reads.append(more["map_location"]) or load(*given, **more)
+    )
+    contents = TORCH.contents(tmp_path / "a.pt")
+    assert reads == ["meta"]
+    assert {name: (info.shape, info.dtype) for name, info in contents.tensors.items()} == {
+        "w": ((10,), "float32"), "v": ((5, 7), "float32"), "h": ((3,), "float16")
+    }  # fmt: skip
+    assert (contents.step, contents.step_unit) == (3, "epoch")
+    assert torch.equal(TORCH.read(tmp_path / "a.pt")["v"], state["v"])
+
+
+def test_a_torchscript_program_is_called_one(tmp_path) -> None:
+    scripted(tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="is a TorchScript program, and reading it runs code: save model"):
+        TORCH.contents(tmp_path / "a.pt")
 
 
 def fuzzed(write: Callable[[Any], bytes]) -> bytes:

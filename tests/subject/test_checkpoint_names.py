@@ -107,7 +107,10 @@ def test_what_lies_outside_a_known_wrapper_is_left_out_and_told() -> None:
 def test_raw_or_averaged_weights_are_never_guessed(second: str) -> None:
     model = net()
     saved = under("model.", dict(model.state_dict())) | under(second, dict(net().state_dict()))
-    with pytest.raises(CheckpointError, match=rf"fit in 2 ways: those under `model\.`; those under `{second}`\. Save"):
+    with pytest.raises(
+        CheckpointError,
+        match=rf"fit in 2 ways: those under `model\.`; those under `{second}`\. Say which part is meant",
+    ):
         match_state(saved, model, source="a.pt")
 
 

@@ -166,6 +166,39 @@ class Bare(nn.Module):
         return loss
 
 
+def first_only(self: Any, batch: Any) -> Any:
+    return self.layer(batch[0]).square().mean()
+
+
+def other_name(self: Any, batch: Any, i: int) -> Any:
+    return self.layer(batch[0]).square().mean() + i
+
+
+def by_default(self: Any, batch: Any, _: int = 5, dataloader_idx: int = 7) -> Any:
+    return self.layer(batch[0]).square().mean() + _ + dataloader_idx
+
+
+def loaders_index(self: Any, batch: Any, dataloader_idx: int) -> Any:
+    return self.layer(batch[0]).square().mean() + dataloader_idx
+
+
+def any_of_them(self: Any, *arguments: Any) -> Any:
+    batch, index = arguments
+    return self.layer(batch[0]).square().mean() + index
+
+
+def by_keyword(self: Any, batch: Any, *, batch_idx: int) -> Any:
+    return self.layer(batch[0]).square().mean() + batch_idx
+
+
+@pytest.mark.parametrize("step", [first_only, other_name, by_default, loaders_index, any_of_them, by_keyword])
+def test_a_step_gets_the_batchs_index_under_whatever_name_it_has(step: Any) -> None:
+    module = type("Own", (Bare,), {"training_step": step})()
+    samples = data()
+    expected = module.layer(samples.tensors[0]).square().mean().item()
+    assert center(from_lightning(module, train_data=samples)) == pytest.approx(expected, rel=1e-6)
+
+
 def data(count: int = 10) -> TensorDataset:
     return TensorDataset(torch.randn(count, 3))
 

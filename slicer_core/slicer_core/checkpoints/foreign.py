@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Collection
@@ -9,21 +10,27 @@ from pathlib import Path
 
 _DEEPSPEED = re.compile(r"(zero_pp_rank_\d+_)?mp_rank_\d+_(model|optim)_states\.pt|.*_optim_states\.pt")
 _ORBAX = ("_CHECKPOINT_METADATA", "manifest.ocdbt", "_METADATA")
+# With double quotes alone, so that a shell takes it within single ones.
 _ORBAX_SCRIPT = (
     "import jax, numpy, orbax.checkpoint, safetensors.numpy; "
-    "tree = orbax.checkpoint.PyTreeCheckpointer().restore({folder!r}); "
+    "tree = orbax.checkpoint.PyTreeCheckpointer().restore({folder}); "
     "leaves = jax.tree_util.tree_flatten_with_path(tree)[0]; "
-    "safetensors.numpy.save_file({{'.'.join(str(getattr(k, 'key', getattr(k, 'idx', k))) for k in path): "
-    "numpy.ascontiguousarray(leaf) for path, leaf in leaves if hasattr(leaf, 'shape')}}, {target!r})"
+    'safetensors.numpy.save_file({{".".join(str(getattr(k, "key", getattr(k, "idx", k))) for k in path): '
+    'numpy.ascontiguousarray(leaf) for path, leaf in leaves if hasattr(leaf, "shape")}}, {target})'
 )
+# A tree of arrays has this file. Where a manager saved several items, each has a folder of its own.
+_ORBAX_TREE = "_METADATA"
+_ORBAX_WEIGHTS = ("params", "model", "default", "state")
 
 
 def conversion(folder: Path, names: Collection[str]) -> str | None:
     """What a folder of these names is and the command that converts it; None where it is no such folder."""
     if any(_DEEPSPEED.fullmatch(name) for name in names):
-        # DeepSpeed puts its script beside the folders of the steps.
         home, target = folder.parent, folder.parent / f"{folder.name}-fp32"
-        words = [str(home / "zero_to_fp32.py"), str(home), str(target), "--tag", folder.name]
+        # DeepSpeed puts its script beside the folders of the steps; it is the same as in the library.
+        script = home / "zero_to_fp32.py"
+        program = [str(script)] if script.is_file() else ["-m", "deepspeed.utils.zero_to_fp32"]
+        words = [*program, str(home), str(target), "--tag", folder.name]
         return (
             f"{folder} holds DeepSpeed ZeRO shards, which DeepSpeed itself puts together. Run\n"
             f"    python {shlex.join(words)}\n"
@@ -31,10 +38,19 @@ def conversion(folder: Path, names: Collection[str]) -> str | None:
         )
     if any(name in names for name in _ORBAX):
         target = folder.parent / f"{folder.name}.safetensors"
-        script = _ORBAX_SCRIPT.format(folder=str(folder.absolute()), target=str(target.absolute()))
+        tree = json.dumps(str(_orbax_tree(folder, names).absolute()))
+        script = _ORBAX_SCRIPT.format(folder=tree, target=json.dumps(str(target.absolute())))
         return (
             f"{folder} is an Orbax checkpoint (JAX). Where Orbax is installed, run\n"
             f"    python -c {shlex.quote(script)}\n"
             f"and give {target}; names and layouts of the arrays have to become the PyTorch model's"
         )
     return None
+
+
+def _orbax_tree(folder: Path, names: Collection[str]) -> Path:
+    """The folder itself, or that of the item in it which most likely has the weights."""
+    items = [name for name in sorted(names) if (folder / name / _ORBAX_TREE).is_file()]
+    if _ORBAX_TREE in names or not items:
+        return folder
+    return folder / next((name for name in _ORBAX_WEIGHTS if name in items), items[0])

@@ -25,4 +25,7 @@ def recognize(path: Path) -> CheckpointFormat:
     for format_ in FORMATS:
         if format_.recognizes(path, first):
             return format_
-    raise CheckpointError(f"{path} is of no known format; read are {', '.join(known.name for known in FORMATS)}")
+    raise CheckpointError(
+        f"{path} is of no known format: expected a safetensors file, a file of torch.save, the index of several such "
+        "files, or a folder of torch.distributed.checkpoint"
+    )

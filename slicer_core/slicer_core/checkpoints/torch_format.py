@@ -21,6 +21,7 @@ from slicer_core.checkpoints.checkpoint import (
     StepUnit,
     TensorInfo,
 )
+from slicer_core.checkpoints.old_torch import bytes_missing
 from slicer_core.checkpoints.shortage import memory_for
 from slicer_core.checkpoints.torch_refusal import reason, refusal
 from slicer_core.checkpoints.weights import TOP, find_weights
@@ -89,7 +90,8 @@ def load_torch(path: Path, options: ReadOptions = AS_IT_IS, *, map_location: str
             # Torch's remarks on the file's pickle are about how it was written.
             warnings.simplefilter("ignore")
             # Never mapped: a file that is cut short while it is mapped kills the process.
-            return torch.load(path, map_location=map_location, weights_only=not options.trusted, mmap=False)
+            loaded = torch.load(path, map_location=map_location, weights_only=not options.trusted, mmap=False)
+            missing = 0 if whole or is_zip else bytes_missing(path, loaded)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -97,6 +99,10 @@ def load_torch(path: Path, options: ReadOptions = AS_IT_IS, *, map_location: str
             raise CheckpointError(refusal(path, error)) from error
     except Exception as error:
         raise CheckpointError(f"{path} can't be read as a torch file: {reason(error)}") from error
+    if missing:
+        # It is cut short, or has a storage within another one, which was counted twice: reading all of it tells.
+        load_torch(path, options)
+    return loaded
 
 
 @contextlib.contextmanager
@@ -126,6 +132,12 @@ def _unpacked_size(path: Path) -> tuple[int, bool]:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             packed = sum(entry.file_size for entry in archive.infolist() if entry.compress_type)
+            parts = {entry.filename.partition("/")[2] for entry in archive.infolist()}
+        if "constants.pkl" in parts and any(part.startswith("code/") for part in parts):
+            raise CheckpointError(
+                f"{path} is a TorchScript program, and reading it runs code: save model.state_dict() with torch.save "
+                "or safetensors"
+            )
         if packed > _MAX_EXPANSION * size:
             raise CheckpointError(f"{path} is not read: its {size} bytes unpack to {packed}")
     except CheckpointError:

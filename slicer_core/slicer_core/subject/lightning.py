@@ -19,6 +19,7 @@ from slicer_core.subject.losses import LossSum
 from slicer_core.subject.wrapper import ModelWrapper, user_code
 
 STEPS = ("training_step", "validation_step", "test_step")
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _LOGGING = ("log", "log_dict", "print")
 
 
@@ -75,12 +76,11 @@ class _StepLoss:
                 "its parameters: give loss_fn, or a ModelWrapper with batch_loss"
             )
         self._step = step
-        names = inspect.signature(function).parameters
-        self._options = {name: 0 for name in ("batch_idx", "dataloader_idx") if name in names}
+        self._indices, self._options = _index_arguments(function)
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor | LossSum:
         with _without_logging(model):
-            found = getattr(model, self._step)(batch, **self._options)
+            found = getattr(model, self._step)(batch, *self._indices, **self._options)
         loss = found.get("loss") if isinstance(found, Mapping) else found
         if not isinstance(loss, (Tensor, LossSum)):
             raise ModuleError(
@@ -88,6 +88,20 @@ class _StepLoss:
                 "loss, or a dictionary with it under 'loss'; or give step or loss_fn"
             )
         return loss
+
+
+def _index_arguments(step: Callable[..., Any]) -> tuple[tuple[int, ...], dict[str, int]]:
+    """Zeros for what a step takes beside the batch: the batch's index in the second place, whatever its name.
+
+    So `lightning.pytorch.utilities.signature_utils.is_param_in_hook_signature` has it.
+    """
+    parameters = inspect.signature(step).parameters
+    kinds = [parameter.kind for parameter in parameters.values()]
+    second = [name for name, kind in zip(parameters, kinds, strict=True) if kind in _BY_POSITION][1:2]
+    takes_index = inspect.Parameter.VAR_POSITIONAL in kinds or (second and second != ["dataloader_idx"])
+    by_name = [name for name in ("batch_idx", "dataloader_idx") if name in parameters and [name] != second]
+    by_name += [name for name in second if not takes_index]
+    return ((0,) if takes_index else ()), dict.fromkeys(by_name, 0)
 
 
 @contextlib.contextmanager

@@ -153,7 +153,7 @@ def _fit(saved: Mapping[str, SavedTensor], targets: Sequence[Target], model: nn.
     if chosen:
         return Mismatch(
             ways=tuple(way.describe() for way, _ in chosen),
-            hint="Save the tensors that are meant in a file of their own, or build the model with their names",
+            hint=_choice([way for way, _ in chosen]),
         )
     closest, size = found, found.size
     for way, mismatch in tried:
@@ -176,6 +176,14 @@ def _fit_converted(saved: Mapping[str, SavedTensor], model: nn.Module) -> Fit | 
     there = [name for name in like if name not in changed]
     note = _listed("tensors renamed or stacked by the rules of transformers", there)
     return replace(found, is_converted=True, notes=(note, *found.notes))
+
+
+def _choice(ways: Sequence[_Way]) -> str:
+    """How the user says which way is meant."""
+    keys = [way.stripped.rstrip(".") for way in ways if way.stripped]
+    if keys:
+        return f"Say which part is meant, as in --weights {keys[0]}, or build the model with the checkpoint's names"
+    return "Build the model with the checkpoint's names"
 
 
 def _ways(saved: Sequence[str], targets: Sequence[Target]) -> list[_Way]:
