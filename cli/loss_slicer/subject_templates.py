@@ -62,9 +62,8 @@ import torch
 from model import GPT, GPTConfig  # FILL IN: nanoGPT's model.py has to lie beside this file
 from slicer_core import LossSum, ModelWrapper
 
-BLOCK_SIZE = 256  # FILL IN: these five as in the training's configuration (model_args in the checkpoint)
-VOCAB_SIZE = 65
-NUM_LAYERS, NUM_HEADS, WIDTH = 6, 6, 384
+BLOCK_SIZE, VOCAB_SIZE = 256, 65  # FILL IN: as in the training's configuration (model_args in the checkpoint)
+NUM_LAYERS, NUM_HEADS, WIDTH, BIAS = 6, 6, 384, False  # FILL IN: likewise
 DATA = "data/shakespeare_char/val.bin"  # FILL IN: a file of tokens
 NUM_SEQUENCES = 64
 
@@ -80,7 +79,7 @@ def loss(model, batch):
 
 def build() -> ModelWrapper:
     model = GPT(GPTConfig(block_size=BLOCK_SIZE, vocab_size=VOCAB_SIZE, n_layer=NUM_LAYERS, n_head=NUM_HEADS,
-                          n_embd=WIDTH, dropout=0.0, bias=False))
+                          n_embd=WIDTH, dropout=0.0, bias=BIAS))
     tokens = torch.from_numpy(np.fromfile(DATA, dtype=np.uint16).astype(np.int64))
     count = min(NUM_SEQUENCES, (len(tokens) - 1) // BLOCK_SIZE)
     inputs = tokens[: count * BLOCK_SIZE].view(count, BLOCK_SIZE)

@@ -1,4 +1,4 @@
-"""`loss-slicer init`: the file that it writes is Python, and runs once its marked lines are filled in."""
+"""`loss-slicer init`: the kind that it sees, and a file that is Python. That of each kind runs: tests/trainers."""
 
 from __future__ import annotations
 

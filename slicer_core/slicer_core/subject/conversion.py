@@ -40,10 +40,11 @@ def _converted(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
     # Only a program that has such a model has imported what makes it.
     if library is None or not isinstance(model, library.PreTrainedModel):
         return None
+    own: Any = model
     try:
         from transformers import conversion_mapping, core_model_loading
 
-        rules = conversion_mapping.get_model_conversion_mapping(model)
+        rules = conversion_mapping.get_model_conversion_mapping(own)
         renamings = [rule for rule in rules if isinstance(rule, core_model_loading.WeightRenaming)]
         converters = [rule for rule in rules if isinstance(rule, core_model_loading.WeightConverter)]
         by_pattern = {pattern: rule for rule in converters for pattern in rule.source_patterns}
@@ -57,7 +58,7 @@ def _converted(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
             parts[new].add_tensor(new, name, pattern or name, tensors[name])
         found: dict[str, Tensor] = {}
         for name, part in parts.items():
-            for full, value in part.convert(name, model=model, config=model.config).items():
+            for full, value in part.convert(name, model=own, config=own.config).items():
                 (found[full],) = value if isinstance(value, list) else (value,)
     except Exception:  # noqa: BLE001 - an older library, or tensors that its rules do not fit: they stay as they are
         return None
