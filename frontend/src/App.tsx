@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { SlidersHorizontal } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useDeferredValue, useEffect, useState } from "react";
 import { Comparison } from "@/components/comparison";
 import { Controls } from "@/components/controls";
 import { EmptyState } from "@/components/empty-state";
@@ -10,12 +10,13 @@ import { StepSlider } from "@/components/step-slider";
 import { TagFilter } from "@/components/tag-filter";
 import { Button } from "@/components/ui/button";
 import { Dialog } from "@/components/ui/dialog";
-import { CARDS_A_PAGE, SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
+import { SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
 import { ThemeProvider } from "@/contexts/theme-context";
 import { useMobile } from "@/hooks/use-mobile";
 import { onDataReloaded } from "@/lib/host";
 import { displayName } from "@/lib/names";
 import { isDrawnElsewhere } from "@/lib/overlay";
+import { CARDS_A_PAGE } from "@/lib/selection";
 import { formatCount } from "@/maths/format";
 
 export function App() {
@@ -33,6 +34,8 @@ export function App() {
 function Page() {
   const { status, error, retry, runs } = useSliceData();
   const mobile = useMobile();
+  // The cards come first.
+  const controls = useDeferredValue(true, false);
   if (status === "error" && error) {
     return <Failure error={error} onRetry={retry} />;
   }
@@ -48,7 +51,7 @@ function Page() {
     <div className="flex h-dvh">
       {!mobile && (
         <nav className="w-64 shrink-0 overflow-y-auto border-r bg-card" aria-label="Controls">
-          <Controls />
+          {controls && <Controls />}
         </nav>
       )}
       <div className="flex min-w-0 grow flex-col">

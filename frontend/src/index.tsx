@@ -1,14 +1,16 @@
-/** TensorBoard imports this module and calls `render` in an empty document that is the plugin's own. */
+/** What the entry module calls in an empty document that is the plugin's own; `tags` is the list of tags, on its way. */
 import { QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import styles from "./index.css?inline";
-import { createQueryClient, prefetchTags } from "./lib/queries";
+import { readHash } from "./lib/host";
+import { createQueryClient, prefetchView } from "./lib/queries";
+import { readViewState } from "./lib/view-state";
 
-export function render(): void {
+export function render(tags?: Promise<Response | null>): void {
   const client = createQueryClient();
-  prefetchTags(client);
+  void prefetchView(client, readViewState(readHash()), tags);
   document.documentElement.lang = "en";
   if (!document.title) document.title = "Loss Slicer";
   const sheet = new CSSStyleSheet();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { jsonText, seriesLabel } from "@/lib/describe";
-import { ALL_SPLITS, chooseSeries } from "@/lib/queries";
 import { HeaderError, parseHeader } from "@/lib/slice";
+import { ALL_SPLITS, chooseSeries } from "@/lib/slice-loading";
 
 function array(name: string, split: string, blob: number, role = "value") {
   return {

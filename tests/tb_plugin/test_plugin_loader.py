@@ -184,7 +184,7 @@ def test_the_built_page_is_served_with_its_types_and_nothing_else(
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
     for name in [*hidden, "../outside.js", "assets/../index.js", "assets", "INDEX.JS"]:
         assert client.get(f"{ROUTE}/static/{name}").status_code == 404
-    assert 'from "./static/index.js"' in client.get(f"{ROUTE}/index.js").text
+    assert 'import("./static/index.js")' in client.get(f"{ROUTE}/index.js").text
 
 
 def test_debugging_logs_requests_and_replies_while_the_variable_is_set(

@@ -1,13 +1,20 @@
 import { Columns2, Maximize2, Minimize2, Pin } from "lucide-react";
+import { memo } from "react";
 import { IconButton } from "@/components/ui/icon-button";
 import { type Card, useSliceData } from "@/contexts/slice-data-context";
 import { includesCard, MAX_COMPARED, sameCompared, toggledCard, toggledCompared } from "@/lib/cards";
 
+interface CardActionsProps {
+  readonly card: Card;
+  /** Of the slice that is shown; null where there is none. */
+  readonly step: number | null;
+}
+
 /** What can be done with a card as a whole. */
-export function CardActions({ card }: { readonly card: Card }) {
+export const CardActions = memo(function CardActions({ card, step }: CardActionsProps) {
   const { view, change } = useSliceData();
   const wide = includesCard(view.wide, card);
-  const compared = view.compared.some((entry) => sameCompared(entry, card));
+  const compared = view.compared.some((entry) => sameCompared(entry, { ...card, step }));
   const full = !compared && view.compared.length >= MAX_COMPARED;
   return (
     <>
@@ -17,8 +24,8 @@ export function CardActions({ card }: { readonly card: Card }) {
           full ? `At most ${MAX_COMPARED} slices are compared` : "Compare the slice at this step with others"
         }
         pressed={compared}
-        disabled={card.step === null || full}
-        onClick={() => change({ compared: toggledCompared(view.compared, card) })}
+        disabled={step === null || full}
+        onClick={() => change({ compared: toggledCompared(view.compared, { ...card, step }) })}
       >
         <Columns2 />
       </IconButton>
@@ -39,4 +46,4 @@ export function CardActions({ card }: { readonly card: Card }) {
       </IconButton>
     </>
   );
-}
+});

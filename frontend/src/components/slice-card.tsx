@@ -1,13 +1,13 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { RefreshCw } from "lucide-react";
-import { type ReactNode, useEffect, useRef } from "react";
+import { memo, type ReactNode, useEffect, useRef } from "react";
 import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
-import { type Card, useSliceData } from "@/contexts/slice-data-context";
+import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { includesCard } from "@/lib/cards";
 import { provisionalText } from "@/lib/describe";
 import { displayName, displayText } from "@/lib/names";
-import { sliceQuery, useSlice, useSteps } from "@/lib/queries";
+import { prefetchSlices, useSlice, useSteps } from "@/lib/queries";
 import { cn } from "@/lib/utils";
 import { formatCount } from "@/maths/format";
 import { CardActions } from "./card-actions";
@@ -16,11 +16,13 @@ import { ErrorBoundary } from "./error-boundary";
 import { SaveMenu } from "./plots/save-menu";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
-export function SliceCard({ card }: { readonly card: Card }) {
-  const { view, step: selectedStep, runColor } = useSliceData();
+export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card }) {
+  const { view, runColor } = useSliceData();
+  const selectedStep = useStep();
+  const step = stepOf(card, selectedStep);
   const steps = useSteps(card);
-  const slice = useSlice(card, card.step, view);
-  usePrefetch(card, view.metric, view.split);
+  const slice = useSlice(card, step, view);
+  usePrefetch(card, step, view.metric, view.split);
   const figure = useRef<HTMLDivElement>(null);
   const data = slice.data;
   const Dashboard = data && DASHBOARDS[data.header.geometry];
@@ -28,7 +30,7 @@ export function SliceCard({ card }: { readonly card: Card }) {
   let body: ReactNode;
   if (steps.isError) {
     body = <Failure error={steps.error} onRetry={() => void steps.refetch()} />;
-  } else if (card.step === null && card.steps) {
+  } else if (step === null && card.steps) {
     body = (
       <Notice>
         <p>This tag has no slices any more.</p>
@@ -79,9 +81,9 @@ export function SliceCard({ card }: { readonly card: Card }) {
           {data?.header.provisional && (
             <Badge data-testid="provisional">{provisionalText(data.header)}</Badge>
           )}
-          {card.step !== null && <Badge data-testid="card-step">step {formatCount(card.step)}</Badge>}
+          {step !== null && <Badge data-testid="card-step">step {formatCount(step)}</Badge>}
           <SaveMenu data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
-          <CardActions card={card} />
+          <CardActions card={card} step={step} />
         </div>
       </header>
       {card.description && (
@@ -98,21 +100,18 @@ export function SliceCard({ card }: { readonly card: Card }) {
       )}
     </article>
   );
-}
+});
 
 /** The steps beside the shown one, so that the slider does not wait. */
-function usePrefetch(card: Card, metric: string, split: string) {
+function usePrefetch(card: Card, step: number | null, metric: string, split: string) {
   const client = useQueryClient();
-  const { run, tag, step, steps } = card;
+  const { run, tag, steps } = card;
   useEffect(() => {
     if (step === null || !steps) return;
     const timer = setTimeout(() => {
       const index = steps.steps.indexOf(step);
-      for (const neighbour of [steps.steps[index + 1], steps.steps[index - 1]]) {
-        if (neighbour !== undefined) {
-          void client.prefetchQuery(sliceQuery({ run, tag }, neighbour, { metric, split }));
-        }
-      }
+      const beside = [steps.steps[index + 1], steps.steps[index - 1]].filter((entry) => entry !== undefined);
+      prefetchSlices(client, { run, tag }, beside, { metric, split });
     }, 250);
     return () => clearTimeout(timer);
   }, [client, run, tag, step, steps, metric, split]);

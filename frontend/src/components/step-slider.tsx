@@ -3,7 +3,7 @@ import { useCallback, useMemo } from "react";
 import { IconButton } from "@/components/ui/icon-button";
 import { Select } from "@/components/ui/select";
 import { Slider } from "@/components/ui/slider";
-import { useSliceData } from "@/contexts/slice-data-context";
+import { useSliceData, useStep } from "@/contexts/slice-data-context";
 import { usePlay } from "@/hooks/use-play";
 import { useShortcuts } from "@/hooks/use-shortcuts";
 import { nearestStep } from "@/lib/steps";
@@ -14,7 +14,8 @@ const SPEED_OPTIONS = SPEEDS.map((speed) => ({ value: String(speed), label: `${s
 
 /** Through the steps of training: all shown cards move together. */
 export function StepSlider() {
-  const { steps, step, view, change, followNewest } = useSliceData();
+  const { steps, view, change, followNewest } = useSliceData();
+  const step = useStep();
   // A chosen step that is not there (yet, or in these runs) stands at the nearest that is.
   const index = Math.max(steps.indexOf(nearestStep(steps, step) ?? Number.NaN), 0);
   const last = steps.length - 1;

@@ -3,29 +3,31 @@ import { createContext, type ReactNode, use, useCallback, useMemo, useState } fr
 import { useDark } from "@/hooks/use-dark";
 import { useViewState } from "@/hooks/use-view-state";
 import type { Steps, TagInfo } from "@/lib/api";
-import { includesCard, sameCard } from "@/lib/cards";
-import { MAIN_METHODS, METHOD_ORDER } from "@/lib/methods";
+import { includesCard } from "@/lib/cards";
 import { useAllSteps, useHostRuns, useTags } from "@/lib/queries";
 import { runColors } from "@/lib/run-colors";
+import {
+  CARDS_A_PAGE,
+  chosenMethod,
+  chosenRuns,
+  isReadable,
+  type MethodChoice,
+  matchingTags,
+  methodChoices,
+  runsOf,
+  shownTags,
+  tagsOfRuns,
+} from "@/lib/selection";
 import { nearestStep, unionOfSteps } from "@/lib/steps";
-import { nameFilter } from "@/lib/utils";
 import type { ViewState } from "@/lib/view-state";
-
-/** How many cards are shown at first, and by how many each press of the button adds. */
-export const CARDS_A_PAGE = 12;
 
 export interface Card extends TagInfo {
   readonly steps: Steps | undefined;
-  /** The slice to show: the card's nearest to the chosen step; null where there is none. */
-  readonly step: number | null;
   readonly pinned: boolean;
 }
 
-export interface MethodChoice {
-  readonly method: string;
-  /** Tags with data in the chosen runs. */
-  readonly count: number;
-}
+/** The reader's choices but for the step, which changes far more often than all others. */
+export type Settings = Omit<ViewState, "step">;
 
 export interface SliceDataState {
   readonly status: "pending" | "error" | "success";
@@ -46,13 +48,14 @@ export interface SliceDataState {
   /** Tags of the chosen runs that this version can't read. */
   readonly problems: readonly TagInfo[];
   readonly steps: readonly number[];
-  readonly step: number | null;
   readonly followNewest: () => void;
-  readonly view: ViewState;
+  readonly view: Settings;
   readonly change: (part: Partial<ViewState>) => void;
 }
 
 const SliceDataContext = createContext<SliceDataState | null>(null);
+/** Apart from the rest: what does not show a step is not drawn anew when it changes. */
+const StepContext = createContext<number | null>(null);
 
 export function useSliceData(): SliceDataState {
   const state = use(SliceDataContext);
@@ -60,48 +63,53 @@ export function useSliceData(): SliceDataState {
   return state;
 }
 
+/** The step that the reader looks at; null while none is known. */
+export function useStep(): number | null {
+  return use(StepContext);
+}
+
+/** The step whose slice a card shows at a step of the page: its nearest; null where it has none. */
+export function stepOf({ steps, lastStep }: Pick<Card, "steps" | "lastStep">, step: number | null) {
+  if (steps) return nearestStep(steps.steps, step);
+  // Before its steps are known, no other than the last is nearest to what is not before it.
+  return step !== null && lastStep !== null && step >= lastStep ? lastStep : null;
+}
+
 export function SliceDataProvider({ children }: { readonly children: ReactNode }) {
   const [view, change] = useViewState();
+  const settings = useSettings(view);
   const tags = useTags();
   const all = useMemo(() => tags.data ?? [], [tags.data]);
 
-  const runs = useMemo(() => [...new Set(all.map((tag) => tag.run))], [all]);
-  const selectedRuns = useMemo(() => {
-    const wanted = new Set(view.runs);
-    const known = runs.filter((run) => wanted.has(run));
-    return known.length > 0 ? known : runs.slice(0, 1);
-  }, [runs, view.runs]);
-
-  const inRuns = useMemo(() => {
-    const wanted = new Set(selectedRuns);
-    return all.filter((tag) => wanted.has(tag.run));
-  }, [all, selectedRuns]);
+  const runs = useMemo(() => runsOf(all), [all]);
+  const selectedRuns = useMemo(() => chosenRuns(runs, view.runs), [runs, view.runs]);
+  const inRuns = useMemo(() => tagsOfRuns(all, selectedRuns), [all, selectedRuns]);
   const methods = useMemo(() => methodChoices(inRuns), [inRuns]);
-  const available = methods.filter((choice) => choice.count > 0);
-  const method = (available.find((choice) => choice.method === view.method) ?? available[0])?.method ?? null;
-
-  const matching = useMemo(() => {
-    const passes = nameFilter(view.filter);
-    const kept = inRuns.filter((tag) => isReadable(tag) && tag.sliceType === method && passes(tag.tag));
-    // Runs are compared tag by tag: the same tag of all runs stands together.
-    const order = new Map([...new Set(kept.map((tag) => tag.tag))].map((tag, index) => [tag, index]));
-    return kept.toSorted((a, b) => (order.get(a.tag) ?? 0) - (order.get(b.tag) ?? 0));
-  }, [inRuns, method, view.filter]);
+  const method = chosenMethod(methods, view.method);
+  const matching = useMemo(() => matchingTags(inRuns, method, view.filter), [inRuns, method, view.filter]);
+  const problems = useMemo(() => inRuns.filter((tag) => !isReadable(tag)), [inRuns]);
 
   const inMethod = methods.find((choice) => choice.method === method)?.count ?? 0;
-  const selection = JSON.stringify([selectedRuns, method]);
+  const selection = useMemo(() => JSON.stringify([selectedRuns, method]), [selectedRuns, method]);
   const [shown, setShown] = useState({ selection, count: CARDS_A_PAGE });
   const count = shown.selection === selection ? shown.count : CARDS_A_PAGE;
-  const visible = useMemo(() => {
-    const pinned = view.pinned.flatMap(
-      (key) => all.find((tag) => sameCard(tag, key) && isReadable(tag)) ?? [],
-    );
-    return [...pinned, ...matching.slice(0, count).filter((tag) => !includesCard(pinned, tag))];
-  }, [all, matching, count, view.pinned]);
+  const visible = useMemo(
+    () => shownTags(all, matching, count, view.pinned),
+    [all, matching, count, view.pinned],
+  );
   const stepsOfCards = useAllSteps(visible);
+  const cards = useMemo(
+    () =>
+      visible.map((tag, index) => ({
+        ...tag,
+        steps: stepsOfCards[index],
+        pinned: includesCard(view.pinned, tag),
+      })),
+    [visible, stepsOfCards, view.pinned],
+  );
 
   const steps = useMemo(() => unionOfSteps(stepsOfCards), [stepsOfCards]);
-  const newest = steps.at(-1) ?? null;
+  const newest = useMemo(() => newestStep(cards), [cards]);
   // The newest step at the time the selection was made: later data must not move what the reader looks at.
   const [anchor, setAnchor] = useState<{ selection: string; step: number } | null>(null);
   const settled = visible.length > 0 && stepsOfCards.every((entry) => entry !== undefined);
@@ -117,55 +125,45 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
     setAnchor(null);
     change({ step: null });
   }, [change]);
-  const shownOf = Math.min(count, matching.length);
-
+  const showMore = useCallback(
+    () => setShown({ selection, count: count + CARDS_A_PAGE }),
+    [selection, count],
+  );
   const { refetch } = tags;
-  const state: SliceDataState = {
-    status: tags.data ? "success" : tags.status,
-    error: tags.error,
-    retry: useCallback(() => void refetch(), [refetch]),
-    runs,
-    selectedRuns,
-    runColor,
-    methods,
-    method,
-    cards: visible.map((tag, index) => {
-      const entry = stepsOfCards[index];
-      return {
-        ...tag,
-        steps: entry,
-        step: entry ? nearestStep(entry.steps, step) : null,
-        pinned: includesCard(view.pinned, tag),
-      };
+  const retry = useCallback(() => void refetch(), [refetch]);
+  const status = tags.data ? "success" : tags.status;
+  const { error } = tags;
+
+  const state = useMemo(
+    (): SliceDataState => ({
+      ...{ status, error, retry, runs, selectedRuns, runColor, methods, method, cards },
+      count: { all: inMethod, matching: matching.length },
+      hidden: matching.length - Math.min(count, matching.length),
+      ...{ showMore, problems, steps, followNewest, view: settings, change },
     }),
-    count: { all: inMethod, matching: matching.length },
-    hidden: matching.length - shownOf,
-    showMore: () => setShown({ selection, count: count + CARDS_A_PAGE }),
-    problems: inRuns.filter((tag) => !isReadable(tag)),
-    steps,
-    step,
-    followNewest,
-    view,
-    change,
-  };
-  return <SliceDataContext value={state}>{children}</SliceDataContext>;
+    [
+      ...[status, error, retry, runs, selectedRuns, runColor, methods, method, cards, inMethod],
+      ...[matching.length, count, showMore, problems, steps, followNewest, settings, change],
+    ],
+  );
+  return (
+    <SliceDataContext value={state}>
+      <StepContext value={step}>{children}</StepContext>
+    </SliceDataContext>
+  );
 }
 
-function isReadable(tag: TagInfo): boolean {
-  return tag.problem === null && tag.geometry !== null;
+/** The view without its step: the same object while nothing else changes. */
+function useSettings({ step: _, ...settings }: ViewState): Settings {
+  const [before, setBefore] = useState<Settings>(settings);
+  const names = Object.keys(settings) as (keyof Settings)[];
+  if (names.every((name) => before[name] === settings[name])) return before;
+  setBefore(settings);
+  return settings;
 }
 
-/** The main methods, and whatever else the runs hold, in a fixed order. */
-function methodChoices(tags: readonly TagInfo[]): MethodChoice[] {
-  const counts = new Map<string, number>(MAIN_METHODS.map((method) => [method, 0]));
-  for (const tag of tags) {
-    if (isReadable(tag)) counts.set(tag.sliceType, (counts.get(tag.sliceType) ?? 0) + 1);
-  }
-  const place = (method: string) => {
-    const index = METHOD_ORDER.indexOf(method);
-    return index < 0 ? METHOD_ORDER.length : index;
-  };
-  return [...counts]
-    .map(([method, count]) => ({ method, count }))
-    .sort((a, b) => place(a.method) - place(b.method) || (a.method < b.method ? -1 : 1));
+/** The highest step of any card; what the list of tags says counts until a card's steps are known. */
+function newestStep(cards: readonly Card[]): number | null {
+  const last = cards.flatMap(({ steps, lastStep }) => (steps ? steps.steps.at(-1) : lastStep) ?? []);
+  return last.length > 0 ? Math.max(...last) : null;
 }

@@ -1,6 +1,6 @@
 import { useQueries } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { useSliceData } from "@/contexts/slice-data-context";
+import { useSliceData, useStep } from "@/contexts/slice-data-context";
 import type { ComparedKey } from "@/lib/cards";
 import { sliceQuery, useAllSteps } from "@/lib/queries";
 import type { SliceData } from "@/lib/slice";
@@ -19,7 +19,8 @@ export interface ComparedSlice {
 
 /** The slices that the reader compares, in the order in which they were chosen, loaded. */
 export function useComparedSlices(): readonly ComparedSlice[] {
-  const { view, step: linked, runColor } = useSliceData();
+  const { view, runColor } = useSliceData();
+  const linked = useStep();
   const { compared, metric, split } = view;
   const steps = useAllSteps(compared);
   const shown = useMemo(

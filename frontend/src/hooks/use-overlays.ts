@@ -1,6 +1,6 @@
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { useSliceData } from "@/contexts/slice-data-context";
+import { stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { evenly, slicesQuery } from "@/lib/many";
 import { sliceQuery, useSteps } from "@/lib/queries";
 import type { SliceData } from "@/lib/slice";
@@ -12,11 +12,12 @@ const NONE: readonly SliceData[] = [];
 /** The curves of the same tag in the other runs on the page, each at its own step. */
 export function useOtherRuns({ run, tag }: SliceData): readonly SliceData[] {
   const { cards, view } = useSliceData();
+  const linked = useStep();
   const others = view.overlay
     ? cards.filter((card) => card.tag === tag && card.run !== run && card.geometry === "curve")
     : [];
   return useQueries({
-    queries: others.map((card) => sliceQuery(card, card.step, view)),
+    queries: others.map((card) => sliceQuery(card, stepOf(card, linked), view)),
     combine: (results) => results.flatMap((result) => result.data ?? []),
   });
 }

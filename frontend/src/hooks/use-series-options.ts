@@ -1,14 +1,20 @@
 import { useQueries } from "@tanstack/react-query";
 import { useMemo } from "react";
-import { useSliceData } from "@/contexts/slice-data-context";
+import { stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { sliceQuery } from "@/lib/queries";
 
+export interface SeriesOptions {
+  readonly metrics: readonly string[];
+  readonly splits: readonly string[];
+}
+
 /** The metrics and splits that the shown slices hold, in the order in which they were logged. */
-export function useSeriesOptions(): { metrics: readonly string[]; splits: readonly string[] } {
+export function useSeriesOptions(): SeriesOptions {
   const { cards, view } = useSliceData();
+  const step = useStep();
   const known = useQueries({
     // The cards ask for the same, so nothing is fetched for this.
-    queries: cards.map((card) => ({ ...sliceQuery(card, card.step, view), enabled: false })),
+    queries: cards.map((card) => ({ ...sliceQuery(card, stepOf(card, step), view), enabled: false })),
     combine: (results) =>
       results.flatMap(({ data }) =>
         (data?.header.arrays ?? [])
@@ -16,11 +22,11 @@ export function useSeriesOptions(): { metrics: readonly string[]; splits: readon
           .map(({ name, split }) => ({ name, split })),
       ),
   });
-  return useMemo(
-    () => ({
-      metrics: [...new Set(known.map((array) => array.name))],
-      splits: [...new Set(known.map((array) => array.split))].filter(Boolean),
-    }),
-    [known],
-  );
+  const names = JSON.stringify([...new Set(known.map((array) => array.name))]);
+  const splits = JSON.stringify([...new Set(known.map((array) => array.split))].filter(Boolean));
+  // The same lists while they say the same.
+  return {
+    metrics: useMemo(() => JSON.parse(names) as string[], [names]),
+    splits: useMemo(() => JSON.parse(splits) as string[], [splits]),
+  };
 }

@@ -3,7 +3,6 @@
  * plugin's folder, below whatever prefix or proxy TensorBoard has.
  */
 import { ascendingOrder, reorder } from "@/maths/grid";
-import { alreadyDecoded, rememberDecoded } from "./cache-budget";
 import { decode } from "./decoding";
 import {
   type ArrayRecord,
@@ -21,6 +20,8 @@ export interface TagInfo {
   readonly geometry: Geometry | null;
   readonly description: string;
   readonly problem: string | null;
+  /** The highest step; null where the server does not say. */
+  readonly lastStep: number | null;
 }
 
 export interface Steps {
@@ -62,9 +63,16 @@ export function hasDownloads(): boolean {
 
 let lastTags: { readonly text: string; readonly tags: readonly TagInfo[] } | null = null;
 
-/** The same list again, not an equal one, where nothing has changed: it may be long. */
-export async function fetchTags(signal?: AbortSignal): Promise<readonly TagInfo[]> {
-  const response = await request("tags", signal);
+/**
+ * The same list again, not an equal one, where nothing has changed: it may be long. `started` is the answer to a request
+ * that was made before the page's own script was there.
+ */
+export async function fetchTags(
+  signal?: AbortSignal,
+  started?: Promise<Response | null>,
+): Promise<readonly TagInfo[]> {
+  const early = await started;
+  const response = early?.ok ? early : await request("tags", signal);
   const text = await response.text();
   if (lastTags?.text === text) return lastTags.tags;
   const tags = readTags(parsed(text, response.status));
@@ -82,6 +90,7 @@ function readTags(reply: unknown): TagInfo[] {
       geometry: GEOMETRIES.find((name) => name === info.geometry) ?? null,
       description: typeof info.description === "string" ? info.description : "",
       problem: typeof info.problem === "string" ? info.problem : null,
+      lastStep: typeof info.last_step === "number" ? info.last_step : null,
     })),
   );
 }
@@ -121,33 +130,14 @@ export interface SeriesChoice {
   readonly split: string;
 }
 
-/** The chosen series with their errors and counts, along ascending axes (see `ascendingAxes`). */
-export async function fetchSeries(
-  run: string,
-  tag: string,
-  step: number,
-  header: SliceHeader,
-  choices: readonly SeriesChoice[],
-  signal?: AbortSignal,
-): Promise<Series[]> {
-  // Without a content hash nothing is known to be the same.
-  const key = (array: ArrayRecord) =>
-    header.id ? JSON.stringify([run, tag, header.id, array.blob, array.role, array.shape]) : null;
-  // Held here, so that none is collected before the slice has it.
-  const known = new Map<ArrayRecord, Float64Array>();
-  for (const array of chosenArrays(header, choices)) {
-    const values = alreadyDecoded(key(array));
-    if (values) known.set(array, values);
-  }
-  const missing = blobsOf(header, choices, known);
-  const blobs = missing.length > 0 ? await fetchBlobs(run, tag, step, missing, signal) : new Map();
-  return decodeSeries(header, choices, blobs, { known, key, signal });
-}
-
-function chosenArrays(header: SliceHeader, choices: readonly SeriesChoice[]): ArrayRecord[] {
-  return choices.flatMap((choice) =>
-    header.arrays.filter((array) => array.name === choice.name && array.split === choice.split),
-  );
+/** The arrays of the chosen series that the page draws or tells. */
+export function chosenArrays(header: SliceHeader, choices: readonly SeriesChoice[]): ArrayRecord[] {
+  return choices.flatMap(({ name, split }) => {
+    const own = header.arrays.filter((array) => array.name === name && array.split === split);
+    // How many samples a point has is the same everywhere, unless some points were filled in.
+    const counted = own.some((array) => array.role === "interpolated");
+    return own.filter((array) => array.role !== "count" || counted);
+  });
 }
 
 /** The blobs that hold the chosen series, but for those of arrays that are known. */
@@ -162,8 +152,7 @@ export function blobsOf(
 
 interface Decoding {
   readonly known?: ReadonlyMap<ArrayRecord, Float64Array>;
-  /** By what an array is known afterwards, if by anything. */
-  readonly key?: (array: ArrayRecord) => string | null;
+  readonly onDecoded?: (array: ArrayRecord, values: Float64Array) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -171,7 +160,7 @@ export async function decodeSeries(
   header: SliceHeader,
   choices: readonly SeriesChoice[],
   blobs: ReadonlyMap<number, Uint8Array>,
-  { known, key, signal }: Decoding = {},
+  { known, onDecoded, signal }: Decoding = {},
 ): Promise<Series[]> {
   const wanted = chosenArrays(header, choices);
   const decodeOne = async (array: ArrayRecord): Promise<Float64Array> => {
@@ -180,7 +169,7 @@ export async function decodeSeries(
     const bytes = blobs.get(array.blob);
     if (!bytes) throw new ApiError(`the server sent no data for array ${array.blob}`);
     const values = sortedAlongAxes(await decode(bytes, array, signal), array.shape, header);
-    rememberDecoded(key?.(array) ?? null, values);
+    onDecoded?.(array, values);
     return values;
   };
   const arrays = await Promise.all(wanted.map(decodeOne));
@@ -206,7 +195,7 @@ export async function decodeSeries(
   });
 }
 
-/** The header with its axes in ascending order, as `fetchSeries` returns the values. */
+/** The header with its axes in ascending order, as `decodeSeries` returns the values. */
 export function ascendingAxes(header: SliceHeader): SliceHeader {
   if (header.axes.every((axis) => ascendingOrder(axis.values) === null)) return header;
   return { ...header, axes: header.axes.map((axis) => ({ ...axis, values: axis.values.toSorted() })) };
@@ -219,7 +208,7 @@ function sortedAlongAxes(values: Float64Array, shape: readonly number[], header:
   }, values);
 }
 
-interface Part {
+export interface Part {
   readonly step: number;
   readonly blob: number;
   readonly status: number;
@@ -228,7 +217,7 @@ interface Part {
   readonly error?: string;
 }
 
-async function fetchBlobs(
+export async function fetchBlobs(
   run: string,
   tag: string,
   step: number,

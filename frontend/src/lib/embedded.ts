@@ -84,6 +84,7 @@ export function answersOf(text: string): (address: string, init: RequestInit) =>
 
 /** Arrays count from 1: the header comes before them. */
 function blobOf(slice: EmbeddedSlice | undefined, blob: number): Uint8Array<ArrayBuffer> | null {
+  if (slice && blob === 0) return new TextEncoder().encode(slice.header);
   const text = slice?.arrays[blob - 1];
   return text === undefined ? null : Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

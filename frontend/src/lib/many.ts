@@ -1,8 +1,8 @@
 /** Many steps of one tag at once: TensorBoard closes the connection after each reply, so single requests are slow. */
 import { queryOptions } from "@tanstack/react-query";
 import { ascendingAxes, blobsOf, decodeSeries, fetchBatch } from "./api";
-import { chooseSeries, type SeriesSelection, type TagKey } from "./queries";
 import { parseHeader, type SliceData, type SliceHeader } from "./slice";
+import { chooseSeries, type SeriesSelection, type TagKey } from "./slice-loading";
 
 /** A batch has at most so many parts. */
 const MAX_PARTS = 1000;

@@ -1,32 +1,12 @@
 /** What the page asks for and when it asks again. Views use these hooks, never `api` itself. */
 import { keepPreviousData, QueryClient, queryOptions, useQueries, useQuery } from "@tanstack/react-query";
-import {
-  ApiError,
-  ascendingAxes,
-  fetchHeader,
-  fetchSeries,
-  fetchSteps,
-  fetchTags,
-  type SeriesChoice,
-  type Steps,
-} from "./api";
+import { ApiError, fetchHeader, fetchSteps, fetchTags, type Steps } from "./api";
 import { keepWithinBudget } from "./cache-budget";
 import { fetchHostRuns } from "./host";
-import type { SliceData, SliceHeader } from "./slice";
-
-export interface TagKey {
-  readonly run: string;
-  readonly tag: string;
-}
-
-/** Which series of a slice to load. Empty strings stand for the slice's own first. */
-export interface SeriesSelection {
-  readonly metric: string;
-  readonly split: string;
-}
-
-export const ALL_SPLITS = "*";
-export const ALL_METRICS = "*";
+import { firstTags } from "./selection";
+import type { SliceData } from "./slice";
+import { loadSlices, type SeriesSelection, type TagKey } from "./slice-loading";
+import type { ViewState } from "./view-state";
 
 export function createQueryClient(): QueryClient {
   const client = new QueryClient({
@@ -56,9 +36,26 @@ export function useTags() {
   return useQuery(tagsQuery);
 }
 
-/** Asks for what every view needs, before anything is drawn. */
-export function prefetchTags(client: QueryClient): void {
-  void client.prefetchQuery(tagsQuery);
+/**
+ * Asks for what the view needs before anything is drawn: the list of tags, and the newest slices of its first cards.
+ * `started` is the list's reply where it was asked for before this script was there.
+ */
+export async function prefetchView(
+  client: QueryClient,
+  view: ViewState,
+  started?: Promise<Response | null>,
+): Promise<void> {
+  const tags = await client
+    .fetchQuery({ ...tagsQuery, queryFn: ({ signal }) => fetchTags(signal, started) })
+    // The page itself says what is wrong.
+    .catch(() => []);
+  for (const tag of firstTags(tags, view)) {
+    void client.prefetchQuery(stepsQuery(tag));
+    if (tag.lastStep === null) continue;
+    // A chosen step that a tag does not have is an error that nobody looks at.
+    const step = Math.min(view.step ?? tag.lastStep, tag.lastStep);
+    void client.prefetchQuery(sliceQuery(tag, step, view));
+  }
 }
 
 /** TensorBoard's own order of its runs. It may not know them yet when the tab opens. */
@@ -96,20 +93,16 @@ export function sliceQuery({ run, tag }: TagKey, step: number | null, { metric, 
     enabled: step !== null,
     queryFn: async ({ signal, client, queryKey }): Promise<SliceData> => {
       if (step === null) throw new ApiError("no step is chosen");
-      const header = await fetchHeader(run, tag, step, signal);
       const before = client.getQueryData<SliceData>(queryKey);
-      // The id is the hash of the content: the arrays are the same.
-      if (before && header.id !== "" && before.header.id === header.id) return before;
-      const [first, ...rest] = await fetchSeries(
-        run,
-        tag,
-        step,
-        header,
-        chooseSeries(header, { metric, split }),
-        signal,
-      );
-      if (!first) throw new ApiError("the slice holds no values");
-      return { run, tag, step, header: ascendingAxes(header), series: [first, ...rest] };
+      // The id is the hash of the content: where it is the same, so are the arrays.
+      if (before && before.header.id !== "") {
+        const { id } = await fetchHeader(run, tag, step, signal);
+        if (id === before.header.id) return before;
+      }
+      // Another selection of the same slice says where the arrays of this one lie.
+      const [[, other] = []] = client.getQueriesData<SliceData>({ queryKey: ["slice", run, tag, step] });
+      const options = { signal, like: other?.header };
+      return sliceOrError(await loadSlices({ run, tag }, [step], { metric, split }, options), step);
     },
     // The budget of bytes, not time, decides what is dropped.
     gcTime: Number.POSITIVE_INFINITY,
@@ -118,22 +111,32 @@ export function sliceQuery({ run, tag }: TagKey, step: number | null, { metric, 
   });
 }
 
+function sliceOrError(found: ReadonlyMap<number, SliceData | Error>, step: number): SliceData {
+  const slice = found.get(step);
+  if (slice instanceof Error) throw slice;
+  if (!slice) throw new ApiError(`the server sent no slice of step ${step}`);
+  return slice;
+}
+
+/** Loads the slices of these steps that are not there yet, in one request. */
+export function prefetchSlices(
+  client: QueryClient,
+  key: TagKey,
+  steps: readonly number[],
+  selection: SeriesSelection,
+): void {
+  const missing = steps.filter((step) => !client.getQueryState(sliceQuery(key, step, selection).queryKey));
+  if (missing.length === 0) return;
+  const all = loadSlices(key, missing, selection);
+  for (const step of missing) {
+    void client.prefetchQuery({
+      ...sliceQuery(key, step, selection),
+      queryFn: async () => sliceOrError(await all, step),
+    });
+  }
+}
+
 /** The slice, with the one before it kept on the screen while the next loads. */
 export function useSlice(key: TagKey, step: number | null, selection: SeriesSelection) {
   return useQuery({ ...sliceQuery(key, step, selection), placeholderData: keepPreviousData });
-}
-
-/** The series that a selection means in this slice: what it lacks falls back to its own first series. */
-export function chooseSeries(header: SliceHeader, { metric, split }: SeriesSelection): SeriesChoice[] {
-  const values = header.arrays.filter((array) => array.role === "value");
-  if (metric === ALL_METRICS && header.geometry === "curve") {
-    const own = values.filter((array) => array.split === (split === ALL_SPLITS ? array.split : split));
-    return own.length > 0 ? own : values.filter((array) => array.split === values[0]?.split);
-  }
-  const named = values.filter((array) => array.name === metric);
-  const candidates = named.length > 0 ? named : values.filter((array) => array.name === values[0]?.name);
-  if (split === ALL_SPLITS && header.geometry !== "grid") return candidates;
-  return [candidates.find((array) => array.split === split) ?? candidates[0]].filter(
-    (array) => array !== undefined,
-  );
 }

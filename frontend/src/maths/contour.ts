@@ -24,16 +24,7 @@ export function isolines(values: Float64Array, n0: number, n1: number, levels: r
       rows[j * n0 + i] = Number.isFinite(value) ? value : Number.NaN;
     }
   }
-  const finiteCell = (i: number, j: number): boolean => {
-    if (i < 0 || j < 0 || i > n0 - 2 || j > n1 - 2) return false;
-    const corner = j * n0 + i;
-    return [corner, corner + 1, corner + n0, corner + n0 + 1].every((at) => !Number.isNaN(rows[at]));
-  };
-  // d3 draws lines around what is −∞ exactly through the neighbouring points: those belong to the cells of both sides.
-  const trusted = (x: number, y: number): boolean =>
-    [Math.ceil(x) - 1, Math.floor(x)].every((i) =>
-      [Math.ceil(y) - 1, Math.floor(y)].every((j) => finiteCell(i, j)),
-    );
+  const trusted = trustedPlaces(rows, n0, n1);
   const generator = contours().size([n0, n1]).smooth(true);
   return levels.map((level) => ({
     level,
@@ -43,6 +34,38 @@ export function isolines(values: Float64Array, n0: number, n1: number, levels: r
       .coordinates.flat()
       .flatMap((ring) => trustedParts(ring as [number, number][], trusted)),
   }));
+}
+
+/** Whether a place in index coordinates lies in cells whose four corners are finite. */
+function trustedPlaces(rows: Float64Array, n0: number, n1: number): (x: number, y: number) => boolean {
+  const wide = n0 - 1;
+  const finite = new Uint8Array(wide * (n1 - 1));
+  let all = true;
+  for (let j = 0; j + 1 < n1; j++) {
+    for (let i = 0; i < wide; i++) {
+      const corner = j * n0 + i;
+      const sum =
+        (rows[corner] as number) +
+        (rows[corner + 1] as number) +
+        (rows[corner + n0] as number) +
+        (rows[corner + n0 + 1] as number);
+      if (Number.isNaN(sum)) all = false;
+      else finite[j * wide + i] = 1;
+    }
+  }
+  const [lastX, lastY] = [n0 - 1, n1 - 1];
+  if (all) return (x, y) => x > 0 && y > 0 && x < lastX && y < lastY;
+  // d3 draws lines around what is −∞ exactly through the neighbouring points: those belong to the cells of both sides.
+  return (x, y) => {
+    if (!(x > 0 && y > 0 && x < lastX && y < lastY)) return false;
+    const [i0, i1, j0, j1] = [Math.ceil(x) - 1, Math.floor(x), Math.ceil(y) - 1, Math.floor(y)];
+    return (
+      finite[j0 * wide + i0] === 1 &&
+      finite[j0 * wide + i1] === 1 &&
+      finite[j1 * wide + i0] === 1 &&
+      finite[j1 * wide + i1] === 1
+    );
+  };
 }
 
 /** A closed ring cut where its segments can't be trusted; d3's cell centers lie at one half. */

@@ -73,13 +73,23 @@ function describe({ sorted, nonfinite }: Finite, low: number, high: number): Val
   return { low, high, min, max, finite: sorted.length, nonfinite };
 }
 
-/** The range that a reader asked for. */
+/** What was asked of an array before: arrays of slices never change. */
+const known = new WeakMap<Float64Array, Map<string, ValueRange | null>>();
+
+/** The range that a reader asked for. An array must not be changed after it was given here. */
 export function chosenRange(
   values: Iterable<number>,
   mode: "robust" | "full",
   tails: Tails,
 ): ValueRange | null {
-  return mode === "robust" ? robustRange(values, tails) : fullRange(values);
+  const found = () => (mode === "robust" ? robustRange(values, tails) : fullRange(values));
+  if (!(values instanceof Float64Array)) return found();
+  const ranges = known.get(values) ?? new Map<string, ValueRange | null>();
+  known.set(values, ranges);
+  const key = `${mode} ${tails}`;
+  const range = ranges.has(key) ? (ranges.get(key) ?? null) : found();
+  ranges.set(key, range);
+  return range;
 }
 
 /** The range with room at both ends, and never empty: what an axis needs. */

@@ -11,13 +11,17 @@ interface Extreme {
 /** Least and greatest finite value; null where there is none. */
 export function extremes(values: Float64Array): Extreme | null {
   let [min, max, minAt, nonfinite] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, 0];
-  values.forEach((value, index) => {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] as number;
     if (!Number.isFinite(value)) nonfinite += 1;
     else {
-      if (value < min) [min, minAt] = [value, index];
+      if (value < min) {
+        min = value;
+        minAt = index;
+      }
       if (value > max) max = value;
     }
-  });
+  }
   return minAt < 0 ? null : { min, max, minAt, nonfinite };
 }
 

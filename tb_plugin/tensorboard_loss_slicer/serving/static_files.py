@@ -33,7 +33,14 @@ MIME_TYPES: dict[str, str] = {
     ".woff2": "font/woff2",
 }
 
-_ENTRY_MODULE = b'export { render } from "./static/index.js";\n'
+# The list of tags is on its way while the page's script is: each takes a connection of its own.
+_ENTRY_MODULE = b"""\
+const tags = fetch("tags").catch(() => null);
+const page = import("./static/index.js");
+export async function render() {
+  (await page).render(tags);
+}
+"""
 
 _UNBUILT_MODULE = b"""\
 export function render() {

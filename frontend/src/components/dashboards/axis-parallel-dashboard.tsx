@@ -98,12 +98,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   const cut = alike ? 0 : chosen.filter((index) => domains[index]?.clipped).length;
 
   return (
-    <DashboardFrame
-      figure={figure}
-      sliceData={sliceData}
-      selectedStep={selectedStep}
-      facts={familyFacts(sliceData)}
-    >
+    <DashboardFrame figure={figure} sliceData={sliceData} selectedStep={selectedStep} factsOf={familyFacts}>
       <div
         ref={container}
         className="w-full min-w-0"

@@ -1,6 +1,5 @@
 /** What all dashboards share: what they get, and their frame. */
-
-import type { ReactNode, Ref } from "react";
+import { memo, type ReactNode, type Ref, useDeferredValue, useMemo } from "react";
 import { Disclosure, type Fact, SliceInfo } from "@/components/slice-info";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { hasDownloads } from "@/lib/api";
@@ -21,7 +20,8 @@ interface DashboardFrameProps {
   readonly figure: Ref<HTMLDivElement>;
   readonly sliceData: SliceData;
   readonly selectedStep: number;
-  readonly facts: readonly Fact[];
+  /** What this kind of slice has to say before everything else; the same function each time. */
+  readonly factsOf: (sliceData: SliceData) => readonly Fact[];
   /** The part of each axis that is in view; null where all is. */
   readonly visible?: readonly (readonly [number, number])[] | null;
   readonly children: ReactNode;
@@ -29,8 +29,16 @@ interface DashboardFrameProps {
 
 /** The plot, with the slice's numbers beside it where there is room, else folded away below. */
 export function DashboardFrame(props: DashboardFrameProps) {
-  const { figure, sliceData, selectedStep, facts, visible = null, children } = props;
+  const { figure, sliceData, selectedStep, factsOf, visible = null, children } = props;
   const { view } = useSliceData();
+  // The plot comes first, and its numbers a moment later.
+  const info = useDeferredValue(
+    useMemo(
+      () => <SliceInfo sliceData={sliceData} facts={factsOf(sliceData)} visible={visible} />,
+      [sliceData, factsOf, visible],
+    ),
+    null,
+  );
   return (
     <div className="@container">
       <div className="flex flex-col gap-3 @4xl:flex-row @4xl:gap-6">
@@ -47,12 +55,10 @@ export function DashboardFrame(props: DashboardFrameProps) {
           )}
         </div>
         <aside className="hidden w-72 shrink-0 border-l pl-5 @4xl:block" aria-label="Details">
-          <SliceInfo sliceData={sliceData} facts={facts} visible={visible} />
+          {info}
         </aside>
         <div className="text-xs @4xl:hidden">
-          <Disclosure title={hasDownloads() ? "Details and downloads" : "Details"}>
-            <SliceInfo sliceData={sliceData} facts={facts} visible={visible} />
-          </Disclosure>
+          <Disclosure title={hasDownloads() ? "Details and downloads" : "Details"}>{info}</Disclosure>
         </div>
       </div>
     </div>
@@ -66,7 +72,7 @@ const DISPLAYS: readonly { readonly value: Display; readonly label: string }[] =
 ];
 
 /** What is drawn: the slice itself, its surface, or how its measures change. One choice for all cards. */
-function DisplaySwitch({ surface }: { surface: boolean }) {
+const DisplaySwitch = memo(function DisplaySwitch({ surface }: { surface: boolean }) {
   const { view, change } = useSliceData();
   const current = view.display === "surface" && !surface ? "flat" : view.display;
   return (
@@ -84,4 +90,4 @@ function DisplaySwitch({ surface }: { surface: boolean }) {
       ))}
     </fieldset>
   );
-}
+});

@@ -43,12 +43,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
     .join(" ");
   const right = [...new Set(lines.filter((line) => line.right).map((line) => line.metric))];
   return (
-    <DashboardFrame
-      figure={figure}
-      sliceData={sliceData}
-      selectedStep={selectedStep}
-      facts={curveFacts(sliceData, main)}
-    >
+    <DashboardFrame figure={figure} sliceData={sliceData} selectedStep={selectedStep} factsOf={curveFacts}>
       <LinePlot
         label={`${sliceData.series.map(seriesLabel).join(" and ")} along ${axis.label}, step ${sliceData.step}`}
         summary={summary}
@@ -155,7 +150,8 @@ function curveMarkers({ header, series }: SliceData): LineMarker[] {
   return found.sort((a, b) => a.x - b.x);
 }
 
-function curveFacts({ header }: SliceData, { values, stderr, split, name }: Series): Fact[] {
+function curveFacts({ header, series: [main] }: SliceData): Fact[] {
+  const { values, stderr, split, name } = main;
   const x = header.axes[0]?.values ?? EMPTY;
   const last = x.length - 1;
   const at = (index: number) => formatWithError(values[index] as number, stderr?.[index], 5);

@@ -4,12 +4,11 @@ import { HeatMap, type HeatMapProps, type Visible } from "@/components/plots/hea
 import { Surface } from "@/components/plots/surface";
 import type { View } from "@/components/plots/surface-scene";
 import type { Fact } from "@/components/slice-info";
-import { useSliceData } from "@/contexts/slice-data-context";
+import { type Settings, useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useSharedRange } from "@/hooks/use-shared-range";
 import { seriesLabel } from "@/lib/describe";
 import type { SliceData } from "@/lib/slice";
-import type { ViewState } from "@/lib/view-state";
 import { parseLevels } from "@/maths/contour";
 import type { Cut } from "@/maths/cut";
 import { formatNumber } from "@/maths/format";
@@ -31,7 +30,7 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
       figure={figure}
       sliceData={sliceData}
       selectedStep={selectedStep}
-      facts={gridFacts(sliceData)}
+      factsOf={gridFacts}
       visible={visible}
     >
       {view.display === "surface" ? (
@@ -55,7 +54,7 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
 /** What a heat map draws of a slice, but for the range of its colours. */
 export function useGridProps(
   sliceData: SliceData,
-  view: ViewState,
+  view: Settings,
 ): Omit<HeatMapProps, "range" | "onCut" | "onVisible"> | null {
   const theme = usePlotTheme();
   const { header, series, step } = sliceData;

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useLayoutEffect, useRef } from "react";
 import { type GridPicture, gridLines, paintGrid } from "./paint-grid";
 import { setPainter } from "./painters";
 
@@ -12,7 +12,8 @@ interface GridCellsProps {
 /** The cells and contour lines of a heat map, on a canvas. */
 export function GridCells({ picture, left, top }: GridCellsProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  // With the axes, not a frame after them.
+  useLayoutEffect(() => {
     const target = canvas.current;
     if (!target) return;
     paintGrid(target, picture, window.devicePixelRatio || 1);

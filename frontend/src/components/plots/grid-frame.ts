@@ -3,8 +3,8 @@ import { useMemo, useState } from "react";
 import type { ScaleName } from "@/maths/color";
 import { cellEdges } from "@/maths/grid";
 import { type Scale, scaleOf } from "@/maths/scale";
-import { axisTicks, type Tick } from "@/maths/ticks";
-import { leftMargin } from "./axes";
+import { axisTicks } from "@/maths/ticks";
+import { leftMargin, type PlacedTick } from "./axes";
 import { barExtent } from "./color-bar";
 import { useZoom, type Zoom } from "./use-zoom";
 
@@ -20,8 +20,8 @@ export interface GridFrame {
   readonly zoom: Zoom;
   readonly xScale: Scale;
   readonly yScale: Scale;
-  readonly xTicks: readonly Tick[];
-  readonly yTicks: readonly Tick[];
+  readonly xTicks: readonly PlacedTick[];
+  readonly yTicks: readonly PlacedTick[];
 }
 
 export interface BarRange {
@@ -65,8 +65,14 @@ export function useGridFrame(
   ];
   const xScale = useMemo(() => scaleOf([x0, x1], [0, inner.width]), [x0, x1, inner.width]);
   const yScale = useMemo(() => scaleOf([y0, y1], [inner.height, 0]), [y0, y1, inner.height]);
-  const xTicks = axisTicks(x0, x1, Math.max(inner.width / 70, 2));
-  const yTicks = axisTicks(y0, y1, Math.max(inner.height / 50, 2));
+  const xTicks = useMemo(
+    () => placedTicks(x0, x1, Math.max(inner.width / 70, 2), xScale),
+    [x0, x1, inner.width, xScale],
+  );
+  const yTicks = useMemo(
+    () => placedTicks(y0, y1, Math.max(inner.height / 50, 2), yScale),
+    [y0, y1, inner.height, yScale],
+  );
   const wanted = leftMargin(yTicks);
   if (wanted !== left) setLeft(wanted);
   return {
@@ -74,6 +80,10 @@ export function useGridFrame(
     width: Math.min(left + inner.width + right, available),
     height: TOP + inner.height + 44 + (vertical ? 0 : beside),
   };
+}
+
+function placedTicks(low: number, high: number, count: number, scale: Scale): PlacedTick[] {
+  return axisTicks(low, high, count).map((tick) => ({ ...tick, at: scale(tick.value) }));
 }
 
 /** The plot's area: both axes in the same unit where that fits, and never taller than most of the window. */

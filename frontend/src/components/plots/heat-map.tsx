@@ -186,15 +186,9 @@ export function HeatMap(props: HeatMapProps) {
               <rect {...inner} />
             </clipPath>
             <g transform={`translate(${left},${TOP})`}>
-              <BottomAxis
-                ticks={frame.xTicks.map((tick) => ({ ...tick, at: xScale(tick.value) }))}
-                {...inner}
-                label={xLabel}
-                theme={theme}
-                grid={false}
-              />
+              <BottomAxis ticks={frame.xTicks} {...inner} label={xLabel} theme={theme} grid={false} />
               <LeftAxis
-                ticks={frame.yTicks.map((tick) => ({ ...tick, at: yScale(tick.value) }))}
+                ticks={frame.yTicks}
                 {...inner}
                 label={yLabel}
                 theme={theme}

@@ -1,16 +1,21 @@
+import { memo } from "react";
 import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
-import { useSeriesOptions } from "@/hooks/use-series-options";
+import { type SeriesOptions, useSeriesOptions } from "@/hooks/use-series-options";
 import { words } from "@/lib/describe";
-import { ALL_METRICS, ALL_SPLITS } from "@/lib/queries";
+import { ALL_METRICS, ALL_SPLITS } from "@/lib/slice-loading";
 import { CheckboxField, Field } from "./field";
 
 const SPLITS: Readonly<Record<string, string>> = { train: "Train", test: "Test" };
 
 /** What is shown of each slice, and how its values become heights and colours: the same for every method. */
 export function SeriesControls() {
+  return <Choices {...useSeriesOptions()} />;
+}
+
+/** Another step seldom has other metrics. */
+const Choices = memo(function Choices({ metrics, splits }: SeriesOptions) {
   const { view, change, cards } = useSliceData();
-  const { metrics, splits } = useSeriesOptions();
   const lines = cards.some((card) => card.geometry !== "grid");
   const splitOptions = splits.map((split) => ({ value: split, label: SPLITS[split] ?? split }));
   if (lines && splits.length > 1) splitOptions.push({ value: ALL_SPLITS, label: "All splits" });
@@ -66,4 +71,4 @@ export function SeriesControls() {
       </div>
     </>
   );
-}
+});
