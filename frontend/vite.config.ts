@@ -13,10 +13,15 @@ const PAGE = {
   target: "es2022",
   modulePreload: false,
   rolldownOptions: {
-    input: { index: "src/index.tsx" },
-    // TensorBoard imports the entry and calls its render(): an application build would drop the export.
-    preserveEntrySignatures: "exports-only",
-    output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
+    input: { start: "src/start.ts" },
+    // The entry module calls start() and render(): an application build would drop the exports.
+    preserveEntrySignatures: "allow-extension",
+    output: {
+      entryFileNames: "[name].js",
+      // The entry module asks for both by name, so that neither waits for the other.
+      chunkFileNames: ({ name }: { readonly name: string }) =>
+        name === "page" ? "index.js" : "[name]-[hash].js",
+    },
   },
 } as const;
 

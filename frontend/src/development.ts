@@ -1,4 +1,5 @@
-/** What TensorBoard's frame does, for `npm run dev`. */
-import { render } from "./index";
+/** What TensorBoard's frame and the entry module do, for `npm run dev`. */
+import { render } from "./page";
+import { start } from "./start";
 
-render();
+render(start());

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { methodLabel } from "@/lib/methods";
+import { nameFilter } from "@/lib/pattern";
 import { nearestStep, unionOfSteps } from "@/lib/steps";
-import { fileName, nameFilter } from "@/lib/utils";
+import { fileName } from "@/lib/utils";
 
 describe("a filter on names", () => {
   it("is a regular expression, in either case", () => {

@@ -3,7 +3,7 @@ import { Input } from "@/components/ui/input";
 import { VirtualList } from "@/components/ui/virtual-list";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { displayName } from "@/lib/names";
-import { isRegularExpression, nameFilter } from "@/lib/utils";
+import { isRegularExpression, nameFilter } from "@/lib/pattern";
 
 /** A search field is worth its place from this many runs on. */
 const MANY = 8;

@@ -7,7 +7,8 @@ import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-
 import { includesCard } from "@/lib/cards";
 import { provisionalText } from "@/lib/describe";
 import { displayName, displayText } from "@/lib/names";
-import { prefetchSlices, useSlice, useSteps } from "@/lib/queries";
+import { useSlice, useSteps } from "@/lib/queries";
+import { prefetchSlices } from "@/lib/query-options";
 import { cn } from "@/lib/utils";
 import { formatCount } from "@/maths/format";
 import { CardActions } from "./card-actions";

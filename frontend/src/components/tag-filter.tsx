@@ -1,7 +1,7 @@
 import { Search } from "lucide-react";
 import { Input } from "@/components/ui/input";
 import { useSliceData } from "@/contexts/slice-data-context";
-import { isRegularExpression } from "@/lib/utils";
+import { isRegularExpression } from "@/lib/pattern";
 
 export function TagFilter() {
   const { view, change } = useSliceData();

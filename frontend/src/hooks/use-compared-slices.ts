@@ -2,7 +2,8 @@ import { useQueries } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { useSliceData, useStep } from "@/contexts/slice-data-context";
 import type { ComparedKey } from "@/lib/cards";
-import { sliceQuery, useAllSteps } from "@/lib/queries";
+import { useAllSteps } from "@/lib/queries";
+import { sliceQuery } from "@/lib/query-options";
 import type { SliceData } from "@/lib/slice";
 import { nearestStep } from "@/lib/steps";
 

@@ -2,7 +2,8 @@ import { useQueries, useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { evenly, slicesQuery } from "@/lib/many";
-import { sliceQuery, useSteps } from "@/lib/queries";
+import { useSteps } from "@/lib/queries";
+import { sliceQuery } from "@/lib/query-options";
 import type { SliceData } from "@/lib/slice";
 
 /** More faint lines would be a grey area. */

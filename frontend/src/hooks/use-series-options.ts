@@ -1,7 +1,7 @@
 import { useQueries } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
-import { sliceQuery } from "@/lib/queries";
+import { sliceQuery } from "@/lib/query-options";
 
 export interface SeriesOptions {
   readonly metrics: readonly string[];

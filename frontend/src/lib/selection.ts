@@ -2,7 +2,7 @@
 import type { TagInfo } from "./api";
 import { includesCard, sameCard } from "./cards";
 import { MAIN_METHODS, METHOD_ORDER } from "./methods";
-import { nameFilter } from "./utils";
+import { nameFilter } from "./pattern";
 import type { ViewState } from "./view-state";
 
 /** How many cards are shown at first, and by how many each press of the button adds. */

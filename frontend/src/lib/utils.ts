@@ -6,28 +6,6 @@ export function cn(...inputs: ClassValue[]): string {
   return twMerge(clsx(inputs));
 }
 
-/** A filter's pattern as a test on names: a regular expression where it is one, else plain text; case is ignored. */
-export function nameFilter(pattern: string): (name: string) => boolean {
-  const wanted = pattern.trim();
-  if (wanted === "") return () => true;
-  try {
-    const expression = new RegExp(wanted, "i");
-    return (name) => expression.test(name);
-  } catch {
-    const lower = wanted.toLowerCase();
-    return (name) => name.toLowerCase().includes(lower);
-  }
-}
-
-export function isRegularExpression(pattern: string): boolean {
-  try {
-    new RegExp(pattern);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** A file name from any text: letters, digits, dashes, and a short hash so that two texts don't collide. */
 export function fileName(text: string, extension: string): string {
   const slug = text

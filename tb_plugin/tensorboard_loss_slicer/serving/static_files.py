@@ -33,12 +33,14 @@ MIME_TYPES: dict[str, str] = {
     ".woff2": "font/woff2",
 }
 
-# The list of tags is on its way while the page's script is: each takes a connection of its own.
+# Each takes a connection of its own: the list of tags is on its way while the scripts are, and the first slices while
+# the larger of them is read.
 _ENTRY_MODULE = b"""\
 const tags = fetch("tags").catch(() => null);
+const started = import("./static/start.js").then(({ start }) => start(tags));
 const page = import("./static/index.js");
 export async function render() {
-  (await page).render(tags);
+  (await page).render(await started);
 }
 """
 

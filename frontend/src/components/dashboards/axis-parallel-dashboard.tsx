@@ -9,8 +9,8 @@ import { useSharedRange } from "@/hooks/use-shared-range";
 import { useWidth } from "@/hooks/use-size";
 import { useVisibleRows } from "@/hooks/use-visible-rows";
 import { seriesLabel, tailsOf, words } from "@/lib/describe";
+import { nameFilter } from "@/lib/pattern";
 import type { Curve, SliceData } from "@/lib/slice";
-import { nameFilter } from "@/lib/utils";
 import type { FamilySort } from "@/lib/view-state";
 import {
   boundedIndices,
