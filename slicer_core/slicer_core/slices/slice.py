@@ -199,6 +199,18 @@ class Slice:
         there = ", ".join(f"{array.name} ({array.split}, {array.role})" for array in self.arrays)
         raise KeyError(f"no array {name!r} of split {wanted!r} and role {role!r}; there are: {there}")
 
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the slice's figure, where matplotlib is installed."""
+        from slicer_core.slices.notebook import picture
+
+        return picture(self)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows in place of the figure, where matplotlib is missing: the slice in a small table."""
+        from slicer_core.slices.notebook import table
+
+        return table(self)
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary with the header's fields, and the arrays themselves under `values`."""
         from slicer_core.slices.header import slice_to_dict

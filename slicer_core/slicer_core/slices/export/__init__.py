@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from slicer_core.errors import UsageError
 from slicer_core.slices.export.csv import encode_csv, neutralize_text
+from slicer_core.slices.export.fields import point_columns
 from slicer_core.slices.export.json import encode_json
 from slicer_core.slices.export.netcdf import encode_netcdf
 from slicer_core.slices.export.npz import encode_npz
@@ -78,4 +79,5 @@ __all__ = [
     "encode_vtk",
     "export_slice",
     "neutralize_text",
+    "point_columns",
 ]

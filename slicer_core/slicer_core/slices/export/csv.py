@@ -6,11 +6,11 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from slicer_core.slices.export.fields import array_label
+from slicer_core.slices.export.fields import point_columns
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from slicer_core.slices.slice import Slice
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -22,8 +22,7 @@ def encode_csv(data: Slice) -> bytes:
     Columns: `curve` and `layer` for a family of curves, each axis by its name, each array by name, split and role.
     Numbers are the shortest text that reads back as the same value; `nan`, `inf` and `-inf` are what they say.
     """
-    columns = _curve_columns(data) + _axis_columns(data)
-    columns += [(array_label(array), _number_cells(array.values)) for array in data.arrays]
+    columns = [(name, _cells(values)) for name, values in point_columns(data)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([neutralize_text(name) for name, _ in columns])
@@ -37,27 +36,8 @@ def neutralize_text(cell: str) -> str:
     return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
 
 
-def _curve_columns(data: Slice) -> list[tuple[str, list[str]]]:
-    if data.geometry != "curves":
-        return []
-    points = data.axes[0].values.size
-    return [
-        ("curve", [cell for curve in data.curves for cell in [neutralize_text(curve.name)] * points]),
-        ("layer", [cell for curve in data.curves for cell in [neutralize_text(curve.layer)] * points]),
-    ]
-
-
-def _axis_columns(data: Slice) -> list[tuple[str, list[str]]]:
-    shape = data.shape
-    first = len(shape) - len(data.axes)
-    columns: list[tuple[str, list[str]]] = []
-    for dimension, axis in enumerate(data.axes, start=first):
-        cells = np.array(_number_cells(axis.values), dtype=object)
-        aligned = cells.reshape([-1 if other == dimension else 1 for other in range(len(shape))])
-        columns.append((axis.name, np.broadcast_to(aligned, shape).ravel().tolist()))
-    return columns
-
-
-def _number_cells(values: np.ndarray) -> list[str]:
-    """Numpy's text of a number is the shortest that gives the same value in the array's own dtype."""
-    return values.ravel().astype(str).tolist()
+def _cells(values: np.ndarray) -> list[str]:
+    if values.dtype == object:
+        return [neutralize_text(text) for text in values]
+    # Numpy's text of a number is the shortest that gives the same value in the array's own dtype.
+    return values.astype(str).tolist()

@@ -1,10 +1,12 @@
-"""What the exported formats share: the names of arrays, and the header without what describes its storage."""
+"""What the exported formats share: names of arrays, columns of points, and the header without how it is stored."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from slicer_core.slices.header import encode_slice, parse_header
 
@@ -32,6 +34,23 @@ def header_fields(data: Slice) -> dict[str, Any]:
         for name in _STORAGE_FIELDS:
             del record[name]
     return header
+
+
+def point_columns(data: Slice) -> list[tuple[str, np.ndarray]]:
+    """Name and values of each column of a table with a row for each point, the last axis running fastest.
+
+    `curve` and `layer` (texts, dtype object) for a family of curves, each axis by its name, each array by its label.
+    """
+    shape = data.shape
+    first = len(shape) - len(data.axes)
+    columns: list[tuple[str, np.ndarray]] = []
+    if data.geometry == "curves":
+        for name, texts in (("curve", [c.name for c in data.curves]), ("layer", [c.layer for c in data.curves])):
+            columns.append((name, np.repeat(np.array(texts, dtype=object), shape[1])))
+    for dimension, axis in enumerate(data.axes, start=first):
+        aligned = axis.values.reshape([-1 if other == dimension else 1 for other in range(len(shape))])
+        columns.append((axis.name, np.broadcast_to(aligned, shape).ravel()))
+    return columns + [(array_label(array), array.values.ravel()) for array in data.arrays]
 
 
 def plain_name(label: str, taken: Container[str]) -> str:
