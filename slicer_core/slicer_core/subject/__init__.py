@@ -10,7 +10,8 @@ from slicer_core.subject.module_file import ModuleFile, find_module, load_subjec
 from slicer_core.subject.naming import Fit, Mismatch, fit_names
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.transformers_model import from_transformers
-from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper, cast_batch, user_code
+from slicer_core.subject.user_code import user_code
+from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper, cast_batch
 
 __all__ = [
     "LOSS",

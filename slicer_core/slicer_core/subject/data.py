@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +16,14 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from slicer_core.errors import DataError, UsageError
+from slicer_core.subject.user_code import user_code
 
 DEFAULT_BATCH_SIZE = 1024
 # Data up to this size is read once and kept; above, it is read again for each slice.
 _KEPT_BYTES = 2 * 2**30
+DATA_TIMEOUT = "LOSS_SLICER_DATA_TIMEOUT"
+"""Environment variable with the seconds after which a DataLoader's workers that give no batch are given up."""
+_TIMEOUT_SECONDS = 600.0
 _WAYS = (
     "give a (X, y) pair of tensors, a Dataset, a DataLoader with shuffle=False, or a list of batches without random "
     "augmentation"
@@ -88,8 +95,9 @@ def survey(
         )
 
     def reread() -> Iterator[Batch]:
-        for raw in read():
-            yield Batch(data=move(raw, device), num_samples=_num_samples(raw, name))
+        with user_code(f"reading the {name} data"):
+            for raw in read():
+                yield Batch(data=move(raw, device), num_samples=_num_samples(raw, name))
 
     fits = kept_bytes <= _KEPT_BYTES
     return SplitData(
@@ -178,7 +186,7 @@ def _reader(source: Any, name: str, batch_size: int | None, list_is_batches: boo
                 f"--batch-size {batch_size} can't change the batches of the {name} DataLoader ({source.batch_size}): "
                 "change the loader, or give its dataset"
             )
-        return lambda: source
+        return _loader_reader(source, name)
     if isinstance(source, Dataset):
         size = batch_size or DEFAULT_BATCH_SIZE
         if not isinstance(source, IterableDataset) and not hasattr(source, "__len__"):
@@ -196,6 +204,57 @@ def _reader(source: Any, name: str, batch_size: int | None, list_is_batches: boo
             f"{type(source).__name__} of batches: give a (X, y) pair of tensors or a Dataset"
         )
     return lambda: source
+
+
+def _loader_reader(loader: DataLoader[Any], name: str) -> Callable[[], Iterable[Any]]:
+    """Reads the loader. A worker of it that gives nothing is not waited for forever, if it has no timeout."""
+    if not loader.num_workers:
+        return lambda: loader
+    # The user's own stays as it is.
+    impatient = copy.copy(loader)
+    impatient.timeout = seconds = loader.timeout or _timeout_seconds()
+
+    def read() -> Iterator[Any]:
+        iterator = iter(impatient)
+        try:
+            yield from iterator
+        except Exception as error:
+            how = _let_go(iterator)
+            if "DataLoader timed out" in str(error):
+                raise DataError(
+                    f"the workers of the {name} DataLoader gave no batch in {seconds:g} s: if a batch takes so "
+                    f"long, give it a longer timeout=, or set {DATA_TIMEOUT}; else find with num_workers=0 what hangs"
+                ) from error
+            if how is not None:
+                raise DataError(
+                    f"a worker of the {name} DataLoader {how}, as where memory runs out: give it fewer num_workers"
+                ) from error
+            raise
+
+    return read
+
+
+def _let_go(iterator: Any) -> str | None:
+    """Ends the workers, so that torch does not raise again wherever it hears of one; how one ended by itself."""
+    workers = getattr(iterator, "_workers", ())
+    for worker in workers:
+        # Its socket may be gone a little before it is.
+        worker.join(0.1)
+    codes = [worker.exitcode for worker in workers]
+    with contextlib.suppress(RuntimeError):
+        iterator._shutdown_workers()
+    return next((f"was ended by signal {-code}" for code in codes if code is not None and code < 0), None)
+
+
+def _timeout_seconds() -> float:
+    given = os.environ.get(DATA_TIMEOUT)
+    try:
+        seconds = _TIMEOUT_SECONDS if given is None else float(given)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise UsageError(f"{DATA_TIMEOUT}={given} is not a number of seconds above 0")
+    return seconds
 
 
 def _tensor_reader(tensors: tuple[Tensor, ...], name: str, batch_size: int) -> Callable[[], Iterable[Any]]:

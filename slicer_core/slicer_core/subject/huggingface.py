@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader
 
 from slicer_core.errors import DataError, ModuleError, UsageError
 from slicer_core.subject.losses import LossSum
-from slicer_core.subject.wrapper import ModelWrapper, user_code
+from slicer_core.subject.user_code import user_code
+from slicer_core.subject.wrapper import ModelWrapper
 
 DEFAULT_SEQUENCE_LENGTH = 1024
 DEFAULT_BATCH_SIZE = 8

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from slicer_core.errors import ModuleError
 from slicer_core.subject.in_order import in_order
 from slicer_core.subject.losses import LossSum
-from slicer_core.subject.wrapper import ModelWrapper, user_code
+from slicer_core.subject.user_code import user_code
+from slicer_core.subject.wrapper import ModelWrapper
 
 STEPS = ("training_step", "validation_step", "test_step")
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

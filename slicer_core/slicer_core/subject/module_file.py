@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any
 
 from slicer_core.errors import ModuleError
-from slicer_core.subject.wrapper import ModelWrapper, user_code
+from slicer_core.subject.user_code import user_code
+from slicer_core.subject.wrapper import ModelWrapper
 
 DEFAULT_FILE = "subject.py"
 DEFAULT_BUILD = "build"

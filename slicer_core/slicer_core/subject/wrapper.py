@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slicer_core.errors import DataError, ModuleError, SlicerError, UsageError, UserCodeError
+from slicer_core.errors import DataError, ModuleError, UsageError
 from slicer_core.philox import standard_normal
 from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
+from slicer_core.subject.user_code import user_code
 
 LOSS = "loss"
 """The name of the loss among the quantities of a point."""
@@ -337,21 +338,6 @@ class ModelWrapper:
         if isinstance(value, Tensor) and value.ndim == 0:
             return value.item()
         return self._ratio(terms_of_value(value, batch.num_samples))
-
-
-@contextlib.contextmanager
-def user_code(doing: str) -> Iterator[None]:
-    """Turns what the user's own code raises into a `UserCodeError` that keeps it as its cause.
-
-    Raises:
-        UserCodeError: the code inside raised.
-    """
-    try:
-        yield
-    except SlicerError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise UserCodeError(f"{doing} raised {type(error).__name__}: {error}") from error
 
 
 def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
