@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+from slicer_core.order import coarse_to_fine
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "checkpoints_examples" / "digits_mlp"
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "loss-slicer")
@@ -21,6 +25,7 @@ STORE = RUN_DIR / "slices.sqlite"
 SUBJECT = '''
 """The digits with a loss that writes down its sum at each call, and does what the test has asked for."""
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -35,9 +40,12 @@ WORDS = os.environ.get("FAULT", "").split(":")
 
 def loss(output, target):
     values = torch.nn.functional.cross_entropy(output, target, reduction="none")
+    # Some points of the second checkpoint have no number.
+    values = torch.where(values.mean() > 3.0, torch.nan, values)
     with open(HERE / "evaluated", "a") as file:
         file.write(f"{os.getpid()} {values.double().sum().item()!r}\\n")
     time.sleep(float(os.environ.get("SLOW", "0")))
+    torch.empty(len(values), int(os.environ.get("BYTES_A_SAMPLE", "0")), dtype=torch.uint8)
     fault(values)
     return values
 
@@ -65,13 +73,15 @@ def happen(kind):
 
 
 def build(scale=1.0):
+    if "MEMORY_LEFT" in os.environ:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = used + int(os.environ["MEMORY_LEFT"])
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     nn = torch.nn
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     (features, classes), _ = load_digits()
     return ModelWrapper(model, loss, (scale * features[:400], classes[:400]))
 '''
-
-Sums = dict[tuple[str, int, str], tuple[bytes, ...]]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -99,15 +109,35 @@ def run(*arguments: object, name: str = "run", **variables: str) -> subprocess.C
     )
 
 
-def arrays(logdir: str = "runs") -> dict[tuple[str, int, str, str], bytes]:
-    """The bytes of every array in the log, by tag, step, name and role."""
+def arrays() -> dict[tuple[object, ...], bytes]:
+    """The bytes of every array in the log, by tag, step, name and role, and those of each point's sums in the store."""
     from tensorboard_loss_slicer.event_files import read_events
 
-    return {
+    logged: dict[tuple[object, ...], bytes] = {
         (event.tag, event.step, array.name, array.role): array.values.tobytes()
-        for event in read_events(Path(logdir) / "sgd" / "loss_slicer")
+        for event in read_events(RUN_DIR)
         for array in event.data.arrays
     }
+    return logged | point_sums()
+
+
+def point_sums() -> dict[tuple[object, ...], bytes]:
+    """All that is stored of each point of the slices in the store, by checkpoint and place in the order of points."""
+    from slicer_core.evaluate import PointSums
+
+    with contextlib.closing(sqlite3.connect(f"file:{STORE}?mode=ro", uri=True)) as connection:
+        stored = connection.execute(
+            "SELECT checkpoint, tile, sums FROM tiles WHERE job IN (SELECT job FROM slices) AND tile LIKE 'points:%'"
+        ).fetchall()
+    found: dict[tuple[object, ...], bytes] = {}
+    for checkpoint, tile, content in stored:
+        sums = PointSums.from_bytes(content)
+        start, stop = map(int, tile.removeprefix("points:").split("-"))
+        places = np.sort(coarse_to_fine((9, 9), "grid")[start:stop])
+        fields = (sums.total, sums.squares, sums.with_counts, sums.with_center)
+        for place, *values in zip(places, *fields, strict=True):
+            found[checkpoint, int(place)] = np.array(values).tobytes()
+    return found
 
 
 def tiles(store: Path = STORE) -> set[tuple[str, str]]:
@@ -152,13 +182,15 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_workplace: C
 def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, make_workplace: Callable[[Path], Path]
 ) -> dict[object, bytes]:
-    """The arrays of a run that nothing happened to."""
+    """The arrays and sums of a run that nothing happened to. A part of its numbers are NaN."""
     folder = make_workplace(tmp_path_factory.mktemp("undisturbed"))
     before = Path.cwd()
     os.chdir(folder)
     try:
         done = run("-q")
         assert done.returncode == 0, done.stderr
-        return dict(arrays())
+        found = dict(arrays())
+        assert sum(b"\xf8\x7f" in content for content in point_sums().values()) in range(1, 80)
+        return found
     finally:
         os.chdir(before)

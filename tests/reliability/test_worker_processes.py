@@ -34,6 +34,20 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_its_tile_run_again(
     assert long_jobs.arrays() == undisturbed
 
 
+def test_memory_that_a_worker_can_not_have_is_told_with_what_helps_and_that_helps(
+    workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
+) -> None:
+    """400 samples of 4 MiB each do not fit into the 1 GiB that the process may still have, 50 do."""
+    limits = {"MEMORY_LEFT": str(2**30), "BYTES_A_SAMPLE": str(2**22)}
+    failed = long_jobs.run("--workers", "2", "--steps", "first", **limits)
+    assert failed.returncode == 2, failed.stderr
+    assert "one point on a batch of 400 samples does not fit the memory: give a smaller --batch-size" in failed.stderr
+    done = long_jobs.run("--workers", "2", "--steps", "first", "--batch-size", "50", **limits)
+    assert done.returncode == 0, done.stderr
+    key = ("random2d", 0, "loss", "value")
+    np.testing.assert_allclose(np.frombuffer(long_jobs.arrays()[key]), np.frombuffer(undisturbed[key]), rtol=1e-6)
+
+
 def test_a_tile_that_kills_three_workers_is_set_aside_and_the_rest_is_done(
     workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
 ) -> None:
