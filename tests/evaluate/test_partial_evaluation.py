@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import operator
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +20,7 @@ from torch.nn import functional as F
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import partition
-from slicer_core.evaluate.strategies import CannotEvaluateError, LoopKernel, PartialKernel
+from slicer_core.evaluate.strategies import CannotEvaluateError, LoopKernel, PartialKernel, Session, Traces
 from slicer_core.evaluate.trace import Tracer
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -311,3 +313,50 @@ def test_a_short_job_does_not_pay_for_a_capture() -> None:
     found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
     assert found.evaluation["strategy"] == "loop"
     assert "too short" in found.evaluation["reason"]
+
+
+def recombined(make: Callable[[], Any]) -> Callable[[], tuple[PartialKernel, Tensor]]:
+    """Makes kernels of one block that combine the weights alone, with their losses at its points."""
+    model, inputs, target = make()
+    wrapper = ModelWrapper(model.eval(), nn.CrossEntropyLoss(), (inputs, target))
+    objective, state = Objective(wrapper), wrapper.state()
+    directions = tuple({name: torch.randn_like(state[name]) for name in wrapper.varying_names()} for _ in range(2))
+    coefficients = np.array([(0.3, -0.2), (0.3, 0.9), (-0.7, 0.1), (0.0, 0.0)])
+    block = PointBlock(directions=lambda: directions, coefficients=coefficients)
+
+    session = Session(Traces())
+
+    def run() -> tuple[PartialKernel, Tensor]:
+        kernel = PartialKernel(objective, state, block, session=session, recomputing=True)
+        with wrapper.evaluating():
+            return kernel, kernel.terms(Batch(data=(inputs, target), num_samples=SIZE), slice(0, 4))["loss"][0]
+
+    return run
+
+
+def test_a_points_buffers_are_gone_with_their_kernel() -> None:
+    """Without a collection of cycles, for which those of a large model would have to wait."""
+    run = recombined(mlp)
+    # The capture's own frames stay for a while; later kernels have none.
+    run()
+    gc.disable()
+    try:
+        kernel, _ = run()
+        buffers = [weakref.ref(view) for view in kernel._combiner.views.values()]
+        del kernel
+        assert buffers
+        assert all(buffer() is None for buffer in buffers)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("make", [mlp, residual, language])
+def test_large_tensors_are_combined_where_they_lie_with_the_same_numbers(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recombined(make)
+    _, together = run()
+    monkeypatch.setattr("slicer_core.evaluate.combine._LARGE_BYTES", 1)
+    kernel, apart = run()
+    assert torch.equal(apart, together)
+    assert len({view.untyped_storage().data_ptr() for view in kernel._combiner.views.values()}) > 1

@@ -47,7 +47,8 @@ def compile_epilogue(
     scope: dict[str, Any] = dict(names)
     # Only names that are made here stand in the source; the user's are never part of it.
     exec(compile(source, "<epilogue>", "exec"), scope)
-    return Epilogue(run=scope["run"], results=results)
+    # Left among its own globals, the function would keep all buffers until the next collection of cycles.
+    return Epilogue(run=scope.pop("run"), results=results)
 
 
 class _Plan:
