@@ -96,6 +96,14 @@ def test_gradient_norms_and_losses_per_class_are_arrays_of_the_slice(make_job: M
     assert np.array_equal(other.data.loss, finished.data.loss)
 
 
+def test_what_a_map_costs_is_that_of_the_points_it_is_computed_at(make_job: MakeJob) -> None:
+    """13 of 15 along the first axis, at some 80 passes each; four arrays, and where each of them is interpolated."""
+    job = {"method": "random2d", "grid": "15x3", "metrics": "none", "steps": "200"}
+    plain, cost = estimate(make_job(**job)), estimate(make_job(**job, measures="curvature_map"))
+    assert cost.backward_passes * plain.points == 80 * 13 * 3 * plain.forward_passes
+    assert cost.bytes_written - plain.bytes_written == 45 * 8 * 8
+
+
 def test_all_measures_are_all_but_maps(make_job: MakeJob) -> None:
     (finished,) = run(make_job(measures="all", steps="200"))
     assert {"sam_sharpness", "sharpness", "adaptive_sharpness"} <= set(finished.data.measures)

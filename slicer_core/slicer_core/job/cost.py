@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from slicer_core.evaluate import Evaluation, choose_strategy, evaluate, running_
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, prepare
 from slicer_core.job.reporter import Reporter
+from slicer_core.measures import MeasureRow
 from slicer_core.measures.gradient import LossGradient
 from slicer_core.measures.surroundings import Surroundings
 from slicer_core.methods.method import CenterPoint
@@ -89,7 +91,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
     costs = [_cost_of_a_point(prepared, plan, center, data) for data in passes]
     at_centers = [_cost_of_a_point(prepared, plan, center, data) for data in centers]
     gradients = len(chosen) * _gradients_at_a_checkpoint(prepared, plan)
-    maps = sum(row.kind == "map" for row in prepared.measures)
+    maps = sum(_map_arrays(row, plan) for row in _applying(prepared, plan) if row.kind == "map")
     return Estimate(
         method=job.method,
         module=str(prepared.module.path),
@@ -103,8 +105,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         bytes_read=sum(checkpoint.num_bytes() for checkpoint in chosen),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and of the loss a count (8) and
         # the error of its difference to the center (4). With a tolerance also which of the quantity's points are
-        # interpolated (8). A map of a measure is a value. A band is
-        # three.
+        # interpolated (8). A map of a measure is values, and where it is interpolated (8). A band is three.
         bytes_written=plan.num_points
         * len(chosen)
         * len(splits)
@@ -121,8 +122,26 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
 
 def _gradients_at_a_checkpoint(prepared: PreparedJob, plan: SlicePlan) -> int:
     """Backward passes over a split for the measures of one slice."""
-    rows = [row for row in prepared.measures if plan.geometry in row.geometries]
-    return sum(row.passes * (plan.num_points + 1 if row.kind == "map" else 1) for row in rows)
+    return sum(row.passes * _places(row, plan) for row in _applying(prepared, plan))
+
+
+def _applying(prepared: PreparedJob, plan: SlicePlan) -> list[MeasureRow]:
+    return [row for row in prepared.measures if plan.geometry in row.geometries]
+
+
+def _places(row: MeasureRow, plan: SlicePlan) -> int:
+    """Where a measure is taken: the center, all points besides, or some of them."""
+    if row.kind != "map":
+        return 1
+    if row.axis_points is None:
+        return plan.num_points + 1
+    return math.prod(min(size, row.axis_points) for size in plan.shape)
+
+
+def _map_arrays(row: MeasureRow, plan: SlicePlan) -> int:
+    """With those that say where values are interpolated."""
+    is_thinned = row.axis_points is not None and max(plan.shape) > row.axis_points
+    return row.arrays * (2 if is_thinned else 1)
 
 
 def _seconds_of_a_gradient(prepared: PreparedJob, state: NamedTensors, plan: SlicePlan, data: SplitData) -> float:
@@ -162,8 +181,6 @@ def _cost_of_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint
     # Streaming makes the directions again for each point, where they move it, and a point takes long.
     streaming = prepared.settings.strategy == "streaming"
     few, more = (1, 2) if streaming else (_FEW_PASSES, _MORE_PASSES)
-
-    share = data.num_samples / first.num_samples
 
     share = data.num_samples / first.num_samples
     if not streaming:

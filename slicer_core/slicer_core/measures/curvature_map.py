@@ -17,15 +17,17 @@ from slicer_core.errors import ConvergenceError, UsageError
 from slicer_core.evaluate import running_statistics
 from slicer_core.measures.eigenvalues import curvature_around
 from slicer_core.measures.surroundings import Measured, Surroundings
+from slicer_core.measures.table import CURVATURE_MAP_POINTS
 from slicer_core.parameters import NamedTensors
 from slicer_core.slices import Axis, Measure, SliceArray
 
-POINTS_PER_AXIS = 13
 TOLERANCE = 0.01
 NAMES = ("lambda_min", "lambda_max", "lambda_ratio", "lambda_residual")
 
 
-def curvature_map(around: Surroundings, *, points: int = POINTS_PER_AXIS, tolerance: float = TOLERANCE) -> Measured:
+def curvature_map(
+    around: Surroundings, *, points: int = CURVATURE_MAP_POINTS, tolerance: float = TOLERANCE
+) -> Measured:
     """Arrays λ_min, λ_max, |λ_min/λ_max|, and the larger of both residuals ‖Hv - λv‖, over a grid.
 
     They are computed at up to `points` values of each axis, ends included, and interpolated linearly between, where

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from slicer_core.slices.types import Geometry
 
 Kind = Literal["points", "model", "map"]
+CURVATURE_MAP_POINTS = 13
 ALL: tuple[Geometry, ...] = ("curve", "curves", "grid")
 
 
@@ -24,7 +25,8 @@ class MeasureRow:
     `model`: a `Surroundings`, of which it evaluates the model again, so only on request; it gives a measure of the
     row's own name. `map`: the same with a value at each point, which costs as much as the slice or more, so that `all`
     does not mean it. `passes` are backward passes over the split, those of a map for each point, with those of a
-    Hessian-vector product counted as two.
+    Hessian-vector product counted as two. A map has `arrays` with a value at each point; `axis_points`: it is computed
+    at so many points of an axis at most, and interpolated between.
     """
 
     name: str
@@ -33,6 +35,8 @@ class MeasureRow:
     summary: str
     geometries: tuple[Geometry, ...] = ALL
     passes: int = 0
+    arrays: int = 1
+    axis_points: int | None = None
 
     @property
     def flag(self) -> str:
@@ -46,7 +50,7 @@ class MeasureRow:
 
 
 def _row(
-    name: str, home: str, kind: Kind, summary: str, geometries: tuple[Geometry, ...] = ALL, passes: int = 0
+    name: str, home: str, kind: Kind, summary: str, geometries: tuple[Geometry, ...] = ALL, passes: int = 0, **more: Any
 ) -> MeasureRow:
     return MeasureRow(
         name=name,
@@ -55,6 +59,7 @@ def _row(
         summary=summary,
         geometries=geometries,
         passes=passes,
+        **more,
     )
 
 
@@ -116,6 +121,8 @@ MEASURES: dict[str, MeasureRow] = {
             "the extreme eigenvalues of the Hessian over the grid",
             ("grid",),
             passes=80,
+            arrays=4,
+            axis_points=CURVATURE_MAP_POINTS,
         ),
     )
 }
