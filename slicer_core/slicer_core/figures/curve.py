@@ -44,7 +44,8 @@ def draw_curve(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, s
     if log:
         axes.set_yscale("log")
     _draw_markers(axes, first)
-    axes.set_xlabel(plain(first.data.axes[0].label))
+    labels = {entry.data.axes[0].label for entry in entries}
+    axes.set_xlabel(plain(labels.pop()) if len(labels) == 1 else "coordinate, of each curve its own")
     axes.set_ylabel(plain(quantity.label(first.data)))
     if style.limits is not None:
         axes.set_ylim(with_room(style.limits, log=log))

@@ -55,17 +55,18 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
             linewidths=0.7,
         )  # fmt: skip
         axes.set_zlim(floor, high)
-    axes.set_xlabel(plain(data.axes[0].label))
-    axes.set_ylabel(plain(data.axes[1].label))
+    # Along a slanted axis a long line would run out of the figure.
+    axes.set_xlabel(plain(data.axes[0].label).replace(" (", "\n("))
+    axes.set_ylabel(plain(data.axes[1].label).replace(" (", "\n("))
     axes.set_zlabel(plain(quantity.label(data)))
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_locator(MaxNLocator(4, integer=log and axis is axes.zaxis and high - low > 2))
     if log:
         axes.zaxis.set_major_formatter(FuncFormatter(lambda height, _: f"$10^{{{height:g}}}$"))
     axes.tick_params(labelsize=style.font_size * 0.8, pad=1)
     axes.view_init(elev=32, azim=-58)
     # At its own size the box leaves no room for the labels of its axes.
-    axes.set_box_aspect((1, 1, 0.75), zoom=0.9)
+    axes.set_box_aspect((1, 1, 0.75), zoom=0.78)
     highest = values[np.isfinite(values)].max()
     beyond = f" · cut off at {limits[1]:.3g}" if highest > limits[1] else ""
     text = f"{title_text(style, entry)}\n{describe(data, quantity)}{beyond}"
