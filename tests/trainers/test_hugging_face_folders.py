@@ -167,6 +167,34 @@ def test_what_can_not_be_used_is_told(gpt2_run: Path, texts: SimpleNamespace, sl
         sliced(**(given | {"hf": str(tmp_path / "t5")}))
 
 
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("BertForMaskedLM", "Bert"), ("BertForTokenClassification", "Bert"), ("BartForConditionalGeneration", "Bart"),
+        ("T5ForConditionalGeneration", "T5"), ("GPT2Model", "GPT2"), ("BertForQuestionAnswering", "Bert"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_kind_is_never_taken_for_a_language_model(
+    name: str, made: str, tokenizer: Any, texts: SimpleNamespace, sliced: Sliced, tmp_path: Path
+) -> None:
+    import transformers
+
+    small: dict[str, dict[str, Any]] = {
+        "Bert": {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8},
+        "Bart": {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8},
+        "T5": {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2},
+        "GPT2": {"n_embd": 8, "n_layer": 1, "n_head": 2},
+    }
+    config = getattr(transformers, f"{made}Config")(vocab_size=len(tokenizer), **small[made])
+    folder = tmp_path / "checkpoint-1"
+    getattr(transformers, name)(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(
+        ModuleError, match=rf"\({name}\), and only causal language models and sequence classif.* can be"
+    ):
+        sliced(checkpoints=str(folder), hf=str(folder), text=str(texts.txt))
+
+
 def test_code_in_a_folder_is_never_run(gpt2_run: Path, texts: SimpleNamespace, sliced: Sliced, tmp_path: Path) -> None:
     folder = tmp_path / "hostile"
     shutil.copytree(gpt2_run / "checkpoint-4", folder)

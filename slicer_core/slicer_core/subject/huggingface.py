@@ -90,7 +90,7 @@ def from_huggingface(
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder.path), **local)
     classifies = any(str(name).endswith("ForSequenceClassification") for name in config.architectures or ())
     auto = transformers.AutoModelForSequenceClassification if classifies else transformers.AutoModelForCausalLM
-    if type(config) not in auto._model_mapping:
+    if not _is_of_kind(config, auto):
         raise ModuleError(
             f"--hf {folder.path} has a {config.model_type} model ({', '.join(config.architectures or ['unnamed'])}), "
             "and only causal language models and sequence classification can be run from a folder: write a module "
@@ -117,6 +117,18 @@ def from_huggingface(
         collate_fn=functools.partial(_padded, pad=pad),
     )
     return ModelWrapper(model, train_data=data, batch_loss=classification_loss if classifies else next_token_loss)
+
+
+def _is_of_kind(config: Any, auto: Any) -> bool:
+    """Whether the class that the library makes for the kind is the one that the folder was written from.
+
+    Of an encoder's configuration it would make a language model too, into which the weights of its masked one fit.
+    """
+    if type(config) not in auto._model_mapping:
+        return False
+    found = auto._model_mapping[type(config)]
+    names = {made.__name__ for made in (found if isinstance(found, (list, tuple)) else (found,))}
+    return not config.architectures or bool(names & set(config.architectures))
 
 
 def read_records(path: Path) -> list[Record]:
