@@ -2,6 +2,7 @@
 # make test   everything that has to hold before a change goes in
 # make test-all  also what takes minutes: the long fuzz of each reader
 # make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
+# make bench-inspect  what `inspect` of a checkpoint of 1 GB takes
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
 # make bench-pca  the peak memory of pca2d over 100 checkpoints of 50M parameters, which take 20 GB of disk
 # make bench-peers  the engine against loss-landscapes, which it installs in an environment of its own
@@ -23,7 +24,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench bench-memory bench-page bench-pca bench-peers test test-all check page-check pytest page browser format clean help
+.PHONY: demo bench bench-inspect bench-memory bench-page bench-pca bench-peers test test-all check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -69,6 +70,9 @@ $(PEERS)/.installed: $(VENV)/.installed
 bench-peers: $(PEERS)/.installed
 	$(PEERS)/bin/python tests/benchmarks/peers.py
 	$(PEERS)/bin/python tests/benchmarks/peers.py --tuned
+
+bench-inspect: $(VENV)/.installed-dev
+	$(BIN)/python tests/benchmarks/inspection.py
 
 bench-memory: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/memory.py
