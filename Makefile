@@ -8,6 +8,8 @@
 # make bench-peers  the engine against loss-landscapes, which it installs in an environment of its own
 # make bench-page  how quick the page is, in a headless Chromium over a TensorBoard on this machine
 # make page   the page's development server, beside a running TensorBoard (TENSORBOARD=http://localhost:6006)
+# make docs   the pages of docs/ as a site in build/docs, its pages of commands made anew
+# make dist   wheel and source distribution in dist/, checked as the package index does
 # make format fix and format the Python code
 # make clean  remove what these made
 
@@ -24,7 +26,7 @@ DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo bench bench-inspect bench-memory bench-page bench-pca bench-peers test test-all check page-check pytest page browser format clean help
+.PHONY: demo dist docs bench bench-inspect bench-memory bench-page bench-pca bench-peers test test-all check page-check pytest page browser format clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -116,6 +118,15 @@ pytest: $(VENV)/.installed-dev
 
 test-all: check page-check browser
 	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses auto -m "long or not long"
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate_commands.py
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo "The pages are in build/docs/index.html"
+
+dist: $(VENV)/.installed-dev
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
