@@ -42,6 +42,14 @@ def check(
             rich_help_panel=_RULES,
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help="A file with rules = ['NAME OP NUMBER', …], which hold besides the others.",
+            rich_help_panel=_RULES,
+        ),
+    ] = None,
     allow_provisional: AllowProvisional = False,
     as_json: AsJson = False,
     junit: JUnit = None,
@@ -53,7 +61,7 @@ def check(
     Exit status: 0 all hold, 1 one does not, 2 a slice lacks the quantity, or bad usage.
     """
     with reported():
-        from slicer_core.checks import CheckedSlice, Report, Rule, check_slice, parse_rule
+        from slicer_core.checks import CheckedSlice, Report, Rule, check_slice, parse_rule, read_rules
         from tensorboard_loss_slicer.log_pairing import without_previews
         from tensorboard_loss_slicer.log_selection import select_slices
 
@@ -61,10 +69,11 @@ def check(
         rules = [Rule(name=name, operator="<=", bound=bound) for name, bound in limits.items() if bound is not None]
         rules += [Rule(name="nonfinite", operator="==", bound=0)] if no_nonfinite else []
         rules += map(parse_rule, rule or ())
+        rules += read_rules(config) if config is not None else []
         if not rules:
             raise UsageError(
-                "there is nothing to check: give --max-loss-increase, --max-barrier, --max-sharpness, --no-nonfinite "
-                "or --rule"
+                "there is nothing to check: give --max-loss-increase, --max-barrier, --max-sharpness, --no-nonfinite, "
+                "--rule or --config"
             )
         chosen = without_previews(select_slices(logdir, runs=run or (), tags=tag or (), steps=step))
         checked = []

@@ -204,3 +204,37 @@ def test_a_summary_without_matplotlib_says_so(log: Path, call: Command, monkeypa
     assert list(Path().glob("*.png")) == []
     assert call("check", log, "--run", "sgd", "--no-nonfinite", "--markdown", "m.md", "--no-pictures").exit_code == 0
     assert "<pre>" not in Path("m.md").read_text()
+
+
+def test_rules_of_a_file_hold_besides_those_of_the_command(log: Path, call: Command, tmp_path: Path):
+    path = tmp_path / "rules.toml"
+    for rules, status, names in (
+        (["width >= 0"], 0, ["barrier", "width"]),
+        (["width >= 0", "directions.0.norm < 0"], 1, ["barrier", "width", "directions.0.norm"]),
+    ):
+        path.write_text(f"rules = {json.dumps(rules)}")
+        arguments = ("--run", "sgd", "--rule", "barrier < 1e9", "--config", path, "--json")
+        result = call("check", log, *arguments)
+        assert result.exit_code == status, result.output
+        (checked,) = json.loads(result.stdout)["slices"]
+        assert [row["quantity"] for row in checked["rows"]] == names
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("rules = ['barrier <= 0.05; import os']", "is not NAME OP NUMBER"),
+        ("rules = 3", "needs a list of texts"),
+        ("rules = []", "needs a list of texts"),
+        ("rule = ['barrier <= 1']", "unknown key 'rule'"),
+        ("rules = [", "can't be read"),
+    ],
+)
+def test_a_file_that_holds_no_rules_is_one_message(
+    content: str, message: str, log: Path, call: Command, tmp_path: Path
+):
+    path = tmp_path / "rules.toml"
+    path.write_text(content)
+    result = call("check", log, "--config", path)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())

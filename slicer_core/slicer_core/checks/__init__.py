@@ -11,6 +11,7 @@ from slicer_core.checks.junit import encode_junit
 from slicer_core.checks.markdown import Picture, encode_markdown
 from slicer_core.checks.quantities import Quantity, find_quantity
 from slicer_core.checks.report import CheckedSlice, Outcome, Report, Row
+from slicer_core.checks.rule_file import read_rules
 from slicer_core.checks.rules import Rule, parse_rule
 from slicer_core.checks.thresholds import check_slice, check_whole
 
@@ -32,5 +33,6 @@ __all__ = [
     "find_tolerance",
     "parse_rule",
     "parse_tolerance",
+    "read_rules",
     "report_document",
 ]
