@@ -14,7 +14,7 @@ from slicer_core import slices
 from slicer_core.choices import Ignore, Normalization
 from slicer_core.errors import UsageError
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
-from slicer_core.methods.random_direction import random_recipe, scaled_random_direction
+from slicer_core.methods.random_direction import random_recipe, scaled_random_direction, zero_direction
 from slicer_core.methods.slicer import Point, Slicer
 from slicer_core.parameters import NamedTensors, norm, shapes_of, subset
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
@@ -43,10 +43,7 @@ class Layers(Method):
                 raise UsageError(f"layer {layer} has weights that are not finite, so no direction can be scaled to it")
         moving = [layer for layer, length in norms.items() if length > 0]
         if not moving:
-            raise UsageError(
-                f"the direction of every layer is zero with --normalize {options.normalize} --ignore {options.ignore}: "
-                "the parameters that may vary are all zero, or of one dimension (give --ignore none)"
-            )
+            raise zero_direction("the direction of every layer is zero", options)
         ((points, low, high),) = axis_settings(options, grid=(51,), range=((-1.0, 1.0),))
         axis = slices.Axis(name="alpha", label="α of a layer's direction", values=axis_values(low, high, points))
         coefficients = grid_coefficients((axis,))

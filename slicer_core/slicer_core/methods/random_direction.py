@@ -239,10 +239,15 @@ def _check_length(length: float, options: SliceOptions) -> None:
     if not math.isfinite(length):
         raise UsageError("the center has weights that are not finite, so no random direction can be scaled to them")
     if not length > 0:
-        raise UsageError(
-            f"the random direction is zero everywhere with --normalize {options.normalize} --ignore {options.ignore}: "
-            "the parameters that may vary are all zero, or of one dimension (give --ignore none)"
-        )
+        raise zero_direction("the random direction is zero everywhere", options)
+
+
+def zero_direction(what: str, options: SliceOptions) -> UsageError:
+    """The error for a direction of which normalization leaves nothing."""
+    return UsageError(
+        f"{what} with --normalize {options.normalize} --ignore {options.ignore}: the parameters that may vary are all "
+        "zero, or of one dimension (give --ignore none)"
+    )
 
 
 def random_recipe(options: SliceOptions, axis: int, vector: NamedTensors) -> dict[str, Any]:
