@@ -145,4 +145,4 @@ def _row_sums(values: Tensor, counts: Tensor, center: Tensor) -> Tensor:
 def _group_sums(values: Tensor, groups: Tensor) -> Tensor:
     """Of each row the sums over each group, shape (rows, groups); row sums for the same reason as in `_row_sums`."""
     widened = torch.nn.functional.pad(values, (0, 1))
-    return widened[:, groups.reshape(-1)].view(-1, groups.shape[1]).sum(dim=1).view(len(values), -1)
+    return widened.index_select(1, groups.reshape(-1)).view(-1, groups.shape[1]).sum(dim=1).view(len(values), -1)
