@@ -43,8 +43,10 @@ def _show(store: StoreStatus) -> None:
         typer.echo(f"  damaged: {printable(store.fault, limit=1000)}")
     typer.echo(f"  {'at work: ' + printable(store.holder, limit=400) if store.holder else 'nobody is at work on it'}")
     for job in store.jobs:
-        done = f"{len(job.steps_done)} slices" if job.steps_done else "no slice yet"
-        steps = f" (steps {_few(job.steps_done)})" if job.steps_done else ""
+        count = len(job.steps_done)
+        plural = "" if count == 1 else "s"
+        done = f"{count} slice{plural}" if count else "no slice yet"
+        steps = f" (step{plural} {_few(job.steps_done)})" if count else ""
         typer.echo(f"  {printable(job.tag)}: {done}{steps}")
         for step, share in job.partly.items():
             typer.echo(f"    step {step}: {100 * share:.0f}% of the points")

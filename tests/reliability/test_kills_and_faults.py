@@ -175,6 +175,9 @@ def test_a_second_run_is_told_who_is_at_work_and_so_is_status(workplace: Path, l
     # Its note is left behind, and is known to be stale.
     status = subprocess.run([long_jobs.COMMAND, "status", "runs"], capture_output=True, text=True, check=False)
     assert "nobody is at work" in status.stdout
+    sizes = [path.stat().st_size for path in long_jobs.RUN_DIR.glob("slices.sqlite*") if path.suffix != ".sqlite-shm"]
+    as_json = subprocess.run([long_jobs.COMMAND, "status", "runs", "--json"], capture_output=True, check=True)
+    assert json.loads(as_json.stdout)["stores"][0]["num_bytes"] in range(max(sizes), sum(sizes) + 1)
     assert long_jobs.run("-q").returncode == 0
 
 

@@ -71,6 +71,8 @@ def _stores(run_dir: Path) -> Iterator[Path]:
 
 def _store_status(path: Path) -> StoreStatus:
     holder, fault, jobs = holder_of(path), None, ()
+    # What is at work is in the write-ahead log first.
+    log = path.with_name(path.name + "-wal")
     try:
         with Store(path, reading=True) as store:
             faults = store.faults()
@@ -80,7 +82,7 @@ def _store_status(path: Path) -> StoreStatus:
         fault = str(error)
     return StoreStatus(
         path=str(path),
-        num_bytes=path.stat().st_size,
+        num_bytes=path.stat().st_size + (log.stat().st_size if log.exists() else 0),
         holder=None if holder is None else holder.describe(),
         fault=fault,
         jobs=jobs,
