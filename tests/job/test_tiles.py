@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,25 @@ def test_what_timing_decided_is_kept_and_taken_again(make_job: MakeJob) -> None:
     connection.close()
     run_job(job)
     assert decided() == before
+
+
+def test_what_timing_decided_for_a_tolerance_is_kept_with_the_first_tile(make_job: MakeJob) -> None:
+    """A cut that a later run finds in the store is taken, though no timing would choose it."""
+
+    def decided() -> dict[str, Any]:
+        with sqlite3.connect(STORE) as connection:
+            (body,) = connection.execute("SELECT body FROM notes WHERE name = 'decided'").fetchone()
+        connection.close()
+        return json.loads(body)["decisions"]
+
+    options = {"method": "random2d", "grid": "9", "strategy": "partial", "tolerance": "10%"}
+    run_job(make_job(steps="first", **options))
+    first = decided()
+    assert first["cuts"]
+    run_job(make_job(steps="first,200", **options))
+    again = decided()
+    assert again["cuts"] == first["cuts"]
+    assert again["strategies"].items() >= first["strategies"].items()
 
 
 def test_a_module_whose_import_changed_starts_a_new_job(make_job: MakeJob, workplace: Path) -> None:

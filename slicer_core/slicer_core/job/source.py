@@ -16,6 +16,7 @@ from slicer_core.job.aside import aside_name, move_aside_if_damaged
 from slicer_core.job.assembled import assembled_slice
 from slicer_core.job.center_check import center_difference, quantities
 from slicer_core.job.checkpoint_work import CheckpointWork
+from slicer_core.job.decided import keep_decisions, stored_decisions
 from slicer_core.job.made import made_once, made_tile
 from slicer_core.job.merging import import_tiles
 from slicer_core.job.other_training import is_of_other_training
@@ -39,7 +40,6 @@ from slicer_core.methods.preparation import Made, Preparation
 from slicer_core.slices import Slice, decode_slice, encode_slice
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
 
-_DECIDED = "decided"
 _GENERATION = "generation"
 
 
@@ -94,7 +94,7 @@ class SourceRunner:
             self._check_stored(store)
         for file in shards:
             self._import(store, file)
-        decided = store.note(self._job, _DECIDED)
+        decided = stored_decisions(store, self._job)
         if decided is not None:
             self._adopt(decided)
 
@@ -250,9 +250,9 @@ class SourceRunner:
 
         with Store(file, reading=True) as shard:
             job = self._current_job(shard)
-            decided = shard.note(job, _DECIDED)
-            if decided is not None and store.note(self._job, _DECIDED) is None:
-                store.put_note(self._job, _DECIDED, decided)
+            decided = stored_decisions(shard, job)
+            if decided is not None:
+                keep_decisions(store, self._job, decided)
             taken = import_tiles(self._prepared, self._source, (shard, job), (store, self._job), center)
         if taken:
             self._reporter.note(f"{self._source.name}: {taken} tiles from {file.name}")
@@ -341,10 +341,6 @@ class SourceRunner:
         result = self._executor.run(task)
         if isinstance(result, Failure):
             raise result.error
-        assert result.decided is not None
-        store = self._open()
-        store.put_note(self._job, _DECIDED, dict(result.decided))
-        self._adopt(result.decided)
         self._keep(work, result)
 
     def _adopt(self, decided: Any) -> None:
@@ -352,8 +348,9 @@ class SourceRunner:
         self._executor.share(decided)
 
     def _keep(self, work: CheckpointWork, result: TaskResult) -> None:
-        if not result.tiles:
-            return
+        # Before the tiles: should the run end in between, they are evaluated again, and in the same way.
+        if result.decided is not None:
+            self._adopt(keep_decisions(self._open(), self._job, result.decided))
         keys = {where: self._key(work.fingerprint, where[1], where[0]) for where in result.tiles}
         self._open().put_tiles(
             [

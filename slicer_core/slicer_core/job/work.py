@@ -53,7 +53,7 @@ class TileResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """The tiles of a task by (split, name), and what a calibration decided for all tiles to come (JSON values)."""
+    """The tiles of a task by (split, name), and what it decided for all tiles to come (JSON values), if it did."""
 
     tiles: Mapping[tuple[str, str], TileResult]
     decided: Mapping[str, Any] | None = None
@@ -113,7 +113,9 @@ class TileEvaluator:
         _, evaluator = self.planned(task.source, task.step)
         if task.calibrates:
             return self.calibrate(evaluator, advance)
-        return TaskResult(tiles={(task.split, task.tile): _tile(evaluator, task.split, task.tile, advance)})
+        tiles = {(task.split, task.tile): _tile(evaluator, task.split, task.tile, advance)}
+        # To a tolerance, points and samples are chosen as it goes on, and so is how they are run.
+        return TaskResult(tiles=tiles, decided=None if self._prepared.settings.tolerance is None else self._decided({}))
 
     def calibrate(self, evaluator: PlanEvaluator, advance: Advance | None) -> TaskResult:
         """Makes all choices, and finds out how many points a tile is to have.
@@ -122,7 +124,7 @@ class TileEvaluator:
         """
         prepared, tiles = self._prepared, {}
         if prepared.settings.tolerance is not None:
-            return TaskResult(tiles={}, decided={"decisions": self._decisions.to_dict(), "tile_points": {}})
+            return TaskResult(tiles={}, decided=self._decided({}))
         num_points = evaluator.plan.num_evaluated
         first, *_ = prepared.splits
         for split in prepared.splits:
@@ -143,7 +145,10 @@ class TileEvaluator:
         tile_points = {
             split: _tile_points(seconds * samples[split] / max(1, samples[first])) for split in prepared.splits
         }
-        return TaskResult(tiles=tiles, decided={"decisions": self._decisions.to_dict(), "tile_points": tile_points})
+        return TaskResult(tiles=tiles, decided=self._decided(tile_points))
+
+    def _decided(self, tile_points: Mapping[str, int]) -> dict[str, Any]:
+        return {"decisions": self._decisions.to_dict(), "tile_points": dict(tile_points)}
 
     def _center(self, task: TileTask) -> TileResult:
         prepared = self._prepared
