@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 
 from slicer_core.errors import UsageError
 
 
 @contextlib.contextmanager
-def needing_extra() -> Iterator[None]:
-    """Around the imports of curvlinops and scipy.
+def needing_extra(what: str = "curvature and permutations need") -> Iterator[None]:
+    """Around the imports of curvlinops and scipy; `what` needs them.
 
     Raises:
         UsageError: one of them is not installed.
@@ -21,6 +22,17 @@ def needing_extra() -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in ("curvlinops", "einops", "scipy"):
             raise
         raise UsageError(
-            f"curvature and permutations need {error.name}, which is not installed: "
-            "pip install 'tensorboard-loss-slicer[curvature]'"
+            f"{what} {error.name}, which is not installed: pip install 'tensorboard-loss-slicer[curvature]'"
         ) from error
+
+
+def check_extra(what: str) -> None:
+    """Looks for curvlinops and scipy without importing them.
+
+    Raises:
+        UsageError: one of them is not installed.
+    """
+    with needing_extra(what):
+        for name in ("curvlinops", "scipy"):
+            if importlib.util.find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)

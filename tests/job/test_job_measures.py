@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,15 @@ def test_what_a_map_costs_is_that_of_the_points_it_is_computed_at(make_job: Make
     plain, cost = estimate(make_job(**job)), estimate(make_job(**job, measures="curvature_map"))
     assert cost.backward_passes * plain.points == 80 * 13 * 3 * plain.forward_passes
     assert cost.bytes_written - plain.bytes_written == 45 * 8 * 8
+
+
+def test_a_measure_without_its_extra_is_told_before_anything_is_evaluated(
+    make_job: MakeJob, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "curvlinops", None)
+    with pytest.raises(UsageError, match=r"--measures eigenvalues needs curvlinops, .*\[curvature\]"):
+        run_job(make_job(measures="all", steps="200"))
+    assert not (workplace / "runs").exists()
 
 
 def test_all_measures_are_all_but_maps(make_job: MakeJob) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from slicer_core.choices import BatchNormPolicy
 from slicer_core.errors import UsageError
 from slicer_core.evaluate import EvaluationSettings
+from slicer_core.extra import check_extra
 from slicer_core.measures.of_slice import by_split
 from slicer_core.measures.table import MeasureRow, find_measures
 from slicer_core.parameters import LazyTensors, NamedTensors
@@ -106,7 +107,9 @@ def with_model_measures(
 
 
 def check_measurable(row: MeasureRow, *, streaming: bool) -> None:
-    """Raises UsageError where the row needs gradients of a model whose parameters are streamed."""
+    """Raises UsageError where the row needs gradients of a model whose parameters are streamed, or an extra."""
+    if row.needs_extra:
+        check_extra(f"{row.flag} needs")
     if row.kind != "points" and streaming:
         raise UsageError(
             f"{row.flag} needs gradients of all parameters at once, and they do not fit the memory beside "

@@ -26,7 +26,7 @@ class MeasureRow:
     row's own name. `map`: the same with a value at each point, which costs as much as the slice or more, so that `all`
     does not mean it. `passes` are backward passes over the split, those of a map for each point, with those of a
     Hessian-vector product counted as two. A map has `arrays` with a value at each point; `axis_points`: it is computed
-    at so many points of an axis at most, and interpolated between.
+    at so many points of an axis at most, and interpolated between. `needs_extra`: curvlinops, of the extra `curvature`.
     """
 
     name: str
@@ -37,6 +37,7 @@ class MeasureRow:
     passes: int = 0
     arrays: int = 1
     axis_points: int | None = None
+    needs_extra: bool = False
 
     @property
     def flag(self) -> str:
@@ -112,8 +113,16 @@ MEASURES: dict[str, MeasureRow] = {
             "model",
             "the largest and smallest eigenvalues of the Hessian",
             passes=200,
+            needs_extra=True,
         ),
-        _row("trace", "trace:trace", "model", "the trace of the Hessian, whole and of each layer's block", passes=128),
+        _row(
+            "trace",
+            "trace:trace",
+            "model",
+            "the trace of the Hessian, whole and of each layer's block",
+            passes=128,
+            needs_extra=True,
+        ),
         _row(
             "curvature_map",
             "curvature_map:curvature_map",
@@ -123,6 +132,7 @@ MEASURES: dict[str, MeasureRow] = {
             passes=80,
             arrays=4,
             axis_points=CURVATURE_MAP_POINTS,
+            needs_extra=True,
         ),
     )
 }
