@@ -22,7 +22,7 @@ def status(
 ) -> None:
     """Show what is done of the jobs in a log, and which run is at work; a run is not disturbed.
 
-    Exit status: 0, or 3 where a store is damaged.
+    Exit status: 0, or 3 where a store is damaged or can't be read.
     """
     with reported():
         from slicer_core.job import log_status
@@ -40,7 +40,7 @@ def status(
 def _show(store: StoreStatus) -> None:
     typer.echo(f"{printable(store.path, limit=1000)}  {store.num_bytes / 2**20:.1f} MiB")
     if store.fault is not None:
-        typer.echo(f"  damaged: {printable(store.fault, limit=1000)}")
+        typer.echo(f"  fault: {printable(store.fault, limit=1000)}")
     typer.echo(f"  {'at work: ' + printable(store.holder, limit=400) if store.holder else 'nobody is at work on it'}")
     for job in store.jobs:
         count = len(job.steps_done)

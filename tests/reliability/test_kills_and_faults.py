@@ -153,6 +153,8 @@ def test_a_corrupted_store_is_named_and_never_gives_wrong_numbers(
     )
     assert status.returncode == 3
     assert json.loads(status.stdout)["stores"][0]["fault"]
+    plain = subprocess.run([long_jobs.COMMAND, "status", "runs"], capture_output=True, text=True, check=False)
+    assert "  fault: " in plain.stdout
     fresh = long_jobs.run("--fresh")
     assert fresh.returncode == 0, fresh.stderr
     assert "kept aside" in fresh.stderr
