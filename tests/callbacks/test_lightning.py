@@ -180,14 +180,16 @@ def test_slices_beyond_the_time_budget_are_left_out_which_is_told_once(
     library: SimpleNamespace, tmp_path: Path, read_log: ReadLog
 ) -> None:
     without = photograph(fit(library, tmp_path / "without"))
-    # No slice is this fast.
+    # No slice is this fast; the first may be more than half done when that is known.
     callback = library.callback(log_every_n_epochs=1, grid="30", max_overhead=1e-9)
     with pytest.warns(LossSlicerWarning, match=r"a slice takes about .*more than max_overhead=1e-09") as caught:
         found = photograph(fit(library, tmp_path / "with", callback))
     assert len([each for each in caught if issubclass(each.category, LossSlicerWarning)]) == 1
     assert found == without
-    assert (callback.recorder.taken, callback.recorder.left_out) == (0, 3)
-    assert read_log(tmp_path / "with") == {}
+    assert callback.recorder.taken <= 1
+    assert callback.recorder.taken + callback.recorder.left_out == 3
+    logged = read_log(tmp_path / "with").get("random2d", {})
+    assert list(logged) == [4][: callback.recorder.taken]
 
 
 BLOCK = """

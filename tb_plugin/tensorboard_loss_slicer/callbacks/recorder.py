@@ -112,11 +112,12 @@ class LandscapeRecorder:
 
     def _take(self, wrapper: ModelWrapper, allowed: float) -> Slice:
         settings = self.settings
-        pace = _Pace(allowed)
+        pace = _Pace()
 
         def watch(share: float) -> None:
-            needed = pace.needed(share, time.monotonic())
-            if needed > allowed:
+            elapsed, needed = pace.elapsed_and_needed(share, time.monotonic())
+            # What is more than half done is finished: its time is spent either way, and later slices wait for it.
+            if needed > max(allowed, 2.0 * elapsed):
                 self._budget.needed = needed
                 raise OverBudgetError
 
@@ -135,12 +136,12 @@ class LandscapeRecorder:
             return
         self._has_told = True
         needed, overhead = self._budget.needed, self._budget.overhead(training, periods)
+        before = f", after {self._budget.spent:.2g} s for slices before" if self.taken else ""
         self._warn(
             f"a slice takes about {needed:.2g} s, which slows training by {100 * overhead:.2g}% with "
-            f"{self.schedule.setting}, and {self._budget.spent:.2g} s went into slices before; that is more than "
-            f"max_overhead={self.settings.max_overhead:g}, so slices are left out until training has gone on. "
-            f"Give fewer points (grid, now {self.settings.grid!r}), fewer samples (now "
-            f"{self.settings.samples or 'all'}), a larger interval, or another max_overhead (None: no limit)"
+            f"{self.schedule.setting}{before}: more than max_overhead={self.settings.max_overhead:g}, so slices are "
+            f"left out until training has gone on. Give fewer points (grid, now {self.settings.grid!r}), fewer samples "
+            f"(now {self.settings.samples or 'all'}), a larger interval, or another max_overhead (None: no limit)"
         )
 
     def _warn(self, message: str) -> None:
@@ -150,18 +151,18 @@ class LandscapeRecorder:
 class _Pace:
     """How long a slice will have taken, from the points that are done."""
 
-    def __init__(self, allowed: float) -> None:
-        self._allowed = allowed
+    def __init__(self) -> None:
         self._start = self._first = 0.0
         self._first_share = 0.0
 
     def begin(self, now: float) -> None:
         self._start = now
 
-    def needed(self, share: float, now: float) -> float:
-        """Seconds of the whole slice. What comes before the first points is done once, whatever their number."""
+    def elapsed_and_needed(self, share: float, now: float) -> tuple[float, float]:
+        """Seconds until now, and of the whole slice. What comes before the first points is done once."""
         if not self._first_share:
             self._first, self._first_share = now, share
         done = share - self._first_share
         rest = (now - self._first) / done * (1.0 - share) if done > 0 else 0.0
-        return now - self._start + rest
+        elapsed = now - self._start
+        return elapsed, elapsed + rest
