@@ -20,18 +20,26 @@ SLICES = (
     ["hessian2d", "--grid", "25"],
     ["linear"],
     ["axis", "--params-to-slice", "largest:24"],
+    ["random1d", "--repeats", "5"],
 )
 BOTH = '["adam/loss_slicer","sgd/loss_slicer"]'
+COMPARED = '[["adam/loss_slicer","random2d",null],["sgd/loss_slicer","random2d",null]]'
+# Width and height of the window; other views have the usual one.
+SIZES = {"narrow": (400, 800), "difference": (1280, 1100)}
+USUAL = (1280, 800)
 VIEWS: dict[str, dict[str, str]] = {
     "random": {"method": "random_direction_2d", "scale": "log"},
     "cut": {"method": "random_direction_2d", "scale": "log", "cut": "-0.8,-0.6,0.9,0.7", "significance": "false"},
     "surface": {"method": "random_direction_2d", "scale": "log", "display": "surface"},
     "curvature": {"method": "hessian_2d", "scale": "log"},
     "side-by-side": {"method": "random_direction_2d", "scale": "log", "runs": BOTH, "limits": "all"},
+    "difference": {"method": "random_direction_2d", "compared": COMPARED, "comparing": "true"},
     "over-steps": {"method": "random_direction_2d", "display": "steps", "runs": BOTH},
     "linear": {"method": "linear_interpolation"},
     "overlay": {"method": "linear_interpolation", "runs": BOTH, "overlay": "true", "smoothing": "1"},
+    "band": {"method": "random_direction_1d", "ghosts": "false"},
     "axis": {"method": "axis_parallel", "sort": "curvature"},
+    "narrow": {"method": "random_direction_2d", "scale": "log"},
 }
 SWITCHES = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
@@ -62,7 +70,8 @@ def _photograph(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=SWITCHES)
         for name, view in VIEWS.items():
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            width, height = SIZES.get(name, USUAL)
+            page = browser.new_page(viewport={"width": width, "height": height})
             state = "".join(f"&p.loss_slicer.{key}={quote(value, safe='')}" for key, value in view.items())
             page.goto(f"{address}/#loss_slicer{state}")
             frame = _plugin_frame(page)

@@ -23,6 +23,19 @@ describe("the difference of two slices", () => {
     expect([...found.values]).toEqual([Number.NaN, Number.NaN, 0, -1, 1, 0]);
   });
 
+  it("has the error of both where both have one at the same points", () => {
+    const first = grid([0, 1], [0, 1], () => 1);
+    const stderr = Float64Array.of(3, 0, 1, Number.NaN);
+    const errors = gridDifference(
+      { ...first, stderr },
+      { ...first, stderr: Float64Array.of(4, 2, 0, 1) },
+    ).stderr;
+    expect([...(errors ?? [])]).toEqual([5, 2, 1, Number.NaN]);
+    expect(gridDifference({ ...first, stderr }, first).stderr).toBeNull();
+    const elsewhere = { ...grid([0, 2], [0, 1], () => 1), stderr };
+    expect(gridDifference({ ...first, stderr }, elsewhere).stderr).toBeNull();
+  });
+
   it("does the same for curves", () => {
     const x = Float64Array.from([0, 1, 2]);
     const values = Float64Array.from([5, 5, 5]);

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { Linked } from "@/components/plots/linked";
+import { axesKey, axesOf, keyOfAxes, Linked } from "@/components/plots/linked";
 import { evolution } from "@/lib/evolution";
 import { evenly } from "@/lib/many";
 import { isDrawnElsewhere } from "@/lib/overlay";
@@ -18,6 +18,29 @@ describe("what plots share", () => {
     expect(store.get("a")).toBe(3);
     leave[1]?.();
     expect(store.get("a")).toBeUndefined();
+  });
+
+  it("is told as a whole, forgotten keys too", () => {
+    const store = new Linked<number>();
+    const told = vi.fn();
+    const stop = store.subscribeAny(told);
+    const leave = store.subscribe("a", () => {});
+    store.set("a", 1);
+    expect(store.entries()).toEqual([["a", 1]]);
+    leave();
+    expect(store.entries()).toEqual([]);
+    expect(told).toHaveBeenCalledTimes(2);
+    stop();
+    store.set("a", 2);
+    expect(told).toHaveBeenCalledTimes(2);
+  });
+
+  it("has short keys by axes, whatever they are called, and none that a plot alone could have", () => {
+    const key = axesKey("α".repeat(5000));
+    expect(key.length).toBeLessThan(20);
+    expect(keyOfAxes(axesOf(key) ?? "")).toBe(key);
+    expect(axesKey("a b")).not.toBe(axesKey("b a"));
+    expect(axesOf(":r1:")).toBeNull();
   });
 
   it("is one plot for the curves of a tag, and never for grids", () => {

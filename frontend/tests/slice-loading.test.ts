@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { loadSlices } from "@/lib/slice-loading";
+import { ALL_METRICS, loadSlices } from "@/lib/slice-loading";
 
 interface Query {
   readonly requests: readonly { run: string; tag: string; steps: number[]; blobs: number[] }[];
@@ -113,6 +113,20 @@ describe("slices are loaded", () => {
     const key = { run: "r", tag: "counts" };
     expect((await loadSlices(key, [0], SELECTION)).get(0)).toMatchObject({ series: [{ count: null }] });
     expect((await loadSlices(key, [1], SELECTION)).get(1)).toMatchObject({ series: [{ count: counts }] });
+  });
+
+  it("with the band of several directions, which is no metric of its own", async () => {
+    const names = ["loss", "loss_mean", "loss_low", "loss_high", "accuracy"];
+    const blobs = Object.fromEntries(names.map((_, index) => [index + 1, Float64Array.of(index, index)]));
+    serve({ 0: { header: header(names.map((name, index) => ({ name, blob: index + 1 }))), blobs } });
+    const key = { run: "r", tag: "band" };
+    expect((await loadSlices(key, [0], SELECTION)).get(0)).toMatchObject({
+      series: [{ name: "loss", spread: { mean: blobs[2], low: blobs[3], high: blobs[4] } }],
+    });
+    const all = (await loadSlices(key, [0], { metric: ALL_METRICS, split: "" })).get(0);
+    expect(all).toMatchObject({ series: [{ name: "loss" }, { name: "accuracy", spread: null }] });
+    if (all instanceof Error) throw all;
+    expect(all?.series).toHaveLength(2);
   });
 
   it("once for each content: what is in memory is neither asked for nor decoded again", async () => {

@@ -44,9 +44,9 @@ document.addEventListener("securitypolicyviolation", (event) => {{
 """
 
 
-def _make_log_module() -> Any:
-    path = Path(__file__).with_name("make_log.py")
-    spec = importlib.util.spec_from_file_location("page_make_log", path)
+def _module(name: str) -> Any:
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"page_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -57,7 +57,13 @@ def _make_log_module() -> Any:
 @pytest.fixture(scope="session")
 def make_log() -> Any:
     """The module that writes the logs."""
-    return _make_log_module()
+    return _module("make_log")
+
+
+@pytest.fixture(scope="session")
+def make_damaged_log() -> Any:
+    """The module that writes logs with slices that can't be read."""
+    return _module("make_damaged_log")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +138,24 @@ def curve(step: int, points: int = 51, *, explode: bool = False, gap: bool = Fal
     )
 
 
+def repeated(points: int = 31) -> Slice:
+    """The losses along one of four directions, with mean, lowest and highest of all."""
+    alpha = np.linspace(-1.0, 1.0, points)
+    losses = 0.3 + np.array([1.0, 0.4, 1.7, 1.2])[:, None] * alpha**2
+    names = {"loss": losses[0], "loss_mean": losses.mean(0), "loss_low": losses.min(0), "loss_high": losses.max(0)}
+    recipe = {"kind": "random", "seed": 0, "repeats": len(losses)}
+    return Slice(
+        slice_type="random_direction_1d",
+        geometry="curve",
+        axes=(Axis(name="alpha", label="α", values=alpha),),
+        arrays=tuple(
+            SliceArray(name=name, split="train", role="value", values=values) for name, values in names.items()
+        ),
+        directions=(Direction(name="alpha", recipe=recipe, norm=12.0),),
+        center=Center(loss={"train": 0.3}, step=0),
+    )
+
+
 def family(step: int, count: int = 24, points: int = 41) -> Slice:
     """Parabolas of different curvature, some flat, as single parameters have them."""
     random = np.random.default_rng(3)
@@ -260,6 +276,7 @@ def measured(logdir: Path) -> None:
             *(("plane", step, measured_grid(step), "") for step in (0, 100, 200)),
             ("large", 0, measured_grid(0, (181, 191)), ""),
             ("line", 0, line, ""),
+            ("repeated", 0, repeated(), ""),
         ],
     )
 
@@ -349,48 +366,6 @@ def scalars(logdir: Path) -> None:
     writer.close()
 
 
-def damaged(logdir: Path) -> None:
-    """A slice whose header is no JSON."""
-    summary = slice_summary("broken", curve(0), blobs=[b"{not json", b""])
-    directory = logdir / "damaged"
-    writer = EventFileWriter(str(directory))
-    writer.add_event(Event(wall_time=1.7e9, step=0, summary=summary))
-    writer.close()
-
-
-def liars(logdir: Path) -> None:
-    """Slices whose headers are not true, and one whose is."""
-    true = list(slice_summary("true", curve(0, 21), "").value[0].tensor.string_val)
-    header = json.loads(true[0])
-    first = header["arrays"][0]
-    bomb = zlib.compress(bytes(2**26), 9)
-
-    def lie(change: dict[str, Any], array: dict[str, Any] | None = None, data: bytes = true[1]) -> list[bytes]:
-        arrays_ = [first | (array or {})]
-        return [json.dumps(header | {"arrays": arrays_} | change).encode(), data]
-
-    wide = [{"name": "a", "label": "a", "values": list(range(3000))}] * 2
-    blobs = {
-        "true": true,
-        "shape": lie({}, {"shape": [2**40]}),
-        "short": lie({}, {"codec": "raw"}, bytes(100)),
-        "codec": lie({}, {"codec": "lzma"}),
-        "blob": lie({}, {"blob": 99}),
-        "bomb": lie({}, {"codec": "zlib"}, bomb),
-        "axis": lie({"axes": [{"name": "a", "values": [None] * 21}]}),
-        "axes": lie({"axes": header["axes"] * 3}),
-        "geometry": lie({"geometry": "sphere"}),
-        "deep": [b'{"schema": 1, "a": ' + b"[" * 200_000, true[1]],
-        "large": lie({"geometry": "grid", "axes": wide}, {"shape": [3000, 3000], "codec": "zlib"}, bomb),
-    }
-    directory = logdir / "liars"
-    writer = EventFileWriter(str(directory))
-    for tag, parts in blobs.items():
-        summary = slice_summary(tag, curve(0, 21), blobs=parts)
-        writer.add_event(Event(wall_time=1.7e9, step=0, summary=summary))
-    writer.close()
-
-
 STRANGE_RUN = "run\u202eeslaf\u200b"
 
 
@@ -400,7 +375,6 @@ def strange_names(logdir: Path) -> None:
     write_run(logdir, STRANGE_RUN, [(tag, 0, curve(0, 21), "\u2066" + "y" * 9000) for tag in tags])
 
 
-LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many}
 LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many, "measured": measured}
 
 if __name__ == "__main__":

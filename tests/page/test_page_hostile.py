@@ -27,9 +27,11 @@ REFUSALS = {
 
 
 @pytest.fixture(scope="module")
-def liars(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def liars(
+    start_board: Callable[..., Board], make_log: Any, make_damaged_log: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Board:
     logdir = tmp_path_factory.mktemp("liars")
-    make_log.liars(logdir)
+    make_damaged_log.liars(logdir, make_log.curve(0, 21))
     make_log.strange_names(logdir)
     return start_board(logdir)
 

@@ -143,10 +143,14 @@ def test_new_data_does_not_move_the_step_that_is_looked_at(
 
 
 def test_a_damaged_slice_fails_in_its_own_card_and_can_be_tried_again(
-    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+    open_tab: Callable[..., Tab],
+    start_board: Callable[..., Board],
+    make_log: Any,
+    make_damaged_log: Any,
+    tmp_path: Path,
 ) -> None:
     make_log.write_run(tmp_path, "good", [("path", 0, make_log.curve(0), "")])
-    make_log.damaged(tmp_path)
+    make_damaged_log.damaged(tmp_path, make_log.curve(0))
     tab = open_tab(start_board(tmp_path), runs='["damaged","good"]', wait="[role=alert]")
     tab.card("path").get_by_test_id("plot").wait_for()
     card = tab.card("broken")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -86,6 +87,51 @@ def test_plots_with_the_same_axes_zoom_and_point_together(
     )
     tab.frame.get_by_label("Reset zoom").nth(1).click()
     assert plots.nth(0).evaluate(ticks)[:4] == before[:4]
+
+
+def test_a_link_restores_what_was_zoomed_to(open_tab: Callable[..., Tab], board: Board) -> None:
+    view = {"runs": ADAM, "method": "random_direction_2d", "filter": "filter-normalized"}
+    tab = open_tab(board, **view)
+    ticks = "plot => [...plot.querySelectorAll('svg[data-figure] text')].map(text => text.textContent)"
+    plot = tab.frame.get_by_test_id("plot")
+    whole = plot.evaluate(ticks)
+    plot.focus()
+    for key in ("+", "+", "Shift+ArrowRight"):
+        tab.page.keyboard.press(key)
+    tab.page.wait_for_function("location.hash.includes('zooms=')")
+    tab.page.wait_for_timeout(500)
+    zoomed = plot.evaluate(ticks)
+    assert zoomed != whole
+    (zooms,) = [part.split("=")[1] for part in tab.hash.split("&") if part.startswith("p.loss_slicer.zooms=")]
+    other = open_tab(board, **view, zooms=unquote(zooms))
+    other.frame.wait_for_function(
+        "texts => JSON.stringify([...document.querySelectorAll('[data-testid=plot] svg[data-figure] text')]"
+        ".map(text => text.textContent)) === texts",
+        arg=json.dumps(zoomed, separators=(",", ":"), ensure_ascii=False),
+    )
+    other.frame.get_by_label("Reset zoom").click()
+    other.page.wait_for_function("!location.hash.includes('zooms=')")
+    assert other.frame.get_by_test_id("plot").evaluate(ticks) == whole
+
+
+def test_several_directions_are_a_band_with_their_mean(
+    open_tab: Callable[..., Tab], board: Board, make_log: Any
+) -> None:
+    tab = open_tab(board, runs=MEASURED, method="random_direction_1d")
+    card = tab.card("repeated")
+    card.get_by_test_id("spread").wait_for()
+    card.get_by_text("from the lowest to the highest of 4 directions").wait_for()
+    plot = card.get_by_test_id("plot")
+    plot.focus()
+    for _ in range(3):
+        tab.page.keyboard.press("ArrowRight")
+    shown = tab.readout()
+    data = make_log.repeated()
+    at = int(np.abs(data.axes[0].values - number(shown["α"])).argmin())
+    assert number(shown["loss (train)"]) == seven_digits(data.array("loss", "train")[at])
+    assert number(shown["all directions, mean"]) == seven_digits(data.array("loss_mean", "train")[at])
+    ends = [number(text) for text in shown["lowest to highest"].split(" to ")]
+    assert ends == [seven_digits(data.array(name, "train")[at]) for name in ("loss_low", "loss_high")]
 
 
 def test_runs_and_steps_are_overlaid_in_one_plot(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
@@ -287,7 +333,13 @@ def test_a_difference_map_is_the_second_minus_the_first(
     i = int(np.abs(first.axes[0].values - number(shown["direction 1 (α₁)"])).argmin())
     j = int(np.abs(first.axes[1].values - number(shown["direction 2 (α₂)"])).argmin())
     expected = second.loss[i, j] - first.loss[i, j]
-    assert number(shown["difference of loss (train)"]) == pytest.approx(expected, rel=2e-6)
+    value, error = (number(text) for text in shown["difference of loss (train)"].split(" ± "))
+    assert value == pytest.approx(expected, rel=2e-6)
+    errors = [data.array("loss", "train", "stderr")[i, j] for data in (first, second)]
+    assert error == pytest.approx(np.hypot(*errors), rel=0.01)
+    assert "as if independent" in difference.inner_text()
+    like = next((label for label in shown if label.startswith("difference to")), "")
+    assert bool(like) == (abs(expected) < 2 * np.hypot(*errors))
     # The same place is read in both maps that are compared.
     sides = tab.frame.get_by_test_id("compared").locator("[data-testid=readout-linked]")
     assert sides.count() == 2

@@ -2,6 +2,7 @@
 import { createContext, type ReactNode, use, useCallback, useMemo, useState } from "react";
 import { useDark } from "@/hooks/use-dark";
 import { useViewState } from "@/hooks/use-view-state";
+import { useZoomsInView } from "@/hooks/use-zooms-in-view";
 import type { Steps, TagInfo } from "@/lib/api";
 import { includesCard } from "@/lib/cards";
 import { useAllSteps, useHostRuns, useTags } from "@/lib/queries";
@@ -78,6 +79,7 @@ export function stepOf({ steps, lastStep }: Pick<Card, "steps" | "lastStep">, st
 export function SliceDataProvider({ children }: { readonly children: ReactNode }) {
   const [view, change] = useViewState();
   const settings = useSettings(view);
+  useZoomsInView(view.zooms, change);
   const tags = useTags();
   const all = useMemo(() => tags.data ?? [], [tags.data]);
 

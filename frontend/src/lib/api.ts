@@ -11,6 +11,7 @@ import {
   parseHeader,
   type Series,
   type SliceHeader,
+  SPREAD,
 } from "./slice";
 
 export interface TagInfo {
@@ -133,7 +134,12 @@ export interface SeriesChoice {
 /** The arrays of the chosen series that the page draws or tells. */
 export function chosenArrays(header: SliceHeader, choices: readonly SeriesChoice[]): ArrayRecord[] {
   return choices.flatMap(({ name, split }) => {
-    const own = header.arrays.filter((array) => array.name === name && array.split === split);
+    const names = [name, ...(header.geometry === "curve" ? SPREAD.map((part) => `${name}_${part}`) : [])];
+    const own = header.arrays.filter(
+      (array) =>
+        array.split === split &&
+        (array.name === name || (names.includes(array.name) && array.role === "value")),
+    );
     // How many samples a point has is the same everywhere, unless some points were filled in.
     const counted = own.some((array) => array.role === "interpolated");
     return own.filter((array) => array.role !== "count" || counted);
@@ -175,17 +181,19 @@ export async function decodeSeries(
   const arrays = await Promise.all(wanted.map(decodeOne));
   const decoded = new Map(wanted.map((array, index) => [array, arrays[index] as Float64Array]));
   return choices.map((choice) => {
-    const find = (role: string) => {
+    const find = (role: string, name = choice.name) => {
       const array = wanted.find(
-        (entry) => entry.role === role && entry.name === choice.name && entry.split === choice.split,
+        (entry) => entry.role === role && entry.name === name && entry.split === choice.split,
       );
       return array ? (decoded.get(array) ?? null) : null;
     };
     const values = find("value");
     if (!values) throw new ApiError(`the slice holds no ${choice.name} on ${choice.split}`);
+    const [mean, low, high] = SPREAD.map((part) => find("value", `${choice.name}_${part}`));
     return {
       name: choice.name,
       split: choice.split,
+      spread: mean && low && high ? { mean, low, high } : null,
       values,
       stderr: find("stderr"),
       differenceStderr: find("difference_stderr"),

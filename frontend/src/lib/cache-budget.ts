@@ -20,6 +20,9 @@ export function arrayBytes(slices: readonly SliceData[]): number {
         entry.differenceStderr,
         entry.count,
         entry.interpolated,
+        entry.spread?.mean,
+        entry.spread?.low,
+        entry.spread?.high,
       ]) {
         if (part) buffers.add(part.buffer);
       }

@@ -16,7 +16,14 @@ import {
   type SeriesChoice,
 } from "./api";
 import { alreadyDecoded, rememberDecoded } from "./cache-budget";
-import { type ArrayRecord, parseHeader, type Series, type SliceData, type SliceHeader } from "./slice";
+import {
+  type ArrayRecord,
+  parseHeader,
+  type Series,
+  type SliceData,
+  type SliceHeader,
+  SPREAD,
+} from "./slice";
 
 export interface TagKey {
   readonly run: string;
@@ -141,8 +148,13 @@ async function seriesOf(
 export function chooseSeries(header: SliceHeader, { metric, split }: SeriesSelection): SeriesChoice[] {
   const values = header.arrays.filter((array) => array.role === "value");
   if (metric === ALL_METRICS && header.geometry === "curve") {
-    const own = values.filter((array) => array.split === (split === ALL_SPLITS ? array.split : split));
-    return own.length > 0 ? own : values.filter((array) => array.split === values[0]?.split);
+    // What is drawn as the band of another series is no series of its own.
+    const names = new Set(values.map((array) => array.name));
+    const inBand = ({ name }: ArrayRecord) =>
+      SPREAD.some((part) => name.endsWith(`_${part}`) && names.has(name.slice(0, -part.length - 1)));
+    const all = values.filter((array) => !inBand(array));
+    const own = all.filter((array) => array.split === (split === ALL_SPLITS ? array.split : split));
+    return own.length > 0 ? own : all.filter((array) => array.split === values[0]?.split);
   }
   const named = values.filter((array) => array.name === metric);
   const candidates = named.length > 0 ? named : values.filter((array) => array.name === values[0]?.name);

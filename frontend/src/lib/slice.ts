@@ -114,7 +114,18 @@ export interface Series {
   readonly count: Float64Array | null;
   /** Not zero where a point was filled in rather than evaluated. */
   readonly interpolated: Float64Array | null;
+  /** Over several directions, of which the values are those of the first; only of curves. */
+  readonly spread?: Spread | null;
 }
+
+export interface Spread {
+  readonly mean: Float64Array;
+  readonly low: Float64Array;
+  readonly high: Float64Array;
+}
+
+/** The arrays of a `Spread` are named after their series: `loss_mean`, … */
+export const SPREAD = ["mean", "low", "high"] as const;
 
 /** What a dashboard draws: one slice of one run and tag at one step, with the chosen series (at least one). */
 export interface SliceData {

@@ -14,11 +14,11 @@ export function fileName(text: string, extension: string): string {
     .replace(/^-+|-+$/g, "")
     .slice(0, 60)
     .toLowerCase();
-  return `${slug || "slice"}-${hash(text)}.${extension}`;
+  return `${slug || "slice"}-${textHash(text)}.${extension}`;
 }
 
 /** FNV-1a, 32 bits. */
-function hash(text: string): string {
+export function textHash(text: string): string {
   let state = 0x811c9dc5;
   for (let index = 0; index < text.length; index++) {
     state = Math.imul(state ^ text.charCodeAt(index), 0x01000193);

@@ -61,12 +61,24 @@ export interface ViewState {
   readonly significance: boolean;
   /** Whether zoom and cursor are the same in all plots with the same axes. */
   readonly linked: boolean;
+  /** The part of them that plots show, by their axes; none where all is shown. */
+  readonly zooms: readonly ZoomKey[];
   /** A drawn line, from (x, y) to (x, y), whose values are shown as a curve. */
   readonly cut: readonly number[] | null;
   /** Height of a surface as a multiple of its usual one. */
   readonly height: number;
   /** Where a surface is seen from: azimuth and polar angle in degrees, distance in widths of the surface. */
   readonly camera: readonly number[] | null;
+}
+
+/** The zoom of all plots with the same axes. */
+export interface ZoomKey {
+  /** Stands for the names and ends of the axes. */
+  readonly axes: string;
+  /** Magnification, and the shift in widths and heights of the plot. */
+  readonly k: number;
+  readonly x: number;
+  readonly y: number;
 }
 
 export const FAMILY_SORTS = ["logged", "name", "layer", "curvature", "range"] as const;
@@ -107,6 +119,7 @@ export const DEFAULT_VIEW: ViewState = {
   spacing: "even",
   significance: true,
   linked: true,
+  zooms: [],
   cut: null,
   height: 1,
   camera: null,
@@ -115,6 +128,8 @@ export const DEFAULT_VIEW: ViewState = {
 export const MAX_LEVELS = 30;
 export const MAX_SMOOTHING = 5;
 export const SPEEDS: readonly number[] = [0.5, 1, 2, 4, 8];
+export const MAX_ZOOM = 100;
+export const MAX_ZOOMS = 20;
 const MAX_CARDS = 100;
 const MAX_RUNS = 100_000;
 
@@ -199,6 +214,20 @@ const comparedKeys = jsonList<ComparedKey>(
   MAX_COMPARED,
 );
 
+const zoomKeys = jsonList<ZoomKey>(
+  ({ axes, k, x, y }) => [axes, k, x, y],
+  (entry) => {
+    const [axes, ...numbers]: unknown[] = Array.isArray(entry) ? entry : [];
+    const [k, x, y] = numbers.filter((part) => typeof part === "number");
+    if (typeof axes !== "string" || !/^[0-9a-f]{8}$/.test(axes)) return undefined;
+    if (k === undefined || x === undefined || y === undefined) return undefined;
+    // A plot is never smaller than its place, nor moved out of it.
+    const within = (shift: number) => shift <= 0 && shift >= 1 - k;
+    return k >= 1 && k <= MAX_ZOOM && within(x) && within(y) ? { axes, k, x, y } : undefined;
+  },
+  MAX_ZOOMS,
+);
+
 const runs = jsonList<string>(
   (run) => run,
   (entry) => (typeof entry === "string" ? entry : undefined),
@@ -243,6 +272,7 @@ const FIELDS: { readonly [Key in keyof ViewState]: Field<ViewState[Key]> } = {
   spacing: choice(["even", "ratio"]),
   significance: flag,
   linked: flag,
+  zooms: zoomKeys,
   cut: tuple(4),
   height: number(0.1, 5),
   camera: tuple(3),

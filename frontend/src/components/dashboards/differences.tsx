@@ -10,6 +10,7 @@ import { DIVERGING } from "@/maths/color";
 import { curveDifference, gridDifference, symmetricRange } from "@/maths/difference";
 import { formatCount } from "@/maths/format";
 import type { ValueRange } from "@/maths/range";
+import { likeCenter } from "@/maths/significance";
 import { curveSummary, gridSummary } from "@/maths/summary";
 import { useGridProps } from "./random-direction-dashboard";
 
@@ -56,6 +57,7 @@ function ComparedGrids({ compared }: ComparedPlotsProps) {
               first={first.slice}
               second={slice}
               values={differences[index]?.values ?? EMPTY}
+              stderr={differences[index]?.stderr ?? null}
               interpolated={differences[index]?.interpolated ?? false}
               range={shared}
             />
@@ -78,13 +80,18 @@ interface DifferenceMapProps {
   readonly first: SliceData;
   readonly second: SliceData;
   readonly values: Float64Array;
+  readonly stderr: Float64Array | null;
   readonly interpolated: boolean;
   readonly range: ValueRange | null;
 }
 
-function DifferenceMap({ first, second, values, interpolated, range }: DifferenceMapProps) {
+function DifferenceMap({ first, second, values, stderr, interpolated, range }: DifferenceMapProps) {
   const { view } = useSliceData();
   const map = useGridProps(first, view);
+  const shaded = useMemo(
+    () => (view.significance && stderr ? likeCenter(values, stderr, 0) : null),
+    [view.significance, values, stderr],
+  );
   if (!map) return null;
   const label = `difference of ${seriesLabel(first.series[0])}`;
   return (
@@ -94,11 +101,14 @@ function DifferenceMap({ first, second, values, interpolated, range }: Differenc
         {...map}
         label={`${label}, ${nameOf(second)} minus ${nameOf(first)}`}
         summary={`${gridSummary(label, [map.xLabel, map.yLabel], map.x, map.y, values)}${interpolated ? " Read between the points of the second." : ""}`}
+        note={stderr ? INDEPENDENT : "Without errors of the difference, which these slices do not have."}
         values={values}
         valueLabel={label}
-        stderr={null}
+        stderr={stderr}
         interpolated={null}
-        shaded={null}
+        count={null}
+        shaded={shaded}
+        like={`${nameOf(first)} (the first)`}
         colors={DIVERGING}
         scale="linear"
         levels={ZERO}
@@ -109,6 +119,10 @@ function DifferenceMap({ first, second, values, interpolated, range }: Differenc
     </figure>
   );
 }
+
+/** The log has the errors of paired differences to a slice's own center, not to another slice. */
+const INDEPENDENT =
+  "Errors of differences are those of both slices, as if independent: too large where both have the same samples.";
 
 const ZERO = { count: 0, at: [0], spacing: "even" } as const;
 const EMPTY = new Float64Array();
@@ -127,8 +141,8 @@ function ComparedCurves({ compared }: ComparedPlotsProps) {
   const differences = useMemo(
     () =>
       lines.slice(1).map((line): LineSeries => {
-        const { values } = curveDifference(lines[0] as LineSeries, line);
-        return { ...line, x: (lines[0] as LineSeries).x, values, smoothed: values, stderr: null };
+        const { values, stderr } = curveDifference(lines[0] as LineSeries, line);
+        return { ...line, x: (lines[0] as LineSeries).x, values, smoothed: values, stderr };
       }),
     [lines],
   );
@@ -162,6 +176,7 @@ function ComparedCurves({ compared }: ComparedPlotsProps) {
             .join(" ")}
           yLabel={`${label} minus first`}
           series={differences}
+          note={differences.some(({ stderr }) => stderr) ? INDEPENDENT : ""}
           scale="linear"
           range="full"
           heightShare={0.25}
@@ -202,5 +217,5 @@ function keyOf({ run, tag, step }: SliceData): string {
 
 function asGrid({ header, series }: SliceData) {
   const [x, y] = header.axes.map((axis) => axis.values);
-  return { axes: [x ?? EMPTY, y ?? EMPTY] as const, values: series[0].values };
+  return { axes: [x ?? EMPTY, y ?? EMPTY] as const, values: series[0].values, stderr: series[0].stderr };
 }

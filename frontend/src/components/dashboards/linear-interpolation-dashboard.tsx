@@ -58,7 +58,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
         limits={view.limits === "all" ? range : null}
         tails={tailsOf(main)}
         linked={view.linked}
-        note={ghosts.length > 0 ? ghostNote(ghosts) : ""}
+        note={[ghosts.length > 0 ? ghostNote(ghosts) : "", spreadNote(sliceData)].filter(Boolean).join(" ")}
         theme={theme}
       />
       <EndsTable header={sliceData.header} />
@@ -97,6 +97,7 @@ function namedLines(
       values: series.values,
       smoothed: smooth(series.values, smoothing),
       stderr: series.stderr,
+      spread: series.spread ?? null,
       right: series.name !== first?.series[0].name,
       dashed: several ? index > 0 : series.name !== first?.series[0].name,
     })),
@@ -131,6 +132,13 @@ const EMPTY = new Float64Array();
 function ghostNote(ghosts: readonly SliceData[]): string {
   const [first, last] = [ghosts[0]?.step ?? 0, ghosts[ghosts.length - 1]?.step ?? 0];
   return `Faint lines: ${plural(ghosts.length, "other step")}, from ${formatCount(first)} to ${formatCount(last)}.`;
+}
+
+function spreadNote({ header, series }: SliceData): string {
+  if (!series.some(({ spread }) => spread)) return "";
+  const repeats = header.directions[0]?.recipe.repeats;
+  const all = typeof repeats === "number" ? `${repeats} directions` : "all directions";
+  return `The line is that of the first direction; the lighter band reaches from the lowest to the highest of ${all}, and the dotted line is their mean.`;
 }
 
 /** The header's markers, and the center where none of them stands there. */

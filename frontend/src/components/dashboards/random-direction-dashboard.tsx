@@ -80,6 +80,7 @@ export function useGridProps(
     values: main.values,
     stderr: main.stderr,
     interpolated: main.interpolated,
+    count: main.count,
     shaded,
     valueLabel: label,
     markers,

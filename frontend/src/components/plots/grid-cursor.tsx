@@ -20,7 +20,10 @@ interface GridCursorProps {
   readonly values: Float64Array;
   readonly stderr: Float64Array | null;
   readonly interpolated: Float64Array | null;
+  readonly count: Float64Array | null;
   readonly shaded: Uint8Array | null;
+  /** What shaded cells do not differ from. */
+  readonly like: string;
   readonly valueLabel: string;
   readonly path: readonly PathPoint[];
   readonly xScale: Scale;
@@ -84,8 +87,13 @@ function cellRows(props: GridCursorProps, i: number, j: number, near: PathPoint 
     { label: props.xLabel, value: formatNumber(x[i] as number) },
     { label: props.yLabel, value: formatNumber(y[j] as number) },
     { label: props.valueLabel, value: formatWithError(values[at] as number, stderr?.[at]) },
+    ...(props.count && !interpolated?.[at]
+      ? [{ label: "samples", value: formatCount(props.count[at] as number) }]
+      : []),
     ...(interpolated?.[at] ? [{ label: "interpolated", value: "yes" }] : []),
-    ...(shaded?.[at] ? [{ label: "difference to the center", value: `within ${STANDARD_ERRORS} SE` }] : []),
+    ...(shaded?.[at]
+      ? [{ label: `difference to ${props.like}`, value: `within ${STANDARD_ERRORS} SE` }]
+      : []),
     ...(near
       ? [
           { label: "checkpoint", value: `step ${formatCount(near.step)}` },

@@ -135,8 +135,8 @@ function placed(marks: readonly GridMarker[], width: number, height: number): La
   return labels;
 }
 
-type Box = readonly [number, number, number, number];
+export type Box = readonly [number, number, number, number];
 
-function overlap(a: Box, b: Box): boolean {
+export function overlap(a: Box, b: Box): boolean {
   return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 }

@@ -16,7 +16,7 @@ import { GridCursor } from "./grid-cursor";
 import { TOP, useGridFrame } from "./grid-frame";
 import { type GridMarker, GridMarks, type PathPoint } from "./grid-marks";
 import { clippedText, moved } from "./line-plot";
-import { cursors } from "./linked";
+import { axesKey, cursors } from "./linked";
 import { PlotShell } from "./plot-shell";
 import type { PlotTheme } from "./theme";
 import { useIsolines } from "./use-isolines";
@@ -34,8 +34,12 @@ export interface HeatMapProps {
   readonly values: Float64Array;
   readonly stderr: Float64Array | null;
   readonly interpolated: Float64Array | null;
-  /** Not zero where a cell does not differ from the center by two standard errors. */
+  /** Samples of each point, where they are not the same everywhere. */
+  readonly count: Float64Array | null;
+  /** Not zero where a cell does not differ from the center, or from `like`, by two standard errors. */
   readonly shaded: Uint8Array | null;
+  readonly like?: string;
+  readonly note?: string;
   readonly valueLabel: string;
   readonly markers: readonly GridMarker[];
   readonly path: readonly PathPoint[];
@@ -60,6 +64,7 @@ export type Visible = readonly [readonly [number, number], readonly [number, num
 /** A grid of values as colours with contour lines, a colour bar, and the values under the cursor. */
 export function HeatMap(props: HeatMapProps) {
   const { x, y, values, interpolated, shaded, theme, valueLabel, xLabel, yLabel, range, cut, onCut } = props;
+  const like = props.like ?? "the center";
   const id = useId();
   const container = useRef<HTMLDivElement>(null);
   const available = useWidth(container);
@@ -78,7 +83,7 @@ export function HeatMap(props: HeatMapProps) {
   const contours = useIsolines(values, x.length, y.length, levels);
 
   const axes = `${xLabel} ${yLabel} ${x[0]} ${x[x.length - 1]} ${y[0]} ${y[y.length - 1]}`;
-  const key = props.linked ? axes : id;
+  const key = props.linked ? axesKey(axes) : id;
   const bar = useMemo(() => (range ? { low, high, scale } : null), [range, low, high, scale]);
   const frame = useGridFrame(x, y, available, bar, key);
   const { xEdges, yEdges, left, inner, width, height, vertical, zoom, xScale, yScale } = frame;
@@ -152,9 +157,10 @@ export function HeatMap(props: HeatMapProps) {
   const clippedLow = range !== null && range.low > range.min;
   const clippedHigh = range !== null && range.high < range.max;
   const notes = [
+    props.note ?? "",
     range && (clippedLow || clippedHigh) ? clippedText(range) : "",
     shaded?.includes(1)
-      ? `Lined cells differ from the center by less than ${STANDARD_ERRORS} standard errors of the difference.`
+      ? `Lined cells differ from ${like} by less than ${STANDARD_ERRORS} standard errors of the difference.`
       : "",
     interpolated?.some(Boolean) ? "Dots mark interpolated cells." : "",
   ];
@@ -243,8 +249,9 @@ export function HeatMap(props: HeatMapProps) {
           </svg>
           <GridCursor
             {...{ x, y, xEdges, yEdges, xLabel, yLabel, values, interpolated, shaded, valueLabel }}
-            {...{ xScale, yScale, left, inner, width, height, id }}
+            {...{ xScale, yScale, left, inner, width, height, id, like }}
             stderr={props.stderr}
+            count={props.count}
             path={props.path}
             cursorKey={key}
             top={TOP}

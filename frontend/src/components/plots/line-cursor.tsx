@@ -37,14 +37,25 @@ export function LineCursor(props: LineCursorProps) {
   if (!(across >= -1 && across <= inner.width + 1)) return null;
   const follows = cursor.source !== props.id;
   const shown = series.filter((entry) => !entry.ghost);
-  const rows = shown.slice(0, MAX_ROWS).map((entry) => {
+  const rows = shown.slice(0, MAX_ROWS).flatMap((entry) => {
     const at = nearestIndex(entry.x, place);
     const own = entry.x[at] as number;
-    return {
-      label: own === place ? entry.label : `${entry.label} at ${formatNumber(own, 4)}`,
-      value: formatWithError(entry.values[at] as number, entry.stderr?.[at]),
-      color: entry.color,
-    };
+    const [low, high, mean] = [entry.spread?.low, entry.spread?.high, entry.spread?.mean].map((part) =>
+      part ? formatNumber(part[at] as number) : "",
+    );
+    return [
+      {
+        label: own === place ? entry.label : `${entry.label} at ${formatNumber(own, 4)}`,
+        value: formatWithError(entry.values[at] as number, entry.stderr?.[at]),
+        color: entry.color,
+      },
+      ...(entry.spread
+        ? [
+            { label: "all directions, mean", value: mean as string },
+            { label: "lowest to highest", value: `${low} to ${high}` },
+          ]
+        : []),
+    ];
   });
   return (
     <>

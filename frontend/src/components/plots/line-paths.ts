@@ -1,5 +1,6 @@
 /** Lines as SVG paths, and the ranges of their axes. */
 import { area, line } from "d3-shape";
+import type { Spread } from "@/lib/slice";
 import { chosenRange, padded, type Tails, type ValueRange } from "@/maths/range";
 import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
@@ -14,6 +15,8 @@ export interface LineSeries {
   /** What is drawn strongly; the raw values are drawn faintly below it where it differs. */
   readonly smoothed: Float64Array;
   readonly stderr: Float64Array | null;
+  /** Of several directions, of which the values are one: a second, lighter band, with its mean as a thin line. */
+  readonly spread?: Spread | null;
   /** A faint line behind the others, without an entry in the legend. */
   readonly ghost?: boolean;
   /** The axis at the right, for what has another unit. */
@@ -24,6 +27,8 @@ export interface LineSeries {
 
 export interface SeriesPaths {
   readonly band: string | null;
+  readonly spread: string | null;
+  readonly mean: string | null;
   readonly raw: string | null;
   readonly line: string;
 }
@@ -48,8 +53,18 @@ export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): Se
           .y0((index) => bounded(orElse(yScale((values[index] as number) - spread(index)), 1e4)))
           .y1((index) => bounded(yScale((values[index] as number) + spread(index))))(indices)
       : null;
+  const { spread: range } = entry;
+  const spreadPath =
+    range && !entry.ghost
+      ? area<number>()
+          .defined((index) => visible(index) && Number.isFinite(yScale(range.high[index] as number)))
+          .x(across)
+          .y0((index) => bounded(orElse(yScale(range.low[index] as number), 1e4)))
+          .y1((index) => bounded(yScale(range.high[index] as number)))(indices)
+      : null;
   const raw = entry.smoothed !== values && !entry.ghost ? path(values) : null;
-  return { band, raw, line: path(entry.smoothed) };
+  const mean = range && !entry.ghost ? path(range.mean) : null;
+  return { band, spread: spreadPath, mean, raw, line: path(entry.smoothed) };
 }
 
 /** The range of the values of these series between two places on the horizontal axis. */
@@ -61,10 +76,12 @@ export function visibleRange(
   tails: Tails,
 ): ValueRange | null {
   const values: number[] = [];
-  for (const { x, values: own } of series) {
+  for (const { x, values: own, spread } of series) {
     for (let index = 0; index < x.length; index++) {
       const place = x[index] as number;
-      if (place >= low && place <= high) values.push(own[index] as number);
+      if (!(place >= low && place <= high)) continue;
+      values.push(own[index] as number);
+      if (spread) values.push(spread.low[index] as number, spread.high[index] as number);
     }
   }
   return chosenRange(values, mode, tails);

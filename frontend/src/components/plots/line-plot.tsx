@@ -11,7 +11,7 @@ import { LineCursor } from "./line-cursor";
 import { Legend, legendRows } from "./line-legend";
 import { MARKER_ROW, Markers, markerRows } from "./line-markers";
 import { horizontalSpan, type LineSeries, roomy, seriesPaths, visibleRange } from "./line-paths";
-import { cursors } from "./linked";
+import { axesKey, cursors } from "./linked";
 import { PlotShell } from "./plot-shell";
 import type { PlotTheme } from "./theme";
 import { useZoom } from "./use-zoom";
@@ -74,7 +74,7 @@ export function LinePlot(props: LinePlotProps) {
   const high = Math.max(height - top - 44, 10);
   const inner = useMemo(() => ({ width: wide, height: high }), [wide, high]);
 
-  const key = props.linked ? `${xLabel} ${first} ${last} ${acrossLog}` : id;
+  const key = props.linked ? axesKey(`${xLabel} ${first} ${last} ${acrossLog}`) : id;
   const zoom = useZoom(inner.width, inner.height, key);
   const across = acrossLog ? "log" : "linear";
   const xBase = scaleOf(roomy(first, last, acrossLog, 0.01), [0, inner.width], across);
@@ -181,6 +181,21 @@ export function LinePlot(props: LinePlotProps) {
                 />
               )}
               <g clipPath={`url(#${id})`}>
+                {paths.map(
+                  ({ entry, spread, mean }) =>
+                    spread && (
+                      <g key={entry.key} data-testid="spread">
+                        <path d={spread} fill={entry.color} fillOpacity={0.1} />
+                        <path
+                          d={mean ?? ""}
+                          fill="none"
+                          stroke={entry.color}
+                          strokeOpacity={0.8}
+                          strokeDasharray="2 3"
+                        />
+                      </g>
+                    ),
+                )}
                 {paths.map(
                   ({ entry, band }) =>
                     band && <path key={entry.key} d={band} fill={entry.color} fillOpacity={0.18} />,

@@ -1,9 +1,11 @@
 /** Zoom and cursor of plots by key: plots with the same key move together, whichever of them is touched. */
 import { useCallback, useSyncExternalStore } from "react";
+import { textHash } from "@/lib/utils";
 
 export class Linked<T> {
   readonly #values = new Map<string, T>();
   readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #anyListeners = new Set<() => void>();
 
   get(key: string): T | undefined {
     return this.#values.get(key);
@@ -14,6 +16,21 @@ export class Linked<T> {
     if (value === undefined) this.#values.delete(key);
     else this.#values.set(key, value);
     for (const listener of this.#listeners.get(key) ?? []) listener();
+    this.#tell();
+  }
+
+  entries(): readonly (readonly [string, T])[] {
+    return [...this.#values];
+  }
+
+  /** Calls the listener when the value of any key has changed. */
+  subscribeAny(listener: () => void): () => void {
+    this.#anyListeners.add(listener);
+    return () => this.#anyListeners.delete(listener);
+  }
+
+  #tell(): void {
+    for (const listener of this.#anyListeners) listener();
   }
 
   subscribe(key: string, listener: () => void): () => void {
@@ -24,7 +41,7 @@ export class Linked<T> {
       if (listeners.size > 0 || this.#listeners.get(key) !== listeners) return;
       // Nobody looks at it any more: what comes back later begins anew.
       this.#listeners.delete(key);
-      this.#values.delete(key);
+      if (this.#values.delete(key)) this.#tell();
     };
   }
 }
@@ -51,3 +68,19 @@ export interface RelativeZoom {
 }
 
 export const zooms = new Linked<RelativeZoom>();
+
+const SHARED = "axes ";
+
+/** The key of plots with the same axes: short enough for an address, whatever the axes are called. */
+export function axesKey(axes: string): string {
+  return SHARED + textHash(axes);
+}
+
+/** What stands for the axes in such a key; null of a plot that is linked to none. */
+export function axesOf(key: string): string | null {
+  return key.startsWith(SHARED) ? key.slice(SHARED.length) : null;
+}
+
+export function keyOfAxes(axes: string): string {
+  return SHARED + axes;
+}

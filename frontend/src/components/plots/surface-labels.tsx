@@ -2,8 +2,8 @@ import type { ScaleName } from "@/maths/color";
 import { valueAt } from "@/maths/cut";
 import type { Extent } from "@/maths/surface";
 import { axisTicks } from "@/maths/ticks";
-import { TICK_SIZE } from "./axes";
-import { type GridMarker, GridMarks, type PathPoint } from "./grid-marks";
+import { TICK_SIZE, textWidth } from "./axes";
+import { type Box, type GridMarker, GridMarks, overlap, type PathPoint } from "./grid-marks";
 import type { Projection } from "./surface-scene";
 import { FONT, type PlotTheme } from "./theme";
 
@@ -27,7 +27,15 @@ interface SurfaceLabelsProps {
 }
 
 const TICK = 14;
-const TITLE = 36;
+const TITLE = 28;
+const TITLE_SIZE = 12;
+const FURTHEST = 120;
+
+/** What a text around this point takes. */
+function boxOf([x, y]: readonly [number, number], text: string, size: number): Box {
+  const half = textWidth(text, size) / 2 + 3;
+  return [x - half, y - size / 2 - 2, x + half, y + size / 2 + 2];
+}
 
 /** Axes, markers and path of a surface, drawn flat over it: sharp at any size, and part of saved pictures. */
 export function SurfaceLabels(props: SurfaceLabelsProps) {
@@ -56,22 +64,39 @@ export function SurfaceLabels(props: SurfaceLabelsProps) {
       y={Math.round(at[1])}
       dy="0.32em"
       textAnchor="middle"
-      {...(title ? { fill: theme.foreground, fontSize: 12 } : {})}
+      {...(title ? { fill: theme.foreground, fontSize: TITLE_SIZE } : {})}
     >
       {text}
     </text>
   );
   const up = axisTicks(low, high, 4, scale);
+  const xTicks = axisTicks(x[0] as number, x[x.length - 1] as number, 4).map((tick) => ({
+    ...tick,
+    at: outward(projection(extent.x(tick.value), 0, front), TICK),
+  }));
+  const yTicks = axisTicks(y[0] as number, y[y.length - 1] as number, 4).map((tick) => ({
+    ...tick,
+    at: outward(projection(side, 0, extent.y(tick.value)), TICK),
+  }));
+  const taken = [...xTicks, ...yTicks].map((tick) => boxOf(tick.at, tick.label, TICK_SIZE));
+  /** As near to the axis as its ticks let it: a wide name leaves an edge that goes upwards further than a short one. */
+  const titleAt = (edge: readonly [number, number], text: string) => {
+    for (let by = TITLE; by < FURTHEST; by += 4) {
+      const at = outward(edge, by);
+      const box = boxOf(at, text, TITLE_SIZE);
+      if (!taken.some((other) => overlap(box, other))) {
+        taken.push(box);
+        return at;
+      }
+    }
+    return outward(edge, TITLE);
+  };
   return (
     <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted}>
-      {axisTicks(x[0] as number, x[x.length - 1] as number, 4).map((tick) =>
-        label(`x ${tick.value}`, outward(projection(extent.x(tick.value), 0, front), TICK), tick.label),
-      )}
-      {label("x", outward(projection(0, 0, front), TITLE), props.xLabel, true)}
-      {axisTicks(y[0] as number, y[y.length - 1] as number, 4).map((tick) =>
-        label(`y ${tick.value}`, outward(projection(side, 0, extent.y(tick.value)), TICK), tick.label),
-      )}
-      {label("y", outward(projection(side, 0, 0), TITLE), props.yLabel, true)}
+      {xTicks.map((tick) => label(`x ${tick.value}`, tick.at, tick.label))}
+      {label("x", titleAt(projection(0, 0, front), props.xLabel), props.xLabel, true)}
+      {yTicks.map((tick) => label(`y ${tick.value}`, tick.at, tick.label))}
+      {label("y", titleAt(projection(side, 0, 0), props.yLabel), props.yLabel, true)}
       {up.map((tick) => {
         const [left, top] = projection(leftmost[0], place(tick.value), leftmost[1]);
         return (

@@ -1,6 +1,7 @@
 import { select } from "d3-selection";
 import { type D3ZoomEvent, type ZoomBehavior, ZoomTransform, zoom, zoomIdentity } from "d3-zoom";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { MAX_ZOOM } from "@/lib/view-state";
 import { useLinked, zooms } from "./linked";
 
 export interface Zoom {
@@ -12,8 +13,6 @@ export interface Zoom {
   readonly panBy: (dx: number, dy: number) => void;
   readonly reset: () => void;
 }
-
-const MAX_ZOOM = 100;
 
 /**
  * Zoom by Ctrl, Alt or ⌘ with the wheel, or two fingers; pan by dragging; a double click resets. The plain wheel
