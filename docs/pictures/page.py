@@ -25,8 +25,10 @@ SLICES = (
 BOTH = '["adam/loss_slicer","sgd/loss_slicer"]'
 COMPARED = '[["adam/loss_slicer","random2d",null],["sgd/loss_slicer","random2d",null]]'
 # Width and height of the window; other views have the usual one.
-SIZES = {"narrow": (400, 800), "difference": (1280, 1100)}
+SIZES = {"narrow": (400, 800), "difference": (1280, 1650)}
 USUAL = (1280, 800)
+# Milliseconds.
+PATIENCE = 120_000
 VIEWS: dict[str, dict[str, str]] = {
     "random": {"method": "random_direction_2d", "scale": "log"},
     "cut": {"method": "random_direction_2d", "scale": "log", "cut": "-0.8,-0.6,0.9,0.7", "significance": "false"},
@@ -72,15 +74,21 @@ def _photograph(address: str) -> None:
         for name, view in VIEWS.items():
             width, height = SIZES.get(name, USUAL)
             page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(PATIENCE)
             state = "".join(f"&p.loss_slicer.{key}={quote(value, safe='')}" for key, value in view.items())
             page.goto(f"{address}/#loss_slicer{state}")
             frame = _plugin_frame(page)
             frame.wait_for_selector("[data-testid=plot], [data-testid=tile], [data-testid=surface]")
-            page.wait_for_load_state("networkidle")
+            frame.wait_for_function("!document.querySelector('[aria-busy=true], [role=status].animate-pulse')")
             page.wait_for_timeout(1500)
             page.screenshot(path=HERE / f"page-{name}-light.png")
-            page.locator("app-header-dark-mode-toggle button").click()
-            page.get_by_role("menuitem", name="Dark").click()
+            toggle = page.locator("app-header-dark-mode-toggle button")
+            if width < USUAL[0] / 2:
+                # TensorBoard's own header has no room for its buttons there.
+                page.evaluate("document.body.classList.add('dark-mode')")
+            else:
+                toggle.click()
+                page.get_by_role("menuitem", name="Dark").click()
             frame.wait_for_function("document.documentElement.classList.contains('dark')")
             page.wait_for_timeout(800)
             page.screenshot(path=HERE / f"page-{name}-dark.png")

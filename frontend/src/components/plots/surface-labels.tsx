@@ -70,14 +70,19 @@ export function SurfaceLabels(props: SurfaceLabelsProps) {
     </text>
   );
   const up = axisTicks(low, high, 4, scale);
-  const xTicks = axisTicks(x[0] as number, x[x.length - 1] as number, 4).map((tick) => ({
+  const allXTicks = axisTicks(x[0] as number, x[x.length - 1] as number, 4).map((tick) => ({
     ...tick,
     at: outward(projection(extent.x(tick.value), 0, front), TICK),
   }));
-  const yTicks = axisTicks(y[0] as number, y[y.length - 1] as number, 4).map((tick) => ({
+  const allYTicks = axisTicks(y[0] as number, y[y.length - 1] as number, 4).map((tick) => ({
     ...tick,
     at: outward(projection(side, 0, extent.y(tick.value)), TICK),
   }));
+  // Beside the vertical axis stand its own numbers alone.
+  const [beside, bottom] = projection(leftmost[0], 0, leftmost[1]);
+  const clear = ({ at }: { readonly at: readonly [number, number] }) =>
+    at[0] > beside || Math.abs(at[1] - bottom) > TICK;
+  const [xTicks, yTicks] = [allXTicks.filter(clear), allYTicks.filter(clear)];
   const taken = [...xTicks, ...yTicks].map((tick) => boxOf(tick.at, tick.label, TICK_SIZE));
   /** As near to the axis as its ticks let it: a wide name leaves an edge that goes upwards further than a short one. */
   const titleAt = (edge: readonly [number, number], text: string) => {
