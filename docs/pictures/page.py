@@ -25,7 +25,7 @@ SLICES = (
 BOTH = '["adam/loss_slicer","sgd/loss_slicer"]'
 COMPARED = '[["adam/loss_slicer","random2d",null],["sgd/loss_slicer","random2d",null]]'
 # Width and height of the window; other views have the usual one.
-SIZES = {"narrow": (400, 800), "difference": (1280, 1650)}
+SIZES = {"narrow": (400, 800), "difference": (1280, 1650), "cut": (1280, 1200)}
 USUAL = (1280, 800)
 # Milliseconds.
 PATIENCE = 120_000
