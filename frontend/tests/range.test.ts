@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fullRange, padded, quantileOf, robustRange } from "@/maths/range";
+import { fullRange, padded, quantileOf, robustRange, withBands } from "@/maths/range";
 
 function bowl(size: number): Float64Array {
   return Float64Array.from({ length: size * size }, (_, index) => {
@@ -52,6 +52,29 @@ describe("the robust range", () => {
     expect(robustRange([Number.NaN], "high")).toBeNull();
     expect(robustRange([], "both")).toBeNull();
     expect(robustRange([0.7, 0.7, 0.7], "both")).toMatchObject({ low: 0.7, high: 0.7 });
+  });
+});
+
+describe("a range with bands", () => {
+  const values = Float64Array.from([1, 2, 4]);
+  const range = fullRange(values) as NonNullable<ReturnType<typeof fullRange>>;
+
+  it("holds the bands of the values in it, and says the same of the values", () => {
+    const found = withBands(range, values, [0.5, 3, 1], false);
+    expect(found).toEqual({ ...range, low: -1, high: 5 });
+  });
+
+  it("leaves out bands of clipped values, and errors that are not finite", () => {
+    const clipped = { ...range, high: 2 };
+    expect(withBands(clipped, values, [Number.NaN, 0.25, 4], false)).toEqual({ ...clipped, high: 2.25 });
+    expect(withBands(range, values, [Number.POSITIVE_INFINITY, 0, 0], false)).toEqual(range);
+  });
+
+  it("stays above zero on a logarithmic axis, a decade below the values at most", () => {
+    expect(withBands(range, values, [1, 0, 0], true).low).toBe(0.1);
+    expect(withBands(range, values, [0.5, 0, 0], true).low).toBe(0.5);
+    const negative = { ...range, low: -1, min: -1 };
+    expect(withBands(negative, [-1], [2], true).low).toBe(-3);
   });
 });
 

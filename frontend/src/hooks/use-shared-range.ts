@@ -3,25 +3,33 @@ import { useCallback, useMemo } from "react";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { tailsOf } from "@/lib/describe";
 import { evenly, slicesQuery } from "@/lib/many";
-import type { SliceData } from "@/lib/slice";
-import { chosenRange, type ValueRange } from "@/maths/range";
+import type { Series, SliceData } from "@/lib/slice";
+import type { ScaleName } from "@/maths/color";
+import { chosenRange, type ValueRange, withBands } from "@/maths/range";
 
 /** Slices that are read for a common range: more steps are represented by these. */
 const MAX_STEPS = 40;
 
-/** The range of a slice's own values, or one over the steps and runs of all cards of its kind, as the reader chose. */
+/** The range of a slice's own values (of a curve: with its band), or one over the steps and runs of all cards of its kind, as the reader chose. */
 export function useSharedRange(sliceData: SliceData): ValueRange | null {
   const { cards, view } = useSliceData();
   const [main] = sliceData.series;
   const { geometry } = sliceData.header;
-  const own = useMemo(() => chosenRange(main.values, view.range, tailsOf(main)), [main, view.range]);
+  const { range: mode, scale } = view;
+  const band = geometry === "curve" ? scale : null;
+  const own = useMemo(() => rangeOf(main, mode, band), [main, mode, band]);
   const fixed = view.limits === "all";
   const wanted = fixed ? cards.filter((card) => card.geometry === geometry && card.steps) : [];
   const { name, split } = main;
-  const mode = view.range;
   const select = useCallback(
-    (slices: readonly SliceData[]) => unionOf(slices.flatMap((slice) => rangesOf(slice, name, split, mode))),
-    [name, split, mode],
+    (slices: readonly SliceData[]) =>
+      unionOf(
+        slices
+          .flatMap((slice) => slice.series)
+          .filter((series) => series.name === name && series.split === split)
+          .flatMap((series) => rangeOf(series, mode, band) ?? []),
+      ),
+    [name, split, mode, band],
   );
   const ranges = useQueries({
     queries: wanted.map((card) => ({
@@ -38,10 +46,11 @@ export function useSharedRange(sliceData: SliceData): ValueRange | null {
   }, [fixed, shared, own]);
 }
 
-function rangesOf(slice: SliceData, name: string, split: string, mode: "robust" | "full"): ValueRange[] {
-  return slice.series
-    .filter((series) => series.name === name && series.split === split)
-    .flatMap((series) => chosenRange(series.values, mode, tailsOf(series)) ?? []);
+/** `band`: the scale of the axis where the standard errors are drawn as a band. */
+function rangeOf(series: Series, mode: "robust" | "full", band: ScaleName | null): ValueRange | null {
+  const { values, stderr } = series;
+  const range = chosenRange(values, mode, tailsOf(series));
+  return range && band && stderr ? withBands(range, values, stderr, band === "log") : range;
 }
 
 function unionOf(ranges: readonly ValueRange[]): ValueRange | null {

@@ -92,6 +92,27 @@ export function chosenRange(
   return range;
 }
 
+/**
+ * The range with the bands of one standard error around the values in it. The error of a mean of losses is hardly
+ * greater than the mean, so that a band does not flatten the curve as a value that explodes would. On a logarithmic axis a band may reach zero: down to a tenth of the range's low end.
+ */
+export function withBands(
+  range: ValueRange,
+  values: ArrayLike<number>,
+  errors: ArrayLike<number>,
+  log: boolean,
+): ValueRange {
+  const floor = log && range.low > 0 ? range.low / 10 : Number.NEGATIVE_INFINITY;
+  let { low, high } = range;
+  for (let index = 0; index < values.length; index++) {
+    const [value, error] = [values[index] as number, errors[index] as number];
+    if (!(value >= range.low && value <= range.high && Number.isFinite(error))) continue;
+    low = Math.min(low, Math.max(value - error, floor));
+    high = Math.max(high, value + error);
+  }
+  return { ...range, low, high };
+}
+
 /** The range with room at both ends, and never empty: what an axis needs. */
 export function padded(low: number, high: number, share = 0.05): [number, number] {
   if (high > low) return [low - share * (high - low), high + share * (high - low)];

@@ -1,7 +1,7 @@
 /** Lines as SVG paths, and the ranges of their axes. */
 import { area, line } from "d3-shape";
 import type { Spread } from "@/lib/slice";
-import { chosenRange, padded, type Tails, type ValueRange } from "@/maths/range";
+import { chosenRange, padded, type Tails, type ValueRange, withBands } from "@/maths/range";
 import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
 
@@ -67,24 +67,31 @@ export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): Se
   return { band, spread: spreadPath, mean, raw, line: path(entry.smoothed) };
 }
 
-/** The range of the values of these series between two places on the horizontal axis. */
+/** The range of the values of these series, and of their bands, between two places on the horizontal axis. */
 export function visibleRange(
   series: readonly LineSeries[],
   low: number,
   high: number,
   mode: "robust" | "full",
   tails: Tails,
+  log: boolean,
 ): ValueRange | null {
   const values: number[] = [];
-  for (const { x, values: own, spread } of series) {
+  const drawn: number[] = [];
+  const errors: number[] = [];
+  for (const { x, values: own, spread, stderr, ghost } of series) {
     for (let index = 0; index < x.length; index++) {
       const place = x[index] as number;
       if (!(place >= low && place <= high)) continue;
       values.push(own[index] as number);
       if (spread) values.push(spread.low[index] as number, spread.high[index] as number);
+      if (!stderr || ghost) continue;
+      drawn.push(own[index] as number);
+      errors.push(stderr[index] as number);
     }
   }
-  return chosenRange(values, mode, tails);
+  const range = chosenRange(values, mode, tails);
+  return range && withBands(range, drawn, errors, log);
 }
 
 /** From the first to the last place of any series; above zero where the axis is logarithmic. */

@@ -64,7 +64,7 @@ export function LinePlot(props: LinePlotProps) {
   const height = usual + Math.max(legend.length - 1, 0) * LEGEND;
   const rightSeries = useMemo(() => series.filter((entry) => entry.right), [series]);
   const rightRange = useMemo(
-    () => visibleRange(rightSeries, first, last, "full", tails),
+    () => visibleRange(rightSeries, first, last, "full", tails, false),
     [rightSeries, first, last, tails],
   );
   const rightDomain = rightRange ? roomy(rightRange.low, rightRange.high, false) : null;
@@ -89,8 +89,9 @@ export function LinePlot(props: LinePlotProps) {
         x1,
         range,
         tails,
+        props.scale === "log",
       ),
-    [limits, series, x0, x1, range, tails],
+    [limits, series, x0, x1, range, tails, props.scale],
   );
   const log = props.scale === "log" && visible !== null && visible.low > 0;
   const [y0, y1] = visible ? roomy(visible.low, visible.high, log) : [0, 1];
