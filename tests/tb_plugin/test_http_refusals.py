@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slicer_core.slices import encode_slice
-from tensorboard_loss_slicer.serving import export, http
+from tensorboard_loss_slicer.serving import export, http, listing
 from tensorboard_loss_slicer.serving.caps import MAX_BODY_BYTES, MAX_PARTS, MAX_QUERY_CHARACTERS
 
 if TYPE_CHECKING:
@@ -297,6 +297,31 @@ def test_a_long_description_is_cut(hostile: Client) -> None:
     description = hostile.get(f"{ROUTE}/tags").get_json()["run"]["long"]["description"]
     assert len(description) == 16_385
     assert description.endswith("…")
+
+
+def test_too_many_tags_are_status_413_before_a_list_is_made(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = sum(map(len, client.get(f"{ROUTE}/tags").get_json().values()))
+    monkeypatch.setattr(listing, "MAX_TAGS", tags)
+    assert client.get(f"{ROUTE}/tags").status_code == 200
+    monkeypatch.setattr(listing, "MAX_TAGS", tags - 1)
+    monkeypatch.delattr(listing, "_describe")
+    message = refused(client.get(f"{ROUTE}/tags"), 413)
+    assert f"{tags} tags" in message
+    assert "--logdir" in message
+
+
+def test_long_texts_of_tags_are_status_413_before_the_list_is_whole(
+    hostile: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[object] = []
+    describe = listing._describe
+    monkeypatch.setattr(listing, "_describe", lambda series: described.append(series) or describe(series))
+    tags = hostile.get(f"{ROUTE}/tags").get_json()["run"]
+    assert len(described) == len(tags)
+    described.clear()
+    monkeypatch.setattr(listing, "MAX_LIST_BYTES", 16_000)
+    assert "16000 bytes" in refused(hostile.get(f"{ROUTE}/tags"), 413)
+    assert len(described) == sorted(tags).index("long") + 1 < len(tags)
 
 
 def test_a_list_above_the_cap_is_status_413(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

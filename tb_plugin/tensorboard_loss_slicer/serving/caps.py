@@ -29,6 +29,9 @@ MAX_EXPORT_BYTES = 256 * 2**20
 MAX_TEXT_EXPORT_VALUES = 3_000_000
 """Of the arrays of one CSV or JSON export together: on its way to text, each takes some 200 bytes of memory."""
 
+MAX_TAGS = 250_000
+"""Of the reply of tags, over all runs: a page lists as many, and more fill its memory and the server's."""
+
 MAX_LIST_BYTES = 64 * 2**20
 """Of the reply of tags or steps."""
 
@@ -44,5 +47,6 @@ __all__ = [
     "MAX_PARTS",
     "MAX_PLUGIN_CONTENT_BYTES",
     "MAX_QUERY_CHARACTERS",
+    "MAX_TAGS",
     "MAX_TEXT_EXPORT_VALUES",
 ]

@@ -3,37 +3,66 @@
 from __future__ import annotations
 
 import math
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
-from slicer_core.choices import is_preview
+from slicer_core.choices import PREVIEW, is_preview
 from slicer_core.slices import GEOMETRIES
 from tensorboard_loss_slicer.metadata import parse_plugin_content
-from tensorboard_loss_slicer.serving.caps import MAX_DESCRIPTION_CHARACTERS, MAX_PLUGIN_CONTENT_BYTES
+from tensorboard_loss_slicer.serving.caps import (
+    MAX_DESCRIPTION_CHARACTERS,
+    MAX_LIST_BYTES,
+    MAX_PLUGIN_CONTENT_BYTES,
+    MAX_TAGS,
+)
 from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tensorboard.data.provider import BlobSequenceTimeSeries
 
     from tensorboard_loss_slicer.serving.slice_log import SliceLog
+
+_OPEN_LESS = "start TensorBoard with --logdir on the folder of fewer runs"
 
 
 def list_tags(log: SliceLog) -> dict[str, dict[str, dict[str, Any]]]:
     """Run -> tag -> `{slice_type, geometry, description, last_step, last_wall_time, num_arrays, problem}`.
 
     Tags of which nothing is left in the log are not among them, nor previews that whole slices have taken the place of.
+
+    Raises:
+        RequestError: 413 where there are too many tags, or their texts are too long; found before the list is made.
     """
-    found = {
-        run: {tag: _describe(series) for tag, series in sorted(tags.items()) if _has_slices(log, run, tag, series)}
-        for run, tags in sorted(log.series().items())
-    }
-    return {run: tags for run, tags in found.items() if tags}
+    series = log.series()
+    # TensorBoard has the tags in memory already, and reads any number of them: only the list made of them is bounded.
+    count = sum(map(len, series.values()))
+    if count > MAX_TAGS:
+        raise RequestError(413, f"the log has {count} tags of slices, the cap is {MAX_TAGS}: {_OPEN_LESS}")
+    size = 0
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for run, tags in sorted(series.items()):
+        for tag, one in sorted(tags.items()):
+            if not _has_slices(log, run, tag, tags):
+                continue
+            entry = _describe(one)
+            size += sum(len(encode_basestring_ascii(text)) for text in (tag, entry["description"]))
+            if size > MAX_LIST_BYTES:
+                raise RequestError(
+                    413, f"the names and descriptions of tags have above {MAX_LIST_BYTES} bytes: {_OPEN_LESS}"
+                )
+            found.setdefault(run, {})[tag] = entry
+    return found
 
 
-def _has_slices(log: SliceLog, run: str, tag: str, series: BlobSequenceTimeSeries) -> bool:
-    if series.max_step is None:
+def _has_slices(log: SliceLog, run: str, tag: str, tags: Mapping[str, BlobSequenceTimeSeries]) -> bool:
+    if tags[tag].max_step is None:
         return False
+    if not is_preview(tag) or tag.removesuffix(PREVIEW) not in tags:
+        return True
     try:
-        return not is_preview(tag) or bool(log.slices(run, tag))
+        return bool(log.slices(run, tag))
     except RequestError:
         # Listed, so that asking for it tells what is wrong.
         return True
