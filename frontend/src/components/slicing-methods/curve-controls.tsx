@@ -10,7 +10,7 @@ export function CurveControls() {
       <SliderField
         label="Smoothing"
         value={view.smoothing}
-        text={view.smoothing === 0 ? "off" : `${view.smoothing} points`}
+        text={view.smoothing === 0 ? "off" : `${view.smoothing} ${view.smoothing === 1 ? "point" : "points"}`}
         min={0}
         max={MAX_SMOOTHING}
         step={0.5}
