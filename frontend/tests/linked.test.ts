@@ -82,4 +82,24 @@ describe("many steps", () => {
     ]);
     expect([...(found.columns.at(-1)?.errors ?? [])]).toEqual([Number.NaN, 0.1]);
   });
+
+  it("mark a width that the range cut, and none that a point without a value ended", () => {
+    const header = (cut: unknown): SliceHeader =>
+      ({
+        measures: [
+          { name: "width", value: 2, error: null, details: { delta: 0.1, ...(cut ? { cut } : {}) } },
+        ],
+        center: null,
+        directions: [],
+      }) as unknown as SliceHeader;
+    const cuts = [
+      null,
+      { from: "range" },
+      { to: "not finite" },
+      { from: "not finite", to: "range" },
+      "range",
+    ];
+    const found = evolution(new Map(cuts.map((cut, step) => [step, header(cut)])));
+    expect([...(found.columns[0]?.cut ?? [])]).toEqual([0, 1, 0, 1, 0]);
+  });
 });

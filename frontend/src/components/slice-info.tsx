@@ -4,7 +4,7 @@ import { LinkButton } from "@/components/ui/button";
 import { CopyBlock } from "@/components/ui/copy-block";
 import { exportAddress, hasDownloads } from "@/lib/api";
 import { commandOf, finerRegion } from "@/lib/command";
-import { jsonText, words } from "@/lib/describe";
+import { isCut, jsonText, words } from "@/lib/describe";
 import { displayName } from "@/lib/names";
 import type { Json, SliceData, Trajectory } from "@/lib/slice";
 import { formatNumber, formatWithError, plural } from "@/maths/format";
@@ -45,9 +45,12 @@ export function SliceInfo({ sliceData, facts, visible = null }: SliceInfoProps) 
       <FactGroup title="Center" facts={centerFacts} />
       <FactGroup
         title="Measures"
-        facts={header.measures.slice(0, LONGEST_LIST).map(({ name, value, error }) => ({
+        facts={header.measures.slice(0, LONGEST_LIST).map(({ name, value, error, details }) => ({
           label: words(name),
-          value: value === null ? "not finite" : formatWithError(value, error, 5),
+          value:
+            value === null
+              ? "not finite"
+              : `${isCut(details) ? "≥ " : ""}${formatWithError(value, error, 5)}`,
         }))}
       />
       {header.directions.slice(0, LONGEST_LIST).map((direction, index) => (

@@ -69,3 +69,10 @@ export function duration(seconds: number): string {
   if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
   return `${Math.round(seconds / 86_400)} days`;
 }
+
+/** Whether a measure, such as a width, ends where the range of its slice does: it may be greater. */
+export function isCut(details: Json): boolean {
+  if (details === null || typeof details !== "object" || Array.isArray(details)) return false;
+  const { cut } = details as Readonly<Record<string, Json>>;
+  return cut !== undefined && cut !== null && typeof cut === "object" && Object.values(cut).includes("range");
+}

@@ -1,5 +1,5 @@
 /** How the numbers of whole slices change over the steps of a tag. */
-import { words } from "./describe";
+import { isCut, words } from "./describe";
 import type { SliceHeader } from "./slice";
 
 export interface Column {
@@ -7,6 +7,8 @@ export interface Column {
   /** One a step; NaN where the step has none. */
   readonly values: Float64Array;
   readonly errors: Float64Array;
+  /** Not zero where the range of the slice cut the measure: its value is at least this. */
+  readonly cut: Uint8Array;
 }
 
 export interface Evolution {
@@ -17,25 +19,28 @@ export interface Evolution {
 /** Every measure, the center's losses and the directions' eigenvalues, at each step in ascending order. */
 export function evolution(headers: ReadonlyMap<number, SliceHeader>): Evolution {
   const steps = Float64Array.from([...headers.keys()].sort((a, b) => a - b));
-  const columns = new Map<string, { values: Float64Array; errors: Float64Array }>();
+  const columns = new Map<string, Omit<Column, "name">>();
   steps.forEach((step, row) => {
-    for (const [name, value, error] of numbersOf(headers.get(step) as SliceHeader)) {
-      const column = columns.get(name) ?? { values: blank(steps), errors: blank(steps) };
+    for (const [name, value, error, cut] of numbersOf(headers.get(step) as SliceHeader)) {
+      const column = columns.get(name) ?? {
+        ...{ values: blank(steps), errors: blank(steps) },
+        cut: new Uint8Array(steps.length),
+      };
       column.values[row] = value;
       column.errors[row] = error;
+      column.cut[row] = cut ? 1 : 0;
       columns.set(name, column);
     }
   });
   return { steps, columns: [...columns].map(([name, column]) => ({ name, ...column })) };
 }
 
-function numbersOf(header: SliceHeader): [string, number, number][] {
+function numbersOf(header: SliceHeader): (readonly [string, number, number, boolean?])[] {
   return [
-    ...header.measures.map(({ name, value, error }): [string, number, number] => [
-      words(name),
-      value ?? Number.NaN,
-      error ?? Number.NaN,
-    ]),
+    ...header.measures.map(
+      ({ name, value, error, details }) =>
+        [words(name), value ?? Number.NaN, error ?? Number.NaN, isCut(details)] as const,
+    ),
     ...Object.entries(header.center?.loss ?? {}).map(([split, value]): [string, number, number] => [
       `loss at the center (${split})`,
       value,

@@ -139,6 +139,7 @@ function MeasureTable({ evolution: { steps, columns }, step }: { evolution: Evol
               </th>
               {columns.map((column) => (
                 <td key={column.name} className="whitespace-nowrap px-3 py-1 text-right">
+                  {column.cut[row] ? "≥ " : ""}
                   {cellText(column.values[row] as number, column.errors[row] as number)}
                 </td>
               ))}

@@ -82,7 +82,14 @@ export function SurfaceLabels(props: SurfaceLabelsProps) {
   const [beside, bottom] = projection(leftmost[0], 0, leftmost[1]);
   const clear = ({ at }: { readonly at: readonly [number, number] }) =>
     at[0] > beside || Math.abs(at[1] - bottom) > TICK;
-  const [xTicks, yTicks] = [allXTicks.filter(clear), allYTicks.filter(clear)];
+  // Where the edges meet, both axes would have a number at one place.
+  const [xBoxes, yBoxes] = [allXTicks, allYTicks].map((ticks) =>
+    ticks.map((tick) => boxOf(tick.at, tick.label, TICK_SIZE)),
+  ) as [Box[], Box[]];
+  const free = (box: Box | undefined, others: readonly Box[]) =>
+    box !== undefined && box[3] <= props.height && !others.some((other) => overlap(box, other));
+  const xTicks = allXTicks.filter((tick, index) => clear(tick) && free(xBoxes[index], yBoxes));
+  const yTicks = allYTicks.filter((tick, index) => clear(tick) && free(yBoxes[index], xBoxes));
   const taken = [...xTicks, ...yTicks].map((tick) => boxOf(tick.at, tick.label, TICK_SIZE));
   /** As near to the axis as its ticks let it: a wide name leaves an edge that goes upwards further than a short one. */
   const titleAt = (edge: readonly [number, number], text: string) => {
