@@ -13,7 +13,7 @@ import math
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,14 @@ def _same_random_numbers() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
-    """Data that a test draws is the same at each run."""
-    torch.manual_seed(0)
+def _own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test writes and imports is imported by it alone: names such as `my_project` come again in others."""
+    before = set(sys.modules)
+    yield
+    written = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(written):
+            del sys.modules[name]
 
 
 def philox(counter: Sequence[int], key: Sequence[int]) -> list[int]:

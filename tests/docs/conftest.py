@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -211,10 +210,8 @@ def names_for(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def place(
-    few_digits: None, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Place]]:
-    """Page -> the folder that it finds; of modules that its blocks import nothing is left afterwards."""
+def place(few_digits: None, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Place]:
+    """Page -> the folder that it finds."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     # A terminal's width would cut tables; colors would be in what is compared.
@@ -234,6 +231,4 @@ def place(
             add_lightning(tmp_path)
         return Place(folder=tmp_path, names=names_for(tmp_path))
 
-    yield prepare
-    for name in ("my_project", "subject"):
-        sys.modules.pop(name, None)
+    return prepare

@@ -154,7 +154,7 @@ def test_a_damaged_slice_fails_in_its_own_card_and_can_be_tried_again(
     tab = open_tab(start_board(tmp_path), runs='["damaged","good"]', wait="[role=alert]")
     tab.card("path").get_by_test_id("plot").wait_for()
     card = tab.card("broken")
-    with tab.page.expect_response(lambda response: "header" in response.url):
+    with tab.page.expect_response(lambda response: "/batch" in response.url):
         card.get_by_role("button", name="Try again").click()
     card.get_by_role("alert").wait_for()
     assert all("422" in problem for problem in tab.problems)

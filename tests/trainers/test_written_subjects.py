@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,8 @@ Filled = Callable[..., float]
 
 
 @pytest.fixture(autouse=True)
-def _own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What lies beside a written file is imported by it alone."""
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    before = set(sys.modules)
-    yield
-    for name in {"my_project", "model", "timm", "torchvision"} - before:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
