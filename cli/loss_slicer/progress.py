@@ -147,8 +147,7 @@ def describe_finished(result: FinishedSlice, seconds: float, *, verbose: bool) -
     """One line: which checkpoint, its center's loss, and how it was come by."""
     center = result.data.center
     losses = ", ".join(_loss(result, split) for split in center.loss) if center is not None else ""
-    unit = (result.data.checkpoint or {}).get("step_unit", "step")
-    line = f"{printable(result.source)}  {unit} {result.step}  loss {losses}"
+    line = f"{printable(result.source)}  {result.data.step_unit} {result.step}  loss {losses}"
     if result.stored:
         return f"{line}  (stored)"
     evaluation = result.data.evaluation

@@ -58,8 +58,7 @@ def _digest(*names: str) -> str:
 
 def name_parts(chosen: LoggedSlice) -> tuple[str, str, str]:
     """`("sgd", "random2d", "step 500")`."""
-    unit = (chosen.data.checkpoint or {}).get("step_unit", "step")
-    return chosen.run.removesuffix("/loss_slicer"), chosen.tag, f"{unit} {chosen.step}"
+    return chosen.run.removesuffix("/loss_slicer"), chosen.tag, f"{chosen.data.step_unit} {chosen.step}"
 
 
 def write_new_file(path: Path, content: bytes) -> None:

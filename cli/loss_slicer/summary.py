@@ -41,7 +41,9 @@ def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
             console.print(Text(f"(in --json and on the page also: {left_out})"))
     chosen = _worth_showing(result.slices)
     for shown in chosen:
-        console.print(Text(f"\n{printable(shown.source)}, {printable(shown.tag)}, step {shown.step}"))
+        console.print(
+            Text(f"\n{printable(shown.source)}, {printable(shown.tag)}, {printable(shown.data.step_unit)} {shown.step}")
+        )
         console.print(picture(shown.data, color=color), no_wrap=True, overflow="crop")
     if len(chosen) < len(result.slices):
         console.print(Text(f"\n({len(chosen)} of {len(result.slices)} slices are drawn here)"))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { jsonText, seriesLabel } from "@/lib/describe";
+import { jsonText, seriesLabel, stepUnit } from "@/lib/describe";
 import { HeaderError, parseHeader } from "@/lib/slice";
 import { ALL_SPLITS, chooseSeries } from "@/lib/slice-loading";
 
@@ -157,5 +157,13 @@ describe("words for people", () => {
   it("spell any JSON on one line of bounded length", () => {
     expect(jsonText({ a: [1, 2.5], b: null, c: true })).toBe("a = 1, 2.5; b = –; c = yes");
     expect(jsonText("x".repeat(10_000)).length).toBeLessThan(500);
+  });
+});
+
+describe("the unit of a step", () => {
+  it("is what the checkpoint says, where that is known", () => {
+    expect(stepUnit({ checkpoint: { step_unit: "epoch" } })).toBe("epoch");
+    expect(stepUnit({ checkpoint: {} })).toBe("step");
+    expect(stepUnit({ checkpoint: { step_unit: "<b>" } })).toBe("step");
   });
 });

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from loss_slicer.progress import LineReporter
@@ -190,6 +191,15 @@ def test_a_long_slice_says_in_a_pipe_how_far_it_is(capsys: Any, monkeypatch: pyt
     reporter.begin("sgd, step 3", 4000)
     reporter.advance(1000)
     assert re.fullmatch(r"sgd, step 3: 1,000 of 4,000 points, about \d+ s left\n", capsys.readouterr().err)
+
+
+def test_epochs_are_called_epochs(run: Run) -> None:
+    Path("epochs").mkdir()
+    # Without what the file says of its step.
+    save_file(load_file("sgd/checkpoints/step-002000.safetensors"), "epochs/epoch_3.safetensors")
+    done = run(*SMALL, checkpoints="epochs")
+    assert "epochs, random1d, epoch 3" in done.stdout
+    assert "epoch 3  loss train" in done.stderr
 
 
 def test_of_many_slices_some_are_drawn(run: Run, tools: SimpleNamespace) -> None:

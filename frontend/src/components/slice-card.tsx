@@ -5,7 +5,7 @@ import { Badge } from "@/components/ui/badge";
 import { Button } from "@/components/ui/button";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { includesCard } from "@/lib/cards";
-import { provisionalText } from "@/lib/describe";
+import { provisionalText, stepUnit } from "@/lib/describe";
 import { displayName, displayText } from "@/lib/names";
 import { useSlice, useSteps } from "@/lib/queries";
 import { prefetchSlices } from "@/lib/query-options";
@@ -82,7 +82,11 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
           {data?.header.provisional && (
             <Badge data-testid="provisional">{provisionalText(data.header)}</Badge>
           )}
-          {step !== null && <Badge data-testid="card-step">step {formatCount(step)}</Badge>}
+          {step !== null && (
+            <Badge data-testid="card-step">
+              {data ? stepUnit(data.header) : "step"} {formatCount(step)}
+            </Badge>
+          )}
           <SaveMenu data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
           <CardActions card={card} step={step} />
         </div>

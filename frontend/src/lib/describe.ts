@@ -37,6 +37,11 @@ function spelled(value: Json): string {
     .join("; ");
 }
 
+/** What the checkpoint's step counts. */
+export function stepUnit({ checkpoint }: Pick<SliceHeader, "checkpoint">): "step" | "epoch" {
+  return checkpoint.step_unit === "epoch" ? "epoch" : "step";
+}
+
 /** `explained_variance` → `explained variance`. */
 export function words(name: string): string {
   return name.replaceAll("_", " ");

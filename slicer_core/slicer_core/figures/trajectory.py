@@ -44,7 +44,7 @@ def draw_trajectory(figure: Figure, entries: Sequence[Labeled], quantity: Quanti
         other.plot(steps, residuals, color=_RESIDUAL, linewidth=1.0, marker="s", markersize=2.5)
         other.set_ylabel("distance from\nthe plane", color=_RESIDUAL)
         other.spines["top"].set_visible(False)
-    lower.set_xlabel(str((entry.data.checkpoint or {}).get("step_unit", "step")))
+    lower.set_xlabel(entry.data.step_unit)
     lower.grid(color=FAINT, linewidth=0.3, alpha=0.6)
 
 

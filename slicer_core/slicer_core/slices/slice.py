@@ -171,6 +171,11 @@ class Slice:
                 )
 
     @property
+    def step_unit(self) -> str:
+        """What its checkpoint's step counts: "step", or "epoch"."""
+        return str((self.checkpoint or {}).get("step_unit", "step"))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of every array: (n,), (k, n) or (n0, n1)."""
         sizes = tuple(axis.values.size for axis in self.axes)
