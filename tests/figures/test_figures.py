@@ -6,10 +6,12 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from slicer_core.errors import UsageError
 from slicer_core.figures import VIEWS, FigureStyle, Labeled, draw, save
@@ -115,6 +117,17 @@ def test_markers_paths_and_one_point_axes_are_drawn_or_refused(view: str):
             draw(one(single), view=view)
     else:
         assert draw(one(single), view=view).axes
+
+
+@pytest.mark.parametrize("width", [3.5, 4.0, 6.4])
+@pytest.mark.parametrize("labels", [("first towards middle", "last"), ("component 1 (93.1 %)", "component 2 (5.7 %)")])
+def test_long_labels_of_a_surface_are_within_the_figure(width: float, labels: tuple[str, str]):
+    data = grid(BOWL)
+    axes = tuple(replace(axis, label=f"distance of {own}") for axis, own in zip(data.axes, labels, strict=True))
+    figure = draw(one(replace(data, axes=axes)), view="surface", style=FigureStyle(width=width))
+    pixels = imread(BytesIO(save(figure, "png")))[:, :, :3]
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert (edge == 1).all()
 
 
 def test_the_path_goes_through_the_checkpoints_coordinates():

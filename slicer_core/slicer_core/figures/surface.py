@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,12 @@ from slicer_core.figures.style import FigureStyle, Labeled, Quantity, color_limi
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_POINTS_PER_INCH = 72
+# For the numbers of an axis, and for each line of its label.
+_ROOM_IN_EM, _ROOM_OF_A_LINE = 3.0, 1.5
+# Characters of a line for each font size that the figure's shorter side has.
+_LINE_SHARE = 0.75
 
 
 def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, style: FigureStyle) -> None:
@@ -55,9 +62,11 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
             linewidths=0.7,
         )  # fmt: skip
         axes.set_zlim(floor, high)
-    # Along a slanted axis a long line would run out of the figure.
-    axes.set_xlabel(plain(data.axes[0].label).replace(" (", "\n("))
-    axes.set_ylabel(plain(data.axes[1].label).replace(" (", "\n("))
+    in_em = min(figure.get_size_inches()) * _POINTS_PER_INCH / style.font_size
+    labels = [_in_lines(plain(axis.label), in_em) for axis in data.axes]
+    for put, label in zip((axes.set_xlabel, axes.set_ylabel), labels, strict=True):
+        # The middle of a label stands at its distance from the axis.
+        put(label, labelpad=4 + 0.55 * style.font_size * label.count("\n"))
     axes.set_zlabel(plain(quantity.label(data)))
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_major_locator(MaxNLocator(4, integer=log and axis is axes.zaxis and high - low > 2))
@@ -65,9 +74,16 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
         axes.zaxis.set_major_formatter(FuncFormatter(lambda height, _: f"$10^{{{height:g}}}$"))
     axes.tick_params(labelsize=style.font_size * 0.8, pad=1)
     axes.view_init(elev=32, azim=-58)
-    # At its own size the box leaves no room for the labels of its axes.
-    axes.set_box_aspect((1, 1, 0.75), zoom=0.78)
+    # At its own size the box leaves no room for the labels of its axes, which are as large in a small figure.
+    room = _ROOM_IN_EM + _ROOM_OF_A_LINE * max(label.count("\n") + 1 for label in labels)
+    axes.set_box_aspect((1, 1, 0.75), zoom=max(0.4, 0.95 - room / in_em))
     highest = values[np.isfinite(values)].max()
     beyond = f" · cut off at {limits[1]:.3g}" if highest > limits[1] else ""
     text = f"{title_text(style, entry)}\n{describe(data, quantity)}{beyond}"
     figure.suptitle(text, fontsize=style.font_size, x=0.02, ha="left", parse_math=False)
+
+
+def _in_lines(label: str, in_em: float) -> str:
+    """Along a slanted axis a long line would run out of the figure, or into the other axis' label."""
+    parts = label.replace(" (", "\n(").split("\n")
+    return "\n".join(line for part in parts for line in textwrap.wrap(part, max(8, int(_LINE_SHARE * in_em))))
