@@ -44,7 +44,7 @@ def others_first(model: nn.Module) -> Any:
 
 
 def by_layer(model: nn.Module) -> Any:
-    return [{"params": list(layer.parameters())} for layer in model.children()]  # type: ignore[attr-defined]
+    return [{"params": list(layer.parameters())} for layer in model.children()]
 
 
 def with_names(model: nn.Module) -> Any:

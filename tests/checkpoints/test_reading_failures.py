@@ -91,14 +91,14 @@ def test_a_file_that_shrinks_in_the_middle_of_its_reading_is_an_error_of_ours(su
             reads.append(1)
             if len(reads) == 3:
                 shrink()
-            fill(*arguments)  # type: ignore[arg-type]
+            fill(*arguments)
 
         monkeypatch.setattr(safetensors_format, "_fill", fill_and_shrink)
     else:
         check = torch_format.check_sums
 
         def check_and_shrink(*arguments: object) -> None:
-            check(*arguments)  # type: ignore[arg-type]
+            check(*arguments)
             shrink()
 
         monkeypatch.setattr(torch_format, "check_sums", check_and_shrink)

@@ -59,7 +59,7 @@ def test_an_animation_has_a_picture_for_each_step(log: Path, call: Command):
     assert result.exit_code == 0
     (path,) = Path("exported").iterdir()
     with Image.open(path) as animation:
-        assert animation.n_frames == 3  # type: ignore[attr-defined]
+        assert animation.n_frames == 3
         assert animation.size == (1000, 750)
 
 

@@ -217,7 +217,7 @@ def test_late_steps_do_not_make_the_log_again_one_by_one(
 
     def counted(self: EventFileLog, events: object) -> bool:
         published.append(1)
-        return publish(self, events)  # type: ignore[arg-type] - passed through as it came
+        return publish(self, events)
 
     monkeypatch.setattr(EventFileLog, "publish", counted)
     # However fast the machine, no time is left for another one before the end.

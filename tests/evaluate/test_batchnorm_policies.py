@@ -156,7 +156,7 @@ def test_interpolation_without_a_second_point_is_refused(method, network) -> Non
 
 def test_an_unknown_policy_is_refused(network) -> None:
     with pytest.raises(UsageError, match="'reestimate' is not one of frozen, interpolate, recompute"):
-        take(network("convolution"), Random1D(), SliceOptions(batchnorm="reestimate"))  # type: ignore[arg-type]
+        take(network("convolution"), Random1D(), SliceOptions(batchnorm="reestimate"))
 
 
 def test_random_directions_keep_the_centers_statistics_and_lines_recompute_unless_told() -> None:

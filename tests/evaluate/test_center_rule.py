@@ -169,7 +169,7 @@ def test_a_sum_with_its_own_count(per_sample, batch_size, network) -> None:
         (lambda o, t: (F.cross_entropy(o, t), o), "returned tuple"),
         (lambda o, t: F.cross_entropy(o, t).item(), "returned float"),
         (lambda o, t: LossSum(torch.ones(3), torch.ones(2)), "two scalars, or one entry a sample"),
-        (lambda o, t: LossSum(1.0, 2), "give a tensor"),  # type: ignore[arg-type] - the mistake that is tested
+        (lambda o, t: LossSum(1.0, 2), "give a tensor"),
     ],
 )
 def test_other_returns_are_refused(returned, message, network) -> None:

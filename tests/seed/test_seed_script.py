@@ -227,7 +227,7 @@ def test_slicing_leaves_the_model_as_it_was(outcome: Outcome) -> None:
 
 def test_smaller_slices_need_no_center_and_no_second_split(outcome: Outcome) -> None:
     assert outcome.facts["small"] == [[15, 15], [10, 51]]
-    center, own = outcome.facts["around_the_model"]  # type: ignore[misc] - a list of two
+    center, own = outcome.facts["around_the_model"]
     assert center == pytest.approx(own, rel=2e-6)
     assert outcome.facts["subset"] == {"train": 48}
 

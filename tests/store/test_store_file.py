@@ -228,7 +228,7 @@ def test_a_job_that_takes_a_tag_leaves_the_tiles_of_the_one_before(path) -> None
 def test_a_tile_with_one_metric_that_fails_leaves_nothing_behind(path) -> None:
     with Store(path) as store:
         with pytest.raises(StoreError):
-            store.put_tile(KEY, StoredTile(sums={"loss": b"1", ("no", "text"): b"2"}, how={}))  # type: ignore[dict-item]
+            store.put_tile(KEY, StoredTile(sums={"loss": b"1", ("no", "text"): b"2"}, how={}))
         assert store.tile(KEY) is None
         store.put_tile(KEY, TILE)
         assert store.tile(KEY) == TILE

@@ -37,8 +37,8 @@ def same_values(found: Any, model: nn.Module) -> bool:
 
 WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
     "module.": nn.DataParallel,
-    "_orig_mod.": torch.compile,  # type: ignore[dict-item]
-    "module._orig_mod.": lambda model: nn.DataParallel(torch.compile(model)),  # type: ignore[arg-type]
+    "_orig_mod.": torch.compile,
+    "module._orig_mod.": lambda model: nn.DataParallel(torch.compile(model)),
 }
 
 

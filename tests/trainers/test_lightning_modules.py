@@ -207,7 +207,7 @@ def center(wrapper: ModelWrapper) -> float:
     split = wrapper.split("train")
     with wrapper.evaluating():
         terms = [wrapper.sample_terms(batch)["loss"] for batch in split.batches()]
-    return (sum(term.sums.sum() for term in terms) / sum(term.counts.sum() for term in terms)).item()  # type: ignore[union-attr]
+    return (sum(term.sums.sum() for term in terms) / sum(term.counts.sum() for term in terms)).item()
 
 
 @pytest.mark.parametrize(
