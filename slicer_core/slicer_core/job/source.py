@@ -241,19 +241,12 @@ class SourceRunner:
 
     def _import(self, store: Store, file: Path) -> None:
         """Takes the tiles of a shard that are not there yet."""
-
-        def center(checkpoint: Checkpoint, split: str) -> TileResult:
-            result = self._executor.run(self._task(checkpoint, split, CENTER))
-            if isinstance(result, Failure):
-                raise result.error
-            return result.tiles[split, CENTER]
-
         with Store(file, reading=True) as shard:
             job = self._current_job(shard)
             decided = stored_decisions(shard, job)
             if decided is not None:
                 keep_decisions(store, self._job, decided)
-            taken = import_tiles(self._prepared, self._source, (shard, job), (store, self._job), center)
+            taken = import_tiles(self._prepared, self._source, (shard, job), (store, self._job), self._center)
         if taken:
             self._reporter.note(f"{self._source.name}: {taken} tiles from {file.name}")
 
@@ -323,10 +316,7 @@ class SourceRunner:
             tile = store.tile(self._key(self._prepared.fingerprint(checkpoint), found[0], split)) if found else None
             if tile is None:
                 continue
-            result = self._executor.run(self._task(checkpoint, split, CENTER))
-            if isinstance(result, Failure):
-                raise result.error
-            difference = center_difference(tile.sums, result.tiles[split, CENTER].sums, self._prepared)
+            difference = center_difference(tile.sums, self._center(checkpoint, split).sums, self._prepared)
             if difference is not None:
                 self._start_anew(store)
                 self._reporter.note(
@@ -337,11 +327,17 @@ class SourceRunner:
                 return
 
     def _calibrate(self, work: CheckpointWork) -> None:
-        task = self._task(work.checkpoint, self._prepared.splits[0], POINTS, calibrates=True)
+        self._keep(work, self._run(self._task(work.checkpoint, self._prepared.splits[0], POINTS, calibrates=True)))
+
+    def _center(self, checkpoint: Checkpoint, split: str) -> TileResult:
+        return self._run(self._task(checkpoint, split, CENTER)).tiles[split, CENTER]
+
+    def _run(self, task: TileTask) -> TaskResult:
+        """The result of a task that all that follows depends on."""
         result = self._executor.run(task)
         if isinstance(result, Failure):
             raise result.error
-        self._keep(work, result)
+        return result
 
     def _adopt(self, decided: Any) -> None:
         self._tile_points = decided["tile_points"]
