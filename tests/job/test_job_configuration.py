@@ -42,6 +42,7 @@ OTHER_VALUES: dict[str, Any] = {
     "metrics": "accuracy",
     "measures": "sharpness",
     "per_class": True,
+    "tf32": True,
     "gradient_norm": True,
     "batchnorm": "frozen",
     "device": "cpu",

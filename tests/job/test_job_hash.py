@@ -28,7 +28,7 @@ def job_hash(job: Job) -> str:
         {"seed": 1}, {"grid": "5"}, {"range": "-1:2"}, {"normalize": "layer"}, {"ignore": "none"}, {"params": "0.*"},
         {"exclude": "0.*"}, {"scale_from": "last"}, {"scale_from": "200"}, {"split": "test"}, {"split": "both"},
         {"batch_size": 100}, {"samples": 100}, {"weight_decay": 0.1}, {"metrics": "none"}, {"dtype": "float64"},
-        {"batchnorm": "recompute"}, {"per_class": True},
+        {"batchnorm": "recompute"}, {"per_class": True}, {"tf32": True},
         {"method": "random2d"}, {"method": "linear", "grid": "5"}, {"method": "linear", "to": "first", "grid": "5"},
         {"method": "axis"}, {"method": "axis", "params_to_slice": "0:2"}, {"tolerance": "1%"}, {"weights": "."},
     ],

@@ -10,6 +10,7 @@ from slicer_core.job.prepare import PreparedJob
 
 # How far a value may be from the one that was stored, by the evaluation's own type where it has fewer digits.
 _RELATIVE = {"float64": 1e-6, "bfloat16": 3e-2, "float16": 3e-3}
+_TF32_RELATIVE = 3e-3
 _DEFAULT_RELATIVE = 2e-5
 _ABSOLUTE = 1e-6
 
@@ -22,6 +23,8 @@ def quantities(prepared: PreparedJob) -> tuple[str, ...]:
 def center_difference(stored: Mapping[str, bytes], found: Mapping[str, bytes], prepared: PreparedJob) -> str | None:
     """In what the two differ beyond rounding, as words; None where they don't."""
     relative = _RELATIVE.get(prepared.job.dtype or "", _DEFAULT_RELATIVE)
+    if prepared.wrapper.tf32:
+        relative = max(relative, _TF32_RELATIVE)
     for name in quantities(prepared):
         if name not in stored:
             return f"there is no stored {name}"

@@ -128,6 +128,11 @@ class Job:
     dtype: str | None = _option(
         None, "Precision of the evaluation (default: the model's own).", panel=HOW, choices=choices.DTYPE_NAMES
     )
+    tf32: bool = _option(
+        False,
+        "Products of float32 in TF32, with 10 bits of mantissa, where a GPU has it (default: in float32).",
+        panel=HOW,
+    )
     strategy: str = _option(
         "auto",
         "How points are run; auto takes what is fastest in trials (docs/evaluation.md).",

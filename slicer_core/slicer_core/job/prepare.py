@@ -167,6 +167,7 @@ class PreparedJob:
             | ({} if job.weights is None else {"weights": job.weights})
             | ({"path": [*map(self.fingerprint, source.all_checkpoints)]} if self.method.uses_path else {})
             | ({"per_class": True} if job.per_class else {})
+            | ({"tf32": True} if self.wrapper.tf32 else {})
             | ({} if self.settings.tolerance is None else {"tolerance": str(self.settings.tolerance)}),
             sort_keys=True,
             default=str,
@@ -287,6 +288,8 @@ def _place(wrapper: ModelWrapper, job: Job) -> None:
     """
     if job.batch_coupled:
         wrapper.batch_coupled = True
+    if job.tf32:
+        wrapper.tf32 = True
     if job.device == "auto":
         if torch.cuda.is_available() and not wrapper.device_given:
             wrapper.to("cuda")

@@ -218,6 +218,8 @@ class PlanEvaluator:
                 "python": platform.python_version(),
             },
         }
+        if self._center.wrapper.tf32:
+            how["tf32"] = True
         if evaluation.reason is not None:
             how["reason"] = evaluation.reason
         if isinstance(evaluation, AdaptiveEvaluation):

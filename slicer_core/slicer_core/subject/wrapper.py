@@ -19,6 +19,7 @@ from slicer_core.errors import DataError, ModuleError, UsageError
 from slicer_core.philox import standard_normal
 from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
+from slicer_core.subject.float32 import TF32_EPS, float32_precision
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
@@ -48,6 +49,8 @@ class ModelWrapper:
         metrics: name -> `metric(output, target)`, one value a sample.
         batch_loss: `batch_loss(model, batch)` in place of `loss_fn`, for everything else.
         batch_coupled: the loss couples the samples of a batch, so that its value belongs to this partition.
+        tf32: products of float32 may be taken in TF32, see `float32_precision`; else they are in float32, whatever
+            torch does by default.
 
     Raises:
         ModuleError: an argument is not of these kinds.
@@ -64,6 +67,7 @@ class ModelWrapper:
         *,
         batch_loss: Callable[[nn.Module, Any], Any] | None = None,
         batch_coupled: bool = False,
+        tf32: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise ModuleError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
@@ -81,6 +85,7 @@ class ModelWrapper:
         self.batch_loss = batch_loss
         self.metrics = dict(metrics or {})
         self.batch_coupled = batch_coupled
+        self.tf32 = tf32
         self.classes: tuple[int, ...] = ()
         self._data = {
             name: data for name, data in zip(SPLITS, (train_data, test_data), strict=True) if data is not None
@@ -195,13 +200,13 @@ class ModelWrapper:
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Eval mode, no gradients, and a random state of its own; all is put back at the end.
+        """Eval mode, no gradients, float32 as `tf32` says, and a random state of its own; all is put back at the end.
 
         So is every attribute of the modules: a forward pass may leave tensors there, as hooks of weight norm do.
         """
         before = [(module, module.training, dict(vars(module))) for module in self.model.modules()]
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with torch.random.fork_rng(devices=devices), torch.no_grad(), float32_precision(tf32=self.tf32):
             try:
                 self.model.eval()
                 yield
@@ -323,7 +328,8 @@ class ModelWrapper:
     def _precision(self) -> float:
         """Relative rounding to allow for in a loss: that of the coarsest floating tensor of the model."""
         kinds = {tensor.dtype for tensor in self.state().values() if tensor.is_floating_point()}
-        return max((8 * torch.finfo(kind).eps for kind in kinds), default=0.0)
+        eps = [torch.finfo(kind).eps for kind in kinds] + ([TF32_EPS] if self.tf32 else [])
+        return 8 * max(eps, default=0.0)
 
     def _value(self, batch: Batch) -> float:
         """The user's own loss of a batch, as they would compute it."""

@@ -1,0 +1,93 @@
+"""While points are evaluated, products of float32 are in float32, or in TF32 on request; then torch is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, backends, nn
+
+from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.subject.float32 import float32_precision
+
+PLACES: tuple[Any, ...] = attrgetter("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv")(backends)
+CUDA_MATMUL, MKLDNN_MATMUL = PLACES[0], PLACES[3]
+
+
+def switches() -> list[Any]:
+    return [
+        torch.get_float32_matmul_precision(),
+        backends.cuda.matmul.allow_tf32,
+        backends.cudnn.allow_tf32,
+        *(place.fp32_precision for place in PLACES),
+    ]
+
+
+@pytest.fixture
+def as_torch_starts() -> Iterator[None]:
+    before = [place.fp32_precision for place in PLACES]
+    yield
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = True
+    for place, precision in zip(PLACES, before, strict=True):
+        place.fp32_precision = precision
+
+
+class Looking(nn.Module):
+    """Notes what torch is told at the time of each forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.seen: list[list[Any]] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen.append(switches())
+        return self.layer(inputs)
+
+
+def asked_in_the_old_way() -> None:
+    torch.set_float32_matmul_precision("medium")
+
+
+def asked_in_the_new_way() -> None:
+    CUDA_MATMUL.fp32_precision = "tf32"
+    torch.set_float32_matmul_precision("high")
+
+
+def asked_for_less() -> None:
+    backends.cudnn.allow_tf32 = False
+
+
+@pytest.mark.usefixtures("as_torch_starts")
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("ask", [lambda: None, asked_in_the_old_way, asked_in_the_new_way, asked_for_less])
+def test_the_model_runs_with_what_was_asked_of_the_wrapper(ask: Any, tf32: bool) -> None:
+    model = Looking()
+    data = torch.randn(8, 4), torch.randint(3, (8,))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data, tf32=tf32)
+    settings = EvaluationSettings(strategy="loop")
+    ask()
+    before = switches()
+    RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
+    assert switches() == before
+    each = ["tf32" if tf32 else "ieee"] * len(PLACES)
+    wanted = ["high" if tf32 else "highest", tf32, tf32, *each]
+    assert model.seen
+    assert all(seen == wanted for seen in model.seen)
+
+
+@pytest.mark.usefixtures("as_torch_starts")
+def test_switches_that_contradict_each_other_are_left_so() -> None:
+    """As after a library that knows the older ones only: torch raises where they are asked."""
+    torch.set_float32_matmul_precision("high")
+    backends.cuda.matmul.allow_tf32 = False
+    with pytest.raises(RuntimeError, match="precision"):
+        torch.get_float32_matmul_precision()
+    with float32_precision(tf32=False):
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert CUDA_MATMUL.fp32_precision == "ieee"
+    assert MKLDNN_MATMUL.fp32_precision == "tf32"
