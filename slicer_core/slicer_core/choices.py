@@ -7,7 +7,9 @@ from typing import Literal, get_args
 Normalization = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 Ignore = Literal["biasbn", "none", "li"]
 BatchNormPolicy = Literal["frozen", "interpolate", "recompute"]
-StrategyName = Literal["auto", "partial", "partial-vmap", "partial-compiled", "loop", "vmap", "streaming"]
+StrategyName = Literal[
+    "auto", "partial", "partial-vmap", "partial-compiled", "partial-vmap-compiled", "loop", "vmap", "streaming"
+]
 CompileChoice = Literal["auto", "on", "off"]
 Layout = Literal["rows", "columns"]
 SplitName = Literal["train", "test", "both"]

@@ -123,3 +123,26 @@ def test_a_chunk_that_does_not_fit_is_halved(
     assert found.evaluation["strategy"] == strategy
     assert max(sizes) == 2 or max(sizes) == 1
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6)
+
+
+def test_a_compiled_chunk_that_does_not_fit_is_halved_and_filled_no_further(
+    network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network("mlp")
+    expected = plane(net.model, net.data, strategy="partial-vmap")
+    sizes: list[int] = []
+
+    def scarce(function: Any) -> Any:
+        def limited(*given: Any) -> Any:
+            if len(given[0]) > 2:
+                raise RuntimeError(ALLOCATOR_FAILURE)
+            sizes.append(len(given[0]))
+            return function(*given)
+
+        return limited
+
+    monkeypatch.setattr("torch.compile", scarce)
+    found = plane(net.model, net.data, strategy="partial-vmap-compiled")
+    assert found.evaluation["strategy"] == "partial-vmap-compiled"
+    assert set(sizes) == {2}
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6)

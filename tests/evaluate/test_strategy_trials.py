@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.choices import StrategyName
 
 
 class Slow(nn.Module):
@@ -69,17 +70,18 @@ def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any]) -> None:
     assert list(found.evaluation["trials"]) == ["loop"]
 
 
-def test_compiled_code_gives_the_loops_numbers(network: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("strategy", ["partial", "partial-vmap"])
+def test_compiled_code_gives_the_loops_numbers(strategy: StrategyName, network: Callable[[str], Any]) -> None:
     net = network("mlp")
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
     found, plain = (
         RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=4)
         for settings in (
-            EvaluationSettings(strategy="partial", compile="on"),
+            EvaluationSettings(strategy=strategy, compile="on"),
             EvaluationSettings(strategy="loop"),
         )
     )
-    assert found.evaluation["strategy"] == "partial-compiled", found.evaluation.get("reason")
+    assert found.evaluation["strategy"] == f"{strategy}-compiled", found.evaluation.get("reason")
     np.testing.assert_allclose(found.loss, plain.loss, rtol=2e-5)
 
 

@@ -25,6 +25,7 @@ from slicer_core.evaluate.strategies import (
     LoopKernel,
     PartialCompiledKernel,
     PartialKernel,
+    PartialVmapCompiledKernel,
     PartialVmapKernel,
     Session,
     Traces,
@@ -45,6 +46,7 @@ _PARTIAL: Mapping[str, type[PartialKernel]] = {
     "partial": PartialKernel,
     "partial-vmap": PartialVmapKernel,
     "partial-compiled": PartialCompiledKernel,
+    "partial-vmap-compiled": PartialVmapCompiledKernel,
 }
 
 # Strategies whose points processes may share; compiled code has threads of its own, which a fork does not take along.
@@ -138,8 +140,8 @@ class StrategyChoice:
             if len(self.timings) > 1:
                 self._session.traces.chosen[key] = (self._candidate, self.timings)
             return
-        if self._candidate.strategy == "partial" and self._compiling == "on":
-            self._candidate = Candidate(strategy="partial-compiled")
+        if self._candidate.strategy in ("partial", "partial-vmap") and self._compiling == "on":
+            self._candidate = Candidate(strategy=f"{self._candidate.strategy}-compiled")
         if self._candidate.strategy.startswith("partial") and is_splittable(self._objective, batch):
             try:
                 sizes = part_sizes(self._session.traces, self._objective, self._state, batch)

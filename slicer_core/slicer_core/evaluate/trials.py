@@ -52,6 +52,11 @@ class Candidate:
     workers: int = 1
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether it is compiled by `torch.compile`."""
+        return self.strategy.endswith("-compiled")
+
+    @property
     def label(self) -> str:
         """As it stands in a result."""
         part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
@@ -150,7 +155,8 @@ class Trials:
             if max_workers > 1:
                 yield Candidate(strategy="loop", workers=max_workers)
             return
-        if self.timings[partials[0]] < _SMALL_SECONDS:
+        is_small = self.timings[partials[0]] < _SMALL_SECONDS
+        if is_small:
             yield Candidate(strategy="partial-vmap", part_size=sizes[0])
         for size in sizes:
             if max_workers > 1 and in_loop > 10 * _FORK_SECONDS:
@@ -160,6 +166,8 @@ class Trials:
         if self._compiles:
             # Its threads are its own, so it is not shared among processes.
             yield Candidate(strategy="partial-compiled", part_size=sizes[0])
+            if is_small:
+                yield Candidate(strategy="partial-vmap-compiled", part_size=sizes[0])
 
     def _try(self, candidate: Candidate, batch: Batch, block: PointBlock) -> tuple[float, float] | None:
         """Seconds a point of the whole batch, and of its prologue; None where it can't run or the time is up.
@@ -167,7 +175,7 @@ class Trials:
         `_TOO_LARGE` where smaller parts of the batch may fit the memory.
         """
         is_over = self._begun is not None and time.perf_counter() - self._begun > self._limit
-        if is_over and candidate.strategy != "partial-compiled":
+        if is_over and not candidate.is_compiled:
             return None
         part = batch if candidate.part_size >= batch.num_samples else split_batch(batch, candidate.part_size)[0]
         limit = _TRIAL_SHARE * self._limit
@@ -208,8 +216,7 @@ class Trials:
         point = scale / sum(1 / seconds for seconds, _ in found)
         self.timings[candidate.label] = point
         # What was compiled is kept for all batches.
-        is_kept = candidate.strategy == "partial-compiled"
-        return point, 0.0 if is_kept else scale * max(prologue for _, prologue in found)
+        return point, 0.0 if candidate.is_compiled else scale * max(prologue for _, prologue in found)
 
 
 def typical_block(blocks: Sequence[PointBlock]) -> PointBlock:

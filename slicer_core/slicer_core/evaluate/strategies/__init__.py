@@ -5,6 +5,7 @@ from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Traces, bytes_a_sample
 from slicer_core.evaluate.strategies.partial_compiled import PartialCompiledKernel
 from slicer_core.evaluate.strategies.partial_vmap import PartialVmapKernel
+from slicer_core.evaluate.strategies.partial_vmap_compiled import PartialVmapCompiledKernel
 from slicer_core.evaluate.strategies.parts import PartsKernel, terms_if_they_fit
 from slicer_core.evaluate.strategies.vmap import VmapKernel
 
@@ -14,6 +15,7 @@ __all__ = [
     "LoopKernel",
     "PartialCompiledKernel",
     "PartialKernel",
+    "PartialVmapCompiledKernel",
     "PartialVmapKernel",
     "PartsKernel",
     "Session",

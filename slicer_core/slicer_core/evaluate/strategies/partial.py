@@ -40,7 +40,7 @@ class Traces:
         self.tracer = Tracer()
         self.partitions: dict[tuple[Trace, frozenset[str]], Partition] = {}
         self.layouts: dict[tuple[Trace, frozenset[str]], Layout] = {}
-        self.compiled: dict[tuple[Trace, frozenset[str]], Any] = {}
+        self.compiled: dict[tuple[type, Trace, frozenset[str]], Any] = {}
         # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
         self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
         # What later processes are to do alike.

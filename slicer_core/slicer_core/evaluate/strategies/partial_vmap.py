@@ -31,27 +31,31 @@ class PartialVmapKernel(PartialKernel):
         if self.objective.is_reduced:
             raise CannotEvaluateError("chunks of points are combined in the model's own precision")
         self._chunks = ChunkCombiner(frontier)
-        self._point_bytes = sum(parts[0].nbytes for parts in frontier.values())
+        point_bytes = sum(parts[0].nbytes for parts in frontier.values())
         self._results = moving_results(self.trace, self.parts)
+        self._full_chunk = max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // max(1, point_bytes)))
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """See `Kernel`."""
         self.prepare(batch)
         count = points.stop - points.start
         coefficients = torch.from_numpy(self.coefficients[points]).to(self.objective.device)
-        values = self._chunks.at(coefficients)
-        nodes = list(values)
-        moved = vmap(lambda *given: self._general(dict(zip(nodes, given, strict=True))))(*values.values())
-        return self.collected(dict(zip(self._results, moved, strict=True)), count)
+        return self.collected(dict(zip(self._results, self._moved(coefficients), strict=True)), count)
 
     def chunk_size(self, batch: Batch) -> int:
         """Bounded by the bytes of the frontier, of which activations are a few times as many."""
         self.prepare(batch)
-        return max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // max(1, self._point_bytes)))
+        return self._full_chunk
 
     def trial_size(self, batch: Batch) -> int:
         """A whole chunk: that many at once are the point of it."""
         return self.chunk_size(batch)
+
+    def _moved(self, coefficients: Tensor) -> tuple[Tensor, ...]:
+        """The results at the points, in the order of `_results`, each of shape (points, *its own)."""
+        values = self._chunks.at(coefficients)
+        nodes = list(values)
+        return vmap(lambda *given: self._general(dict(zip(nodes, given, strict=True))))(*values.values())
 
     def _general(self, values: Values) -> tuple[Tensor, ...]:
         for node in self.parts.general:
