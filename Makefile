@@ -25,6 +25,9 @@ CHROMIUM ?= /usr/bin/chromium
 DIGITS := checkpoints_examples/digits_mlp
 # The tests run as many processes as there are cores, so each gets one thread.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Each process has a part of the tests in their order, so that few make the same fixture, and one that is done takes from
+# what others have left.
+PROCESSES := --numprocesses auto --dist worksteal
 
 .PHONY: demo dist docs bench bench-inspect bench-memory bench-page bench-pca bench-peers test test-all check page-check pytest page browser format clean help
 
@@ -114,10 +117,10 @@ browser:
 	else echo "The page's tests need Chromium at $(CHROMIUM): install it, or give CHROMIUM=PATH, or SKIP_BROWSER=1"; exit 1; fi
 
 pytest: $(VENV)/.installed-dev
-	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses auto
+	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest $(PROCESSES)
 
 test-all: check page-check browser
-	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses auto -m "long or not long"
+	$(ONE_THREAD) CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest $(PROCESSES) -m "long or not long"
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate_commands.py

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 import math
+import os
 import subprocess
 import sys
 import venv
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from torch import Tensor, nn
@@ -313,25 +315,42 @@ def close_to_float64() -> Callable[[np.ndarray, np.ndarray], None]:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the working tree; its build makes the page where it is missing or stale."""
-    folder = tmp_path_factory.mktemp("wheel")
     repository = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=repository, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
+
+    def build(folder: Path) -> None:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+        subprocess.run(command, cwd=repository, check=True, capture_output=True)
+
+    (built,) = _made_once(tmp_path_factory, "wheel", build).glob("*.whl")
     return built
+
+
+def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one of the processes of the tests fills, for all of them to read."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with FileLock(f"{folder}.lock"):
+        done = folder.with_suffix(".done")
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
 def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of a fresh environment in which the wheel is installed, and of ours only what it depends on."""
-    home = tmp_path_factory.mktemp("fresh")
-    venv.create(home, with_pip=True)
-    python = home / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
-    (site_packages,) = home.glob("lib/python*/site-packages")
-    # A path alone: the editable install of the working tree is a .pth file there, which is not followed from here.
-    found = importlib.util.find_spec("tensorboard")
-    assert found is not None
-    assert found.origin is not None
-    (site_packages / "dependencies.pth").write_text(f"{Path(found.origin).parent.parent}\n")
-    return python
+
+    def install(home: Path) -> None:
+        venv.create(home, with_pip=True)
+        command = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
+        subprocess.run(command, check=True)
+        (site_packages,) = home.glob("lib/python*/site-packages")
+        # A path alone: the editable install of the working tree is a .pth file there, which is not followed from here.
+        found = importlib.util.find_spec("tensorboard")
+        assert found is not None
+        assert found.origin is not None
+        (site_packages / "dependencies.pth").write_text(f"{Path(found.origin).parent.parent}\n")
+
+    return _made_once(tmp_path_factory, "fresh", install) / "bin" / "python"

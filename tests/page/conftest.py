@@ -34,6 +34,8 @@ SWITCHES = [
     "--disable-sync",
 ]
 START_SECONDS = 60
+# What TensorBoard's page loads into the frame of a plugin.
+FRAME = "data/plugin_entry.html?name=loss_slicer"
 VIOLATION = "policy violation"
 REPORT_VIOLATIONS = f"""
 document.addEventListener("securitypolicyviolation", (event) => {{
@@ -76,7 +78,7 @@ class Board:
 
 @dataclass(kw_only=True)
 class Tab:
-    """The plugin's tab: TensorBoard's page, the plugin's frame, and what the browser complained about."""
+    """The plugin's tab: TensorBoard's page, the plugin's frame (or that alone), and the browser's complaints."""
 
     page: Page
     frame: Frame
@@ -105,7 +107,7 @@ class Tab:
 
     @property
     def hash(self) -> str:
-        """TensorBoard's address after its `#`."""
+        """The address after its `#`."""
         return self.page.evaluate("location.hash")
 
 
@@ -193,23 +195,27 @@ def board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: py
 
 
 @pytest.fixture
-def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Opens the tab of a board, or a file, with a view (keys as in the address). What the browser reports fails the
-    test."""
+def open_document(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Opens an address with a view (keys as in the address). What the browser reports fails the test."""
     tabs: list[Tab] = []
     contexts = []
 
     def open_(
-        board: Board | Path,
+        address: str,
         *,
         width: int = 1280,
         height: int = 900,
+        dark: bool = False,
         wait: str = "[data-testid=plot], [data-testid=tile]",
         keys: str = "",
         script: str = "",
         **view: str,
     ) -> Tab:
-        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            accept_downloads=True,
+            color_scheme="dark" if dark else "light",
+        )
         contexts.append(context)
         context.add_init_script(REPORT_VIOLATIONS)
         if script:
@@ -218,11 +224,10 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
         problems: list[str] = []
         page.on("console", lambda message: problems.extend(_complaints(message)))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        address = board.as_uri() if isinstance(board, Path) else f"{board.url}/"
         page.on("request", lambda request: problems.extend(_foreign(request.url, address)))
         state = "".join(f"&p.loss_slicer.{key}={quote(value, safe='')}" for key, value in view.items())
         page.goto(f"{address}#loss_slicer{keys}{state}")
-        frame = page.main_frame if isinstance(board, Path) else plugin_frame(page)
+        frame = plugin_frame(page) if address.endswith("/") else page.main_frame
         tab = Tab(page=page, frame=frame, problems=problems)
         if wait:
             tab.frame.wait_for_selector(wait)
@@ -233,6 +238,28 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
     for context in contexts:
         context.close()
     assert [problem for tab in tabs for problem in tab.problems] == []
+
+
+@pytest.fixture
+def open_tab(open_document: Callable[..., Tab]) -> Callable[..., Tab]:
+    """Opens TensorBoard's page of a board, with the plugin in its frame."""
+
+    def open_(board: Board, **options: Any) -> Tab:
+        return open_document(f"{board.url}/", **options)
+
+    return open_
+
+
+@pytest.fixture
+def open_page(open_document: Callable[..., Tab]) -> Callable[..., Tab]:
+    """Opens what TensorBoard gives the frame of a board, without TensorBoard's page around it, which takes longer to
+    load than all that is in the frame; or a file. Its own address stands in for TensorBoard's."""
+
+    def open_(board: Board | Path, **options: Any) -> Tab:
+        address = board.as_uri() if isinstance(board, Path) else f"{board.url}/{FRAME}"
+        return open_document(address, **options)
+
+    return open_
 
 
 @pytest.fixture(scope="session")
@@ -255,8 +282,9 @@ def plugin_frame(page: Page) -> Frame:
 
 def _complaints(message: ConsoleMessage) -> list[str]:
     url = message.location.get("url", "")
-    # Below a path prefix TensorBoard asks for its own fonts at the wrong place.
-    if message.type != "error" or "/font-roboto/" in url:
+    # Below a path prefix TensorBoard asks for its own fonts at the wrong place. For a document that names no icon, as
+    # the frame's, the browser asks at a place where TensorBoard has none.
+    if message.type != "error" or "/font-roboto/" in url or url.endswith("/favicon.ico"):
         return []
     return [f"{message.text} ({url})"]
 

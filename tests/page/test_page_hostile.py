@@ -36,8 +36,8 @@ def liars(
     return start_board(logdir)
 
 
-def test_a_header_that_lies_fails_in_its_own_card(open_tab: Callable[..., Tab], liars: Board) -> None:
-    tab = open_tab(liars, runs='["liars"]')
+def test_a_header_that_lies_fails_in_its_own_card(open_page: Callable[..., Tab], liars: Board) -> None:
+    tab = open_page(liars, runs='["liars"]')
     tab.card("true").get_by_test_id("plot").wait_for()
     for tag, said in REFUSALS.items():
         alert = tab.card(tag).get_by_role("alert")
@@ -52,9 +52,9 @@ def test_a_header_that_lies_fails_in_its_own_card(open_tab: Callable[..., Tab], 
 
 
 def test_names_can_neither_hide_nor_turn_nor_fill_the_page(
-    open_tab: Callable[..., Tab], liars: Board, make_log: Any
+    open_page: Callable[..., Tab], liars: Board, make_log: Any
 ) -> None:
-    tab = open_tab(liars, runs=json.dumps([make_log.STRANGE_RUN]), width=1000)
+    tab = open_page(liars, runs=json.dumps([make_log.STRANGE_RUN]), width=1000)
     assert tab.frame.get_by_test_id("plot").count() == 2
     text = tab.frame.locator("body").inner_text()
     assert "\u202e" not in text
@@ -67,8 +67,8 @@ def test_names_can_neither_hide_nor_turn_nor_fill_the_page(
         assert box["height"] < 200
 
 
-def test_paths_that_climb_lead_nowhere(open_tab: Callable[..., Tab], liars: Board) -> None:
-    tab = open_tab(liars, runs='["liars"]', filter="true")
+def test_paths_that_climb_lead_nowhere(open_page: Callable[..., Tab], liars: Board) -> None:
+    tab = open_page(liars, runs='["liars"]', filter="true")
     base = f"{liars.url}/data/plugin/loss_slicer/static"
     for path in ("../plugin.py", "..%2fplugin.py", "%2e%2e/plugin.py", "assets/../../plugin.py", "/etc/passwd"):
         status = tab.page.request.get(f"{base}/{path}").status

@@ -162,17 +162,17 @@ def test_a_damaged_slice_fails_in_its_own_card_and_can_be_tried_again(
 
 
 @pytest.mark.parametrize("width", [390, 768, 1600])
-def test_nothing_is_wider_than_the_window(open_tab: Callable[..., Tab], board: Board, width: int) -> None:
+def test_nothing_is_wider_than_the_window(open_page: Callable[..., Tab], board: Board, width: int) -> None:
     for method in ("linear_interpolation", "random_direction_2d", "axis_parallel"):
-        tab = open_tab(board, width=width, runs='["awkward"]', method=method)
+        tab = open_page(board, width=width, runs='["awkward"]', method=method)
         sizes = tab.frame.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         main = tab.frame.evaluate("(m => [m.scrollWidth, m.clientWidth])(document.querySelector('main'))")
         assert sizes[0] <= sizes[1]
         assert main[0] <= main[1]
 
 
-def test_on_a_phone_the_controls_are_in_a_sheet(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, width=390, height=844, runs=ADAM)
+def test_on_a_phone_the_controls_are_in_a_sheet(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, width=390, height=844, runs=ADAM)
     tab.frame.get_by_role("button", name="Controls").click()
     tab.frame.get_by_role("radio", name="Axis parallel").click()
     tab.page.keyboard.press("Escape")

@@ -35,20 +35,17 @@ def complaints(tab: Tab) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("method", ["linear_interpolation", "random_direction_2d", "axis_parallel"])
-def test_axe_finds_nothing_serious(open_tab: Callable[..., Tab], board: Board, method: str, dark: bool) -> None:
-    tab = open_tab(board, runs=ADAM, method=method, compared=COMPARED, comparing="true")
-    if dark:
-        tab.page.locator("app-header-dark-mode-toggle button").click()
-        tab.page.get_by_role("menuitem", name="Dark").click()
-        tab.frame.wait_for_function("document.documentElement.classList.contains('dark')")
+def test_axe_finds_nothing_serious(open_page: Callable[..., Tab], board: Board, method: str, dark: bool) -> None:
+    tab = open_page(board, runs=ADAM, method=method, compared=COMPARED, comparing="true", dark=dark)
+    assert tab.frame.evaluate("document.documentElement.classList.contains('dark')") == dark
     tab.frame.get_by_test_id("compared").nth(1).get_by_test_id("plot").wait_for()
     for summary in tab.frame.locator("details:not([open]) > summary:visible").all()[:3]:
         summary.click()
     assert complaints(tab) == []
 
 
-def test_axe_finds_nothing_serious_in_the_sheet_of_a_phone(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, width=375, height=740, runs=ADAM)
+def test_axe_finds_nothing_serious_in_the_sheet_of_a_phone(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, width=375, height=740, runs=ADAM)
     assert complaints(tab) == []
     tab.frame.get_by_role("button", name="Controls").click()
     tab.frame.get_by_role("dialog").wait_for()
@@ -72,8 +69,8 @@ def test_the_back_button_comes_back_to_the_same_view(
     assert tab.hash == before
 
 
-def test_everything_is_reached_by_keys_alone(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-norm")
+def test_everything_is_reached_by_keys_alone(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="filter-norm")
     tab.frame.get_by_label("Show run awkward").focus()
     tab.page.keyboard.press("Space")
     tab.page.wait_for_function("decodeURIComponent(location.hash).includes('awkward')")

@@ -58,9 +58,9 @@ def number(text: str) -> float:
 
 
 def test_a_file_shows_the_logs_numbers_without_a_server(
-    open_tab: Callable[..., Tab], file: Path, make_log: Any
+    open_page: Callable[..., Tab], file: Path, make_log: Any
 ) -> None:
-    tab = open_tab(file, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
+    tab = open_page(file, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
     assert tab.page.url.startswith("file:")
     data = make_log.grid(2000)
     tab.hover(tab.card("landscape/filter-normalized").locator("canvas"), 0.3, 0.2)
@@ -74,19 +74,19 @@ def test_a_file_shows_the_logs_numbers_without_a_server(
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
 
 
-def test_all_views_of_the_page_are_in_the_file(open_tab: Callable[..., Tab], file: Path) -> None:
-    tab = open_tab(file, runs=ADAM, method="random_direction_2d", display="surface", wait="[data-testid=surface]")
+def test_all_views_of_the_page_are_in_the_file(open_page: Callable[..., Tab], file: Path) -> None:
+    tab = open_page(file, runs=ADAM, method="random_direction_2d", display="surface", wait="[data-testid=surface]")
     tab.frame.wait_for_function("() => document.querySelector('[data-testid=surface] canvas')?.width > 0")
     for method in ("linear_interpolation", "axis_parallel", "pca_2d"):
-        open_tab(file, runs=ADAM, method=method)
+        open_page(file, runs=ADAM, method=method)
     for method, count in (("linear_interpolation", 3), ("random_direction_2d", 7)):
-        tab = open_tab(file, runs='["awkward"]', method=method)
+        tab = open_page(file, runs='["awkward"]', method=method)
         tab.frame.wait_for_function("n => document.querySelectorAll('[data-testid=plot]').length === n", arg=count)
         assert tab.frame.get_by_role("alert").count() == 0
 
 
-def test_names_in_the_log_stay_text(open_tab: Callable[..., Tab], file: Path, make_log: Any) -> None:
-    tab = open_tab(file, runs=json.dumps(["ending", make_log.HOSTILE]))
+def test_names_in_the_log_stay_text(open_page: Callable[..., Tab], file: Path, make_log: Any) -> None:
+    tab = open_page(file, runs=json.dumps(["ending", make_log.HOSTILE]))
     text = tab.frame.locator("main").inner_text()
     assert text.count(make_log.HOSTILE) >= 3
     assert "</script><script>window.hacked=1</script><!--<script>" in text
@@ -94,8 +94,8 @@ def test_names_in_the_log_stay_text(open_tab: Callable[..., Tab], file: Path, ma
     assert tab.frame.locator("script").count() == 2
 
 
-def test_the_file_holds_what_the_log_holds_bit_for_bit(open_tab: Callable[..., Tab], file: Path, log: Path) -> None:
-    tab = open_tab(file)
+def test_the_file_holds_what_the_log_holds_bit_for_bit(open_page: Callable[..., Tab], file: Path, log: Path) -> None:
+    tab = open_page(file)
     text = tab.frame.locator("#loss-slicer-slices").text_content()
     assert text is not None
     found = {(each["run"], each["tag"], each["step"]): each for each in json.loads(text)["slices"]}

@@ -29,9 +29,9 @@ def seven_digits(value: float) -> float:
 
 @pytest.mark.parametrize(("across", "down"), [(0.3, 0.2), (0.55, 0.7), (0.8, 0.45)])
 def test_the_value_under_the_pointer_is_the_logs_on_a_grid_that_is_not_square(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any, across: float, down: float
+    open_page: Callable[..., Tab], board: Board, make_log: Any, across: float, down: float
 ) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
     data = make_log.grid(2000)
     canvas = tab.card("landscape/filter-normalized").locator("canvas")
     tab.hover(canvas, across, down)
@@ -48,9 +48,9 @@ def test_the_value_under_the_pointer_is_the_logs_on_a_grid_that_is_not_square(
 
 
 def test_the_value_under_the_pointer_is_the_logs_on_a_curve(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs=ADAM, method="linear_interpolation", filter="to-last", split="*")
+    tab = open_page(board, runs=ADAM, method="linear_interpolation", filter="to-last", split="*")
     tab.hover(tab.card("path/to-last").get_by_test_id("plot"), 0.4, 0.5)
     shown = tab.readout()
     data = make_log.curve(2000)
@@ -62,9 +62,9 @@ def test_the_value_under_the_pointer_is_the_logs_on_a_curve(
 
 
 def test_the_value_under_the_pointer_is_the_logs_on_a_small_multiple(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs=ADAM, method="axis_parallel", width=1600)
+    tab = open_page(board, runs=ADAM, method="axis_parallel", width=1600)
     tile = tab.frame.get_by_test_id("tile").nth(13)
     assert "layer1.0.conv2" in (tile.get_by_role("button").get_attribute("aria-label") or "")
     tab.hover(tile, 0.6, 0.6)
@@ -76,8 +76,8 @@ def test_the_value_under_the_pointer_is_the_logs_on_a_small_multiple(
     assert number(value) == float(f"{data.loss[13, at]:.5g}")
 
 
-def test_the_step_slider_goes_through_all_steps_by_keys(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs='["many"]')
+def test_the_step_slider_goes_through_all_steps_by_keys(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["many"]')
     slider = tab.frame.get_by_role("slider", name="Step")
     step = tab.frame.get_by_test_id("step")
     assert slider.get_attribute("aria-valuemax") == "129"
@@ -93,8 +93,8 @@ def test_the_step_slider_goes_through_all_steps_by_keys(open_tab: Callable[..., 
     assert step.inner_text().split() == ["step", "1,290", "130", "/", "130"]
 
 
-def test_each_step_shows_its_own_slice(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
-    tab = open_tab(board, runs='["many"]', step="0")
+def test_each_step_shows_its_own_slice(open_page: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_page(board, runs='["many"]', step="0")
     for step in (0, 640, 1290):
         tab.page.evaluate(
             "step => { location.hash = `loss_slicer&p.loss_slicer.runs=%5B%22many%22%5D&p.loss_slicer.step=${step}` }",
@@ -105,9 +105,9 @@ def test_each_step_shows_its_own_slice(open_tab: Callable[..., Tab], board: Boar
 
 
 def test_a_card_without_a_slice_at_the_step_shows_its_nearest_and_says_so(
-    open_tab: Callable[..., Tab], board: Board
+    open_page: Callable[..., Tab], board: Board
 ) -> None:
-    tab = open_tab(board, runs='["many","resnet20-sgd/loss_slicer"]', method="linear_interpolation", step="-5")
+    tab = open_page(board, runs='["many","resnet20-sgd/loss_slicer"]', method="linear_interpolation", step="-5")
     sgd = tab.frame.locator('article[aria-label="path/to-last, run resnet20-sgd/loss_slicer"]')
     sgd.get_by_text("no slice at step \u22125; shown is the nearest, 0").wait_for()
     # Its own steps around it are 1,000 and 2,000.
@@ -115,8 +115,8 @@ def test_a_card_without_a_slice_at_the_step_shows_its_nearest_and_says_so(
     sgd.get_by_text("step 2,000", exact=True).wait_for()
 
 
-def test_zoom_by_wheel_and_keys_narrows_the_axes_and_resets(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
+def test_zoom_by_wheel_and_keys_narrows_the_axes_and_resets(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
     plot = tab.card("landscape/filter-normalized").get_by_test_id("plot")
     whole = plot.locator("svg").text_content()
     tab.hover(plot, 0.5, 0.5)
@@ -133,16 +133,16 @@ def test_zoom_by_wheel_and_keys_narrows_the_axes_and_resets(open_tab: Callable[.
     assert plot.locator("svg").text_content() == whole
 
 
-def test_the_plain_wheel_scrolls_the_page(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs='["awkward"]', method="random_direction_2d")
+def test_the_plain_wheel_scrolls_the_page(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["awkward"]', method="random_direction_2d")
     tab.hover(tab.frame.locator("canvas").first, 0.5, 0.3)
     tab.page.mouse.wheel(0, 300)
     tab.frame.wait_for_function("document.querySelector('main').scrollTop > 100")
     assert tab.frame.get_by_label("Reset zoom").first.is_disabled()
 
 
-def test_the_arrow_keys_read_a_plot_point_by_point(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
-    tab = open_tab(board, runs=ADAM, method="linear_interpolation", filter="to-last")
+def test_the_arrow_keys_read_a_plot_point_by_point(open_page: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_page(board, runs=ADAM, method="linear_interpolation", filter="to-last")
     tab.card("path/to-last").get_by_test_id("plot").focus()
     data = make_log.curve(2000)
     for index in range(3):
@@ -154,8 +154,8 @@ def test_the_arrow_keys_read_a_plot_point_by_point(open_tab: Callable[..., Tab],
     assert tab.frame.get_by_test_id("readout").count() == 0
 
 
-def test_an_exploding_corner_is_clipped_and_the_label_says_so(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="explodes")
+def test_an_exploding_corner_is_clipped_and_the_label_says_so(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="explodes")
     card = tab.card("landscape/explodes")
     assert "Clipped at" in card.inner_text()
     assert "the values reach 2212" in card.inner_text()
@@ -163,8 +163,8 @@ def test_an_exploding_corner_is_clipped_and_the_label_says_so(open_tab: Callable
     card.get_by_text("Clipped at").wait_for(state="detached")
 
 
-def test_cells_that_are_not_finite_are_hatched_in_grey(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs='["awkward"]', method="random_direction_2d", filter="holes")
+def test_cells_that_are_not_finite_are_hatched_in_grey(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["awkward"]', method="random_direction_2d", filter="holes")
     card = tab.card("grid/holes")
     assert "137 values are not finite" in card.inner_text()
     # The patch around (-0.55, 0.6), as shares of the picture.
@@ -176,8 +176,8 @@ def test_cells_that_are_not_finite_are_hatched_in_grey(open_tab: Callable[..., T
     assert {tuple(int(channel) for channel in color) for color in patch} == {(232, 234, 237), (154, 160, 166)}
 
 
-def test_a_picture_is_saved_with_title_axes_and_colors(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
+def test_a_picture_is_saved_with_title_axes_and_colors(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
     with tab.page.expect_download() as download:
         tab.save("PNG, 2×")
     assert re.fullmatch(r"landscape-filter-normalized-[a-z0-9-]*[0-9a-f]{8}\.png", download.value.suggested_filename)
@@ -194,8 +194,8 @@ def test_a_picture_is_saved_with_title_axes_and_colors(open_tab: Callable[..., T
     assert (np.abs(bar - yellow).max(axis=2) < 6).any(), "no color bar"
 
 
-def test_all_small_multiples_are_in_the_saved_picture(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=ADAM, method="axis_parallel", width=1600)
+def test_all_small_multiples_are_in_the_saved_picture(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=ADAM, method="axis_parallel", width=1600)
     with tab.page.expect_download() as download:
         tab.save("PNG, 2×")
     image = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
@@ -205,8 +205,8 @@ def test_all_small_multiples_are_in_the_saved_picture(open_tab: Callable[..., Ta
     assert all(line[band * row + band // 2 : band * (row + 1) + band // 2].any() for row in range(rows))
 
 
-def test_hundreds_of_curves_can_be_narrowed_and_enlarged(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs='["awkward"]', method="axis_parallel")
+def test_hundreds_of_curves_can_be_narrowed_and_enlarged(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["awkward"]', method="axis_parallel")
     tiles = tab.frame.get_by_test_id("tile")
     few = tiles.count()
     assert 10 < few < 80, "only what is in sight is drawn"
@@ -224,17 +224,17 @@ def test_hundreds_of_curves_can_be_narrowed_and_enlarged(open_tab: Callable[...,
     assert dialog.count() == 0
 
 
-def test_awkward_slices_are_all_drawn(open_tab: Callable[..., Tab], board: Board) -> None:
+def test_awkward_slices_are_all_drawn(open_page: Callable[..., Tab], board: Board) -> None:
     for method, count in (("linear_interpolation", 3), ("random_direction_2d", 7)):
-        tab = open_tab(board, runs='["awkward"]', method=method)
+        tab = open_page(board, runs='["awkward"]', method=method)
         tab.frame.wait_for_function("n => document.querySelectorAll('[data-testid=plot]').length === n", arg=count)
         assert tab.frame.get_by_role("alert").count() == 0
 
 
 def test_a_descending_axis_is_drawn_ascending_with_its_own_values(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs='["awkward"]', method="random_direction_2d", filter="descending")
+    tab = open_page(board, runs='["awkward"]', method="random_direction_2d", filter="descending")
     tab.hover(tab.card("grid/descending").locator("canvas"), 0.05, 0.95)
     shown = tab.readout()
     data = make_log.grid(0, (7, 5))
@@ -243,15 +243,15 @@ def test_a_descending_axis_is_drawn_ascending_with_its_own_values(
     assert number(shown["loss (train)"]) == seven_digits(data.loss[6, 0])
 
 
-def test_only_methods_with_data_can_be_chosen(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs='["many"]')
+def test_only_methods_with_data_can_be_chosen(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["many"]')
     assert tab.frame.get_by_role("radio", name="Linear interpolation").is_enabled()
     assert tab.frame.get_by_role("radio", name="Axis parallel").is_disabled()
     assert tab.frame.get_by_role("radio", name="Principal components").count() == 0
 
 
-def test_metric_and_split_can_be_chosen(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
+def test_metric_and_split_can_be_chosen(open_page: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized")
     tab.frame.get_by_role("combobox", name="Split").click()
     tab.frame.get_by_role("option", name="Test").click()
     canvas = tab.card("landscape/filter-normalized").locator("canvas")

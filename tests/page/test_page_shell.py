@@ -48,8 +48,8 @@ def test_runs_have_the_colors_of_tensorboards_own_charts(open_tab: Callable[...,
         )
 
 
-def test_a_step_between_a_runs_own_shows_its_nearest(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=BOTH, method="random_direction_2d", filter="filter-norm", step="1600")
+def test_a_step_between_a_runs_own_shows_its_nearest(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=BOTH, method="random_direction_2d", filter="filter-norm", step="1600")
     # Adam has 0, 500, 1000, 2000; SGD has 0, 1000, 2000, 4000.
     assert step_of(tab, GRID, ADAM) == "step 2,000"
     assert step_of(tab, GRID, SGD) == "step 2,000"
@@ -59,8 +59,10 @@ def test_a_step_between_a_runs_own_shows_its_nearest(open_tab: Callable[..., Tab
     assert (step_of(tab, GRID, ADAM), step_of(tab, GRID, SGD)) == ("step 500", "step 0")
 
 
-def test_playing_goes_through_every_step_and_stops_at_the_last(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=json.dumps([ADAM]), method="linear_interpolation", filter="to-last", speed="8", step="0")
+def test_playing_goes_through_every_step_and_stops_at_the_last(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(
+        board, runs=json.dumps([ADAM]), method="linear_interpolation", filter="to-last", speed="8", step="0"
+    )
     tab.frame.evaluate("""() => {
         window.seen = [];
         const output = document.querySelector('[data-testid=step]');
@@ -91,8 +93,8 @@ def test_following_moves_to_new_steps_until_a_step_is_chosen(
     assert tab.frame.get_by_label("Follow newest").get_attribute("aria-pressed") == "false"
 
 
-def test_a_pinned_card_stands_first_whatever_is_chosen(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=json.dumps([ADAM]), method="random_direction_2d")
+def test_a_pinned_card_stands_first_whatever_is_chosen(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=json.dumps([ADAM]), method="random_direction_2d")
     tab.card(GRID).get_by_label("Pin").click()
     tab.frame.get_by_role("radio", name="Linear interpolation").click()
     tab.frame.get_by_label("Filter tags").fill("to-last")
@@ -102,7 +104,8 @@ def test_a_pinned_card_stands_first_whatever_is_chosen(open_tab: Callable[..., T
         GRID,
         "path/to-last",
     ]
-    again = open_tab(board, **view_of(tab))
+    tab.page.wait_for_function("['pinned=', 'linear', 'to-last'].every(part => location.hash.includes(part))")
+    again = open_page(board, **view_of(tab))
     assert again.card(GRID).get_by_label("Pin").get_attribute("aria-pressed") == "true"
 
 
@@ -114,8 +117,8 @@ def view_of(tab: Tab) -> dict[str, str]:
     return {unquote(key).removeprefix("p.loss_slicer."): unquote(value) for key, value in pairs}
 
 
-def test_a_card_can_be_as_wide_as_the_page(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=json.dumps([ADAM]), method="random_direction_2d", width=1600)
+def test_a_card_can_be_as_wide_as_the_page(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=json.dumps([ADAM]), method="random_direction_2d", width=1600)
     card, main = tab.card(GRID), tab.frame.locator("main")
     narrow, whole = card.bounding_box(), main.bounding_box()
     assert narrow is not None
@@ -128,8 +131,8 @@ def test_a_card_can_be_as_wide_as_the_page(open_tab: Callable[..., Tab], board: 
     assert wide["width"] > 0.9 * whole["width"]
 
 
-def test_steps_and_runs_are_compared_and_a_link_restores_it(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=BOTH, method="random_direction_2d", filter="filter-norm", step="1000")
+def test_steps_and_runs_are_compared_and_a_link_restores_it(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=BOTH, method="random_direction_2d", filter="filter-norm", step="1000")
     cards = tab.frame.get_by_test_id("slice-card")
     cards.nth(1).get_by_test_id("plot").wait_for()
     cards.nth(0).get_by_label("Compare").click()
@@ -145,7 +148,8 @@ def test_steps_and_runs_are_compared_and_a_link_restores_it(open_tab: Callable[.
     tab.frame.get_by_label("Next step").click()
     chosen.nth(1).get_by_text("step 2,000").wait_for()
     assert "step 1,000" in chosen.nth(0).inner_text()
-    again = open_tab(board, **view_of(tab))
+    tab.page.wait_for_function("location.hash.includes('step=2000')")
+    again = open_page(board, **view_of(tab))
     restored = again.frame.get_by_test_id("comparison").get_by_role("list", name="Compared slices")
     restored.get_by_text("step 2,000").wait_for()
     assert restored.get_by_role("listitem").count() == 2
@@ -154,10 +158,10 @@ def test_steps_and_runs_are_compared_and_a_link_restores_it(open_tab: Callable[.
 
 
 def test_a_slice_says_all_of_its_header_and_the_command_that_repeats_it(
-    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+    open_page: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
 ) -> None:
     make_log.write_run(tmp_path, "exp", [("tuned", 7, make_log.told(7), "")])
-    tab = open_tab(start_board(tmp_path), width=1600)
+    tab = open_page(start_board(tmp_path), width=1600)
     info = tab.frame.get_by_test_id("info").first
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for title in ("More of the measures", "Path of 2 checkpoints", "How it was made", "Make it again"):
@@ -189,28 +193,28 @@ def test_a_slice_says_all_of_its_header_and_the_command_that_repeats_it(
 
 
 def test_a_provisional_slice_says_how_far_it_is(
-    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+    open_page: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
 ) -> None:
     draft = make_log.grid(0, (9, 7), status="provisional", filled=0.404)
     draft = make_log.with_seconds_left(draft, 200, datetime(2026, 3, 1, 14, 5).timestamp())
     make_log.write_run(tmp_path, "exp", [("random2d/preview", 0, draft, "")])
-    tab = open_tab(start_board(tmp_path))
+    tab = open_page(start_board(tmp_path))
     shown = tab.frame.get_by_test_id("provisional").inner_text()
     assert shown == "provisional, 40 % of the points, about 3 min left at Sun Mar 01 2026, 14:05"
 
 
 def test_a_tag_of_which_tensorboard_dropped_steps_says_so(
-    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+    open_page: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
 ) -> None:
     make_log.many(tmp_path, 12)
-    tab = open_tab(start_board(tmp_path, "--samples_per_plugin", "loss_slicer=5"))
+    tab = open_page(start_board(tmp_path, "--samples_per_plugin", "loss_slicer=5"))
     assert "--samples_per_plugin loss_slicer=0" in tab.card("path").inner_text()
 
 
 def test_five_hundred_runs_of_two_hundred_tags_are_listed_without_filling_the_page(
-    open_tab: Callable[..., Tab], large_board: Board
+    open_page: Callable[..., Tab], large_board: Board
 ) -> None:
-    tab = open_tab(large_board)
+    tab = open_page(large_board)
     rows = tab.frame.get_by_role("list", name="Runs").locator("li:not([aria-hidden])")
     assert rows.count() < 40
     assert rows.first.get_attribute("aria-setsize") == "500"

@@ -33,9 +33,9 @@ def seven_digits(value: float) -> float:
 
 
 def test_a_drawn_cut_shows_the_logs_values_between_the_points(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized", cut="-1,-0.5,1,1")
+    tab = open_page(board, runs=ADAM, method="random_direction_2d", filter="filter-normalized", cut="-1,-0.5,1,1")
     tab.hover(tab.frame.get_by_test_id("cut").get_by_test_id("plot"), 0.6, 0.5)
     shown = tab.readout()
     (label,) = [name for name in shown if name.startswith("along the cut")]
@@ -49,6 +49,7 @@ def test_a_drawn_cut_shows_the_logs_values_between_the_points(
     assert number(shown["loss (train)"]) == pytest.approx(expected, rel=2e-6)
 
     tab.frame.get_by_label("Remove the cut").click()
+    tab.page.wait_for_function("!location.hash.includes('cut=')")
     assert tab.frame.get_by_test_id("cut").count() == 0
     tab.frame.get_by_label("Draw a cut").click()
     tab.hover(tab.frame.get_by_test_id("cut-area"), 0.25, 0.5)
@@ -56,14 +57,15 @@ def test_a_drawn_cut_shows_the_logs_values_between_the_points(
     tab.hover(tab.frame.get_by_test_id("cut-area"), 0.75, 0.5)
     tab.page.mouse.up()
     tab.frame.get_by_test_id("cut").wait_for()
+    tab.page.wait_for_function("location.hash.includes('cut=')")
     start, _, end, _ = map(float, tab.hash.split("cut=")[1].split("&")[0].split("%2C"))
     assert (start, end) == pytest.approx((-0.51, 0.51), abs=0.02)
 
 
 def test_plots_with_the_same_axes_zoom_and_point_together(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs=BOTH, method="random_direction_2d", filter="filter-normalized", width=1500)
+    tab = open_page(board, runs=BOTH, method="random_direction_2d", filter="filter-normalized", width=1500)
     plots = tab.frame.get_by_test_id("plot")
     tab.frame.wait_for_function("document.querySelectorAll('[data-testid=plot] canvas').length === 2")
     tab.hover(plots.nth(0).locator("canvas"), 0.3, 0.4)
@@ -89,21 +91,21 @@ def test_plots_with_the_same_axes_zoom_and_point_together(
     assert plots.nth(0).evaluate(ticks)[:4] == before[:4]
 
 
-def test_a_link_restores_what_was_zoomed_to(open_tab: Callable[..., Tab], board: Board) -> None:
+def test_a_link_restores_what_was_zoomed_to(open_page: Callable[..., Tab], board: Board) -> None:
     view = {"runs": ADAM, "method": "random_direction_2d", "filter": "filter-normalized"}
-    tab = open_tab(board, **view)
+    tab = open_page(board, **view)
     ticks = "plot => [...plot.querySelectorAll('svg[data-figure] text')].map(text => text.textContent)"
     plot = tab.frame.get_by_test_id("plot")
     whole = plot.evaluate(ticks)
     plot.focus()
     for key in ("+", "+", "Shift+ArrowRight"):
+        before = tab.hash
         tab.page.keyboard.press(key)
-    tab.page.wait_for_function("location.hash.includes('zooms=')")
-    tab.page.wait_for_timeout(500)
+        tab.page.wait_for_function("before => location.hash !== before", arg=before)
     zoomed = plot.evaluate(ticks)
     assert zoomed != whole
     (zooms,) = [part.split("=")[1] for part in tab.hash.split("&") if part.startswith("p.loss_slicer.zooms=")]
-    other = open_tab(board, **view, zooms=unquote(zooms))
+    other = open_page(board, **view, zooms=unquote(zooms))
     other.frame.wait_for_function(
         "texts => JSON.stringify([...document.querySelectorAll('[data-testid=plot] svg[data-figure] text')]"
         ".map(text => text.textContent)) === texts",
@@ -115,9 +117,9 @@ def test_a_link_restores_what_was_zoomed_to(open_tab: Callable[..., Tab], board:
 
 
 def test_several_directions_are_a_band_with_their_mean(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs=MEASURED, method="random_direction_1d")
+    tab = open_page(board, runs=MEASURED, method="random_direction_1d")
     card = tab.card("repeated")
     card.get_by_test_id("spread").wait_for()
     card.get_by_text("from the lowest to the highest of 4 directions").wait_for()
@@ -134,8 +136,8 @@ def test_several_directions_are_a_band_with_their_mean(
     assert ends == [seven_digits(data.array(name, "train")[at]) for name in ("loss_low", "loss_high")]
 
 
-def test_runs_and_steps_are_overlaid_in_one_plot(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
-    tab = open_tab(
+def test_runs_and_steps_are_overlaid_in_one_plot(open_page: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_page(
         board, runs=BOTH, method="linear_interpolation", filter="to-last", overlay="true", smoothing="2", metric="loss"
     )
     assert tab.frame.get_by_test_id("slice-card").count() == 1
@@ -153,8 +155,8 @@ def test_runs_and_steps_are_overlaid_in_one_plot(open_tab: Callable[..., Tab], b
     )
 
 
-def test_measures_over_steps_are_the_headers(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
-    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane", display="steps")
+def test_measures_over_steps_are_the_headers(open_page: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_page(board, runs=MEASURED, method="random_direction_2d", filter="plane", display="steps")
     table = tab.frame.get_by_test_id("evolution").locator("table")
     table.wait_for()
     names = table.locator("thead th").all_inner_texts()
@@ -173,9 +175,9 @@ def test_measures_over_steps_are_the_headers(open_tab: Callable[..., Tab], board
 
 
 def test_cells_like_the_center_and_interpolated_ones_are_marked(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
-    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane", step="200")
+    tab = open_page(board, runs=MEASURED, method="random_direction_2d", filter="plane", step="200")
     card = tab.card("plane")
     card.get_by_text("Lined cells differ from the center by less than 2 standard errors").wait_for()
     card.get_by_text("Dots mark interpolated cells.").wait_for()
@@ -195,10 +197,10 @@ def test_cells_like_the_center_and_interpolated_ones_are_marked(
     card.get_by_text("Lined cells").wait_for(state="detached")
 
 
-def test_one_range_for_all_steps_keeps_the_color_bar_still(open_tab: Callable[..., Tab], board: Board) -> None:
+def test_one_range_for_all_steps_keeps_the_color_bar_still(open_page: Callable[..., Tab], board: Board) -> None:
     texts = "card => [...card.querySelectorAll('svg[data-figure] text')].map(text => text.textContent)"
     tabs = [
-        open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane", step=step, limits="all")
+        open_page(board, runs=MEASURED, method="random_direction_2d", filter="plane", step=step, limits="all")
         for step in ("0", "200")
     ]
     for _ in range(100):
@@ -219,9 +221,9 @@ def test_one_range_for_all_steps_keeps_the_color_bar_still(open_tab: Callable[..
 
 
 def test_an_svg_has_its_contours_as_lines_and_a_png_its_scale(
-    open_tab: Callable[..., Tab], board: Board, tmp_path: Path
+    open_page: Callable[..., Tab], board: Board, tmp_path: Path
 ) -> None:
-    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="large", at="0.5, 1, 2, 99")
+    tab = open_page(board, runs=MEASURED, method="random_direction_2d", filter="large", at="0.5, 1, 2, 99")
     requests: list[str] = []
     card = tab.card("large")
     tab.page.on("request", lambda request: requests.append(request.url))
@@ -245,8 +247,8 @@ def test_an_svg_has_its_contours_as_lines_and_a_png_its_scale(
     assert card.get_by_test_id("plot").count() == 1
 
 
-def test_a_surface_is_loaded_when_opened_turned_and_saved(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=MEASURED, method="random_direction_2d", filter="plane")
+def test_a_surface_is_loaded_when_opened_turned_and_saved(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=MEASURED, method="random_direction_2d", filter="plane")
     scripts: list[str] = []
     tab.page.on("request", lambda request: scripts.append(request.url))
     loaded = "performance.getEntriesByType('resource').filter(e => e.name.includes('surface-scene')).length"
@@ -275,13 +277,13 @@ def test_a_surface_is_loaded_when_opened_turned_and_saved(open_tab: Callable[...
     assert colored[:, : int(image.shape[1] * 0.75)].mean() > 0.05
 
 
-def test_without_webgl_a_surface_says_so(open_tab: Callable[..., Tab], board: Board) -> None:
+def test_without_webgl_a_surface_says_so(open_page: Callable[..., Tab], board: Board) -> None:
     script = (
         "const get = HTMLCanvasElement.prototype.getContext;"
         "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
         " return String(kind).startsWith('webgl') ? null : get.call(this, kind, ...rest) }"
     )
-    tab = open_tab(
+    tab = open_page(
         board, wait="[role=alert]", script=script, runs=MEASURED, method="random_direction_2d", display="surface"
     )
     assert "needs WebGL" in tab.frame.get_by_role("alert").first.inner_text()
@@ -292,8 +294,8 @@ def test_without_webgl_a_surface_says_so(open_tab: Callable[..., Tab], board: Bo
     tab.problems.clear()
 
 
-def test_families_are_sorted_by_curvature(open_tab: Callable[..., Tab], board: Board, make_log: Any) -> None:
-    tab = open_tab(board, runs=ADAM, method="axis_parallel", sort="curvature")
+def test_families_are_sorted_by_curvature(open_page: Callable[..., Tab], board: Board, make_log: Any) -> None:
+    tab = open_page(board, runs=ADAM, method="axis_parallel", sort="curvature")
     data = make_log.family(2000)
     offsets = data.axes[0].values
     middle, step = len(offsets) // 2, offsets[1] - offsets[0]
@@ -304,8 +306,8 @@ def test_families_are_sorted_by_curvature(open_tab: Callable[..., Tab], board: B
     assert (first, third) == (data.curves[order[0]].name, data.curves[order[2]].name)
 
 
-def test_both_ends_of_a_line_and_the_shares_of_layers_are_told(open_tab: Callable[..., Tab], board: Board) -> None:
-    tab = open_tab(board, runs=MEASURED, method="linear_interpolation")
+def test_both_ends_of_a_line_and_the_shares_of_layers_are_told(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=MEASURED, method="linear_interpolation")
     ends = tab.frame.get_by_test_id("ends")
     assert "cosine of the ends 0.25" in ends.inner_text()
     ends.get_by_text("Share of ‖Δθ‖² by layer").click()
@@ -314,10 +316,10 @@ def test_both_ends_of_a_line_and_the_shares_of_layers_are_told(open_tab: Callabl
 
 
 def test_a_difference_map_is_the_second_minus_the_first(
-    open_tab: Callable[..., Tab], board: Board, make_log: Any
+    open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:
     runs = [["resnet20-adam/loss_slicer", "landscape/filter-normalized", step] for step in (2000, 500)]
-    tab = open_tab(
+    tab = open_page(
         board,
         runs=ADAM,
         method="random_direction_2d",
