@@ -7,11 +7,13 @@ import io
 import json
 import re
 import struct
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 
 from slicer_core.slices import Slice, decode_array, decode_slice, encode_slice
 from tensorboard_loss_slicer.serving import batch as batch_module
@@ -137,6 +139,20 @@ def test_a_batch_answers_each_step_with_each_blob_in_order(client: Client, logs:
     assert all(part["offset"] % 8 == 0 for part in parts)
     assert by_post.mimetype == "application/octet-stream"
     assert ask(client, "batch", q=json.dumps(query)).data == by_post.data
+
+
+def test_the_parts_of_a_batch_are_read_at_once(slice_logdir: Path, logs: SimpleNamespace) -> None:
+    every_reader = threading.Barrier(3, timeout=60)
+
+    class ThreeAtOnce(MultiplexerDataProvider):
+        def read_blob(self, ctx: Any = None, *, blob_key: str) -> bytes:
+            every_reader.wait()
+            return super().read_blob(ctx, blob_key=blob_key)
+
+    client = logs.open_app(slice_logdir, provider_class=ThreeAtOnce)
+    query = {"requests": [{"run": RUN, "tag": "random2d", "steps": [20], "blobs": [0, 1, 2]}]}
+    _, contents = unframe(client.post(f"{ROUTE}/batch", json=query).data)
+    assert contents == encode_slice(logs.grid_slice(20))
 
 
 def test_one_part_that_is_not_there_does_not_fail_a_batch(client: Client) -> None:
