@@ -55,6 +55,31 @@ describe("isolines", () => {
     },
   );
 
+  it("keep the high corners of a saddle apart", () => {
+    const [line] = isolines(Float64Array.from([1, 0, 0, 1]), 2, 2, [0.5]);
+    const middles = line?.lines.map((points) => points.reduce((sum, [x, y]) => sum + x + y, 0) / 2);
+    // Each of the two lines runs around a corner that is high: (0, 0) or (1, 1).
+    expect(middles?.sort()).toEqual([0.5, 1.5]);
+  });
+
+  it("lie between values whose difference is no number", () => {
+    const huge = field(2, 2, (i) => (i === 0 ? -1.5e308 : 1.5e308));
+    expect(
+      isolines(huge, 2, 2, [0])[0]
+        ?.lines.flat()
+        .map(([x]) => x),
+    ).toEqual([0.5, 0.5]);
+  });
+
+  it("are the same for each level whatever other levels there are", () => {
+    const bumpy = field(31, 23, (i, j) => Math.sin(i / 3) + Math.cos(j / 2) + 0.1 * ((i * j) % 7));
+    const levels = [-1.5, -0.25, 0, 0.4, 0.4000001, 1.9, 3];
+    const together = isolines(bumpy, 31, 23, levels);
+    expect(together.map((line) => line.level)).toEqual(levels);
+    expect(together.filter((line) => line.lines.length > 0).length).toBeGreaterThan(4);
+    expect(together).toEqual(levels.flatMap((level) => isolines(bumpy, 31, 23, [level])));
+  });
+
   it("need two points in each direction", () => {
     expect(isolines(Float64Array.from([1, 2, 3]), 3, 1, [1.5])).toEqual([]);
   });

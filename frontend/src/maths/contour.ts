@@ -1,6 +1,5 @@
 /** Lines of equal value on a grid whose `values[i * n1 + j]` belongs to column `i` and row `j`. */
 import { ticks } from "d3-array";
-import { contours } from "d3-contour";
 
 export type Point = readonly [number, number];
 
@@ -10,98 +9,135 @@ export interface Isoline {
   readonly lines: readonly (readonly Point[])[];
 }
 
+/** A cell's edges: between its corners (i, j) and (i + 1, j), then around. */
+const [FIRST, SECOND, THIRD, FOURTH] = [0, 1, 2, 3] as const;
+type Piece = readonly [from: 0 | 1 | 2 | 3, to: 0 | 1 | 2 | 3];
+
 /**
- * Marching squares with linear interpolation. No line is drawn through a cell with a corner that is not finite,
- * nor along the border of the grid: what is not known has no contour.
+ * From which edge to which the line runs, by the corners at or above the level: 8 for (i, j), 4 for (i + 1, j),
+ * 2 for (i + 1, j + 1), 1 for (i, j + 1). The high side is always on the same hand, so that an edge which is the end of
+ * a piece in one cell is the start of one in the next. On a saddle the high corners are apart.
+ */
+const PIECES: readonly (readonly Piece[])[] = [
+  [],
+  [[THIRD, FOURTH]],
+  [[SECOND, THIRD]],
+  [[SECOND, FOURTH]],
+  [[FIRST, SECOND]],
+  [
+    [THIRD, FOURTH],
+    [FIRST, SECOND],
+  ],
+  [[FIRST, THIRD]],
+  [[FIRST, FOURTH]],
+  [[FOURTH, FIRST]],
+  [[THIRD, FIRST]],
+  [
+    [FOURTH, FIRST],
+    [SECOND, THIRD],
+  ],
+  [[SECOND, FIRST]],
+  [[FOURTH, SECOND]],
+  [[THIRD, SECOND]],
+  [[FOURTH, THIRD]],
+  [],
+];
+
+/**
+ * Marching squares with linear interpolation, at ascending `levels`. No line is drawn through a cell with a corner that
+ * is not finite, nor along the border of the grid: what is not known has no contour.
+ *
+ * One pass over the cells serves all levels. d3-contour goes over all of them for each level, and the first time, before
+ * the browser has compiled it, that takes longer than everything else that the first plot needs.
  */
 export function isolines(values: Float64Array, n0: number, n1: number, levels: readonly number[]): Isoline[] {
   if (n0 < 2 || n1 < 2) return [];
-  // d3-contour reads rows of x, and takes what is not a number for −∞.
-  const rows = new Float64Array(n0 * n1);
-  for (let i = 0; i < n0; i++) {
-    for (let j = 0; j < n1; j++) {
-      const value = values[i * n1 + j] as number;
-      rows[j * n0 + i] = Number.isFinite(value) ? value : Number.NaN;
-    }
-  }
-  const trusted = trustedPlaces(rows, n0, n1);
-  const generator = contours().size([n0, n1]).smooth(true);
-  return levels.map((level) => ({
+  const pieces = crossedEdges(values, n0, n1, levels);
+  const after = new Int32Array(2 * values.length).fill(-1);
+  const isEnd = new Uint8Array(2 * values.length);
+  return levels.map((level, index) => ({
     level,
-    // d3-contour's typings want an array of numbers, but any indexed numbers do.
-    lines: generator
-      .contour(rows as unknown as number[], level)
-      .coordinates.flat()
-      .flatMap((ring) => trustedParts(ring as [number, number][], trusted)),
+    lines: joined(pieces[index] as number[], after, isEnd).map((line) =>
+      line.map((edge) => crossing(values, n1, edge, level)),
+    ),
   }));
 }
 
-/** Whether a place in index coordinates lies in cells whose four corners are finite. */
-function trustedPlaces(rows: Float64Array, n0: number, n1: number): (x: number, y: number) => boolean {
-  const wide = n0 - 1;
-  const finite = new Uint8Array(wide * (n1 - 1));
-  let all = true;
-  for (let j = 0; j + 1 < n1; j++) {
-    for (let i = 0; i < wide; i++) {
-      const corner = j * n0 + i;
-      const sum =
-        (rows[corner] as number) +
-        (rows[corner + 1] as number) +
-        (rows[corner + n0] as number) +
-        (rows[corner + n0 + 1] as number);
-      if (Number.isNaN(sum)) all = false;
-      else finite[j * wide + i] = 1;
+/**
+ * For each level, the edge where each piece of its lines begins and the edge where it ends, in turn. The edge from
+ * `values[at]` along axis 0 has number 2·at, that along axis 1 has 2·at + 1.
+ */
+function crossedEdges(
+  values: Float64Array,
+  n0: number,
+  n1: number,
+  levels: readonly number[],
+): readonly number[][] {
+  const found = levels.map((): number[] => []);
+  // The lowest level above the cell's lowest corner: seldom another one than the neighbour's.
+  let above = 0;
+  for (let i = 0; i + 1 < n0; i++) {
+    for (let at = i * n1; at + 1 < (i + 1) * n1; at++) {
+      const a = values[at] as number;
+      const b = values[at + n1] as number;
+      const c = values[at + n1 + 1] as number;
+      const d = values[at + 1] as number;
+      const low = Math.min(a, b, c, d);
+      const high = Math.max(a, b, c, d);
+      if (!Number.isFinite(low) || !Number.isFinite(high)) continue;
+      while (above > 0 && (levels[above - 1] as number) > low) above--;
+      while (above < levels.length && (levels[above] as number) <= low) above++;
+      for (let index = above; index < levels.length; index++) {
+        const level = levels[index] as number;
+        if (level > high) break;
+        const corners =
+          (a >= level ? 8 : 0) + (b >= level ? 4 : 0) + (c >= level ? 2 : 0) + (d >= level ? 1 : 0);
+        const edges = [2 * at, 2 * (at + n1) + 1, 2 * (at + 1), 2 * at + 1] as const;
+        for (const [from, to] of PIECES[corners] as readonly Piece[]) {
+          (found[index] as number[]).push(edges[from], edges[to]);
+        }
+      }
     }
   }
-  const [lastX, lastY] = [n0 - 1, n1 - 1];
-  if (all) return (x, y) => x > 0 && y > 0 && x < lastX && y < lastY;
-  // d3 draws lines around what is −∞ exactly through the neighbouring points: those belong to the cells of both sides.
-  return (x, y) => {
-    if (!(x > 0 && y > 0 && x < lastX && y < lastY)) return false;
-    const [i0, i1, j0, j1] = [Math.ceil(x) - 1, Math.floor(x), Math.ceil(y) - 1, Math.floor(y)];
-    return (
-      finite[j0 * wide + i0] === 1 &&
-      finite[j0 * wide + i1] === 1 &&
-      finite[j1 * wide + i0] === 1 &&
-      finite[j1 * wide + i1] === 1
-    );
+  return found;
+}
+
+/** Pieces joined into lines, each as long as it can be. `after` is −1 and `isEnd` 0 everywhere, before and afterwards. */
+function joined(pieces: readonly number[], after: Int32Array, isEnd: Uint8Array): number[][] {
+  for (let at = 0; at < pieces.length; at += 2) {
+    after[pieces[at] as number] = pieces[at + 1] as number;
+    isEnd[pieces[at + 1] as number] = 1;
+  }
+  const lines: number[][] = [];
+  const follow = (start: number) => {
+    const line = [start];
+    for (let edge = start; (after[edge] as number) >= 0; ) {
+      const next = after[edge] as number;
+      after[edge] = -1;
+      line.push(next);
+      edge = next;
+    }
+    if (line.length > 1) lines.push(line);
   };
+  // Open lines from their beginning; what is left then is closed.
+  for (let at = 0; at < pieces.length; at += 2)
+    if (!isEnd[pieces[at] as number]) follow(pieces[at] as number);
+  for (let at = 0; at < pieces.length; at += 2) follow(pieces[at] as number);
+  for (let at = 1; at < pieces.length; at += 2) isEnd[pieces[at] as number] = 0;
+  return lines;
 }
 
-/** A closed ring cut where its segments can't be trusted; d3's cell centers lie at one half. */
-function trustedParts(
-  ring: readonly (readonly [number, number])[],
-  trusted: (x: number, y: number) => boolean,
-) {
-  const parts: Point[][] = [];
-  let part: Point[] = [];
-  for (let index = 0; index + 1 < ring.length; index++) {
-    const [x0, y0] = shifted(ring[index] as Point);
-    const [x1, y1] = shifted(ring[index + 1] as Point);
-    if (trusted((x0 + x1) / 2, (y0 + y1) / 2)) {
-      if (part.length === 0) part.push([x0, y0]);
-      part.push([x1, y1]);
-    } else if (part.length > 0) {
-      parts.push(part);
-      part = [];
-    }
-  }
-  if (part.length > 0) parts.push(part);
-  return joinEnds(parts);
-}
-
-/** A ring may begin in the middle of a line: its last part then ends where its first begins. */
-function joinEnds(parts: Point[][]): Point[][] {
-  const first = parts[0];
-  const last = parts[parts.length - 1];
-  const [start, end] = [first?.[0], last?.[last.length - 1]];
-  if (!first || !last || parts.length < 2 || !start || !end) return parts;
-  if (start[0] !== end[0] || start[1] !== end[1]) return parts;
-  return [[...last, ...first.slice(1)], ...parts.slice(1, -1)];
-}
-
-function shifted([x, y]: Point): Point {
-  return [x - 0.5, y - 0.5];
+/** Where the level lies on an edge. */
+function crossing(values: Float64Array, n1: number, edge: number, level: number): Point {
+  const at = edge >> 1;
+  const along1 = edge & 1;
+  const from = values[at] as number;
+  const to = values[along1 ? at + 1 : at + n1] as number;
+  const step = to - from;
+  // The difference of two finite numbers may be none: that of their halves is.
+  const share = Number.isFinite(step) ? (level - from) / step : (level / 2 - from / 2) / (to / 2 - from / 2);
+  const [i, j] = [Math.floor(at / n1), at % n1];
+  return along1 ? [i, j + share] : [i + share, j];
 }
 
 /** How contour levels are chosen: the numbers in `at`, else about `count` of them. */
