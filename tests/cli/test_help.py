@@ -35,6 +35,18 @@ def test_the_help_needs_nothing_that_is_slow_to_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_look_at_safetensors_imports_no_more_than_it_reads_with() -> None:
+    folder = Path(__file__).resolve().parents[2] / "checkpoints_examples" / "digits_mlp" / "sgd" / "checkpoints"
+    code = (
+        "import sys; from loss_slicer.app import app\n"
+        "try: app()\n"
+        f"finally: print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "inspect", folder], capture_output=True, text=True, check=True)
+    assert "step-002000.safetensors" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_and_argument_has_a_help(name: str) -> None:
     without = [vars(parameter)["name"] for parameter in parameters(name) if not getattr(parameter, "help", None)]

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from slicer_core.checkpoints.shortage import memory_for
 from slicer_core.errors import CheckpointError
 
@@ -154,6 +152,9 @@ def _overlap(chunks: Sequence[ChunkStorageMetadata]) -> bool:
     """Whether two of the boxes share an element."""
     if len(chunks) < 2:
         return False
+    # Only here, so that a look at other files does not pay for it.
+    import numpy as np
+
     starts = np.array([tuple(chunk.offsets) for chunk in chunks], dtype=np.int64)
     ends = starts + np.array([tuple(chunk.sizes) for chunk in chunks], dtype=np.int64)
     return any(
