@@ -15,10 +15,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from command_process import CommandProcess, run_command
 from slicer_core.order import coarse_to_fine
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "checkpoints_examples" / "digits_mlp"
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "loss-slicer")
+OPTIONS = ("--checkpoints", "sgd/checkpoints", "--grid", "9", "--strategy", "loop", "--module", "subject.py")
 RUN_DIR = Path("runs/sgd/loss_slicer")
 STORE = RUN_DIR / "slices.sqlite"
 
@@ -93,20 +95,16 @@ def environment(**variables: str) -> dict[str, str]:
     )
 
 
-def command(*arguments: object, name: str = "run") -> list[str]:
-    options = ("--checkpoints", "sgd/checkpoints", "--grid", "9", "--strategy", "loop", "--module", "subject.py")
-    return [COMMAND, name, *options, *map(str, arguments)]
+def start(*arguments: object, **variables: str) -> CommandProcess:
+    return CommandProcess("run", *OPTIONS, *arguments, env=environment(**variables))
 
 
 def run(*arguments: object, name: str = "run", **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments, name=name),
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return call(name, *OPTIONS, *arguments, **variables)
+
+
+def call(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run_command(*arguments, env=environment(**variables), timeout=300)
 
 
 def arrays() -> dict[tuple[object, ...], bytes]:
@@ -153,8 +151,8 @@ def tiles(store: Path = STORE) -> set[tuple[str, str]]:
 def long_jobs() -> SimpleNamespace:
     """The functions above, since test files can't import one another."""
     return SimpleNamespace(
-        COMMAND=COMMAND, RUN_DIR=RUN_DIR, STORE=STORE, SUBJECT=SUBJECT, arrays=arrays, command=command,
-        environment=environment, run=run, tiles=tiles,
+        COMMAND=COMMAND, RUN_DIR=RUN_DIR, STORE=STORE, SUBJECT=SUBJECT, arrays=arrays, call=call,
+        environment=environment, run=run, start=start, tiles=tiles,
     )  # fmt: skip
 
 

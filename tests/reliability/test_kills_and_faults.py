@@ -10,33 +10,22 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from command_process import CommandProcess
 from slicer_core.evaluate import PointSums
 
 NUM_KILLS = 20
-
-
-def start(long_jobs: SimpleNamespace, *arguments: object, **variables: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        long_jobs.command(*arguments),
-        env=long_jobs.environment(**variables),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def committed(long_jobs: SimpleNamespace) -> int:
     return len(long_jobs.tiles()) if long_jobs.STORE.exists() else 0
 
 
-def wait_for_tiles(long_jobs: SimpleNamespace, process: subprocess.Popen[str], count: int) -> None:
+def wait_for_tiles(long_jobs: SimpleNamespace, process: CommandProcess, count: int) -> None:
     while process.poll() is None:
         try:
             if committed(long_jobs) >= count:
@@ -70,7 +59,7 @@ def test_after_twenty_kills_the_sums_are_those_of_a_run_without_and_no_committed
     chance = random.Random(8)
     kills, again = 0, []
 
-    def started(process: subprocess.Popen[str]) -> None:
+    def started(process: CommandProcess) -> None:
         nonlocal kills
         before, calls = committed_sums(), len(evaluated_sums(0))
         wait_for_tiles(long_jobs, process, committed(long_jobs) + chance.choice((0, 1, 1, 2)))
@@ -82,7 +71,7 @@ def test_after_twenty_kills_the_sums_are_those_of_a_run_without_and_no_committed
         again.extend(name for name in evaluated_sums(calls) if name in before)
 
     for _ in range(NUM_KILLS):
-        started(start(long_jobs, "-q", SLOW="0.02"))
+        started(long_jobs.start("-q", SLOW="0.02"))
     before, calls = committed_sums(), len(evaluated_sums(0))
     done = long_jobs.run("-q")
     assert done.returncode == 0, done.stderr
@@ -93,20 +82,11 @@ def test_after_twenty_kills_the_sums_are_those_of_a_run_without_and_no_committed
     assert long_jobs.arrays() == undisturbed
 
 
-@pytest.fixture
-def heeded_interrupts() -> Iterator[None]:
-    """Where the tests run in the background, a shell has told them, and so what they start, to ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeded_interrupts")
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])
 def test_a_stop_commits_writes_what_is_complete_and_can_be_gone_on_from(
     number: str, status: int, workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
 ) -> None:
-    process = start(long_jobs, "--workers", "2", SLOW="0.02")
+    process = long_jobs.start("--workers", "2", SLOW="0.02")
     wait_for_tiles(long_jobs, process, 8)
     if number == "SIGINT":
         # A terminal's Ctrl-C goes to the workers too.
@@ -128,11 +108,12 @@ def test_a_truncated_event_file_is_made_again_at_any_byte(workplace: Path, long_
     for part in (0.02, 0.3, 0.77, 0.999):
         (file,) = (path for path in long_jobs.RUN_DIR.glob("*tfevents*") if path.stat().st_size)
         os.truncate(file, int(part * file.stat().st_size))
-        done = subprocess.run([long_jobs.COMMAND, "rebuild", "runs"], capture_output=True, text=True, check=False)
+        done = long_jobs.call("rebuild", "runs")
         assert done.returncode == 0, done.stderr
         assert "made again" in done.stdout
         assert long_jobs.arrays() == whole
-    done = subprocess.run([long_jobs.COMMAND, "rebuild", "runs"], capture_output=True, text=True, check=True)
+    done = long_jobs.call("rebuild", "runs")
+    assert done.returncode == 0, done.stderr
     assert "was whole" in done.stdout
 
 
@@ -148,12 +129,10 @@ def test_a_corrupted_store_is_named_and_never_gives_wrong_numbers(
     assert done.returncode == 2
     assert "slices.sqlite" in done.stderr
     assert "--fresh" in done.stderr
-    status = subprocess.run(
-        [long_jobs.COMMAND, "status", "runs", "--json"], capture_output=True, text=True, check=False
-    )
+    status = long_jobs.call("status", "runs", "--json")
     assert status.returncode == 3
     assert json.loads(status.stdout)["stores"][0]["fault"]
-    plain = subprocess.run([long_jobs.COMMAND, "status", "runs"], capture_output=True, text=True, check=False)
+    plain = long_jobs.call("status", "runs")
     assert "  fault: " in plain.stdout
     fresh = long_jobs.run("--fresh")
     assert fresh.returncode == 0, fresh.stderr
@@ -162,23 +141,24 @@ def test_a_corrupted_store_is_named_and_never_gives_wrong_numbers(
 
 
 def test_a_second_run_is_told_who_is_at_work_and_so_is_status(workplace: Path, long_jobs: SimpleNamespace) -> None:
-    process = start(long_jobs, "-q", SLOW="1")
+    process = long_jobs.start("-q", SLOW="0.3")
     try:
         wait_for_tiles(long_jobs, process, 2)
         second = long_jobs.run()
         assert second.returncode == 2
         assert f"process {process.pid} on " in second.stderr
-        status = subprocess.run([long_jobs.COMMAND, "status", "runs"], capture_output=True, text=True, check=False)
+        status = long_jobs.call("status", "runs")
         assert f"at work: process {process.pid}" in status.stdout
         assert "of the points" in status.stdout
     finally:
         process.kill()
         process.communicate()
     # Its note is left behind, and is known to be stale.
-    status = subprocess.run([long_jobs.COMMAND, "status", "runs"], capture_output=True, text=True, check=False)
+    status = long_jobs.call("status", "runs")
     assert "nobody is at work" in status.stdout
     sizes = [path.stat().st_size for path in long_jobs.RUN_DIR.glob("slices.sqlite*") if path.suffix != ".sqlite-shm"]
-    as_json = subprocess.run([long_jobs.COMMAND, "status", "runs", "--json"], capture_output=True, check=True)
+    as_json = long_jobs.call("status", "runs", "--json")
+    assert as_json.returncode == 0, as_json.stderr
     assert json.loads(as_json.stdout)["stores"][0]["num_bytes"] in range(max(sizes), sum(sizes) + 1)
     assert long_jobs.run("-q").returncode == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,9 +23,7 @@ def logged() -> dict[tuple[str, int], Slice]:
 def test_a_run_shows_what_it_has_so_far_also_once_it_is_killed_and_the_whole_takes_its_place(
     workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
 ) -> None:
-    process = subprocess.Popen(
-        long_jobs.command("-q", "--preview"), env=long_jobs.environment(SLOW="0.05"), stderr=subprocess.PIPE, text=True
-    )
+    process = long_jobs.start("-q", "--preview", SLOW="0.05")
     try:
         seen: dict[tuple[str, int], Slice] = {}
         while process.poll() is None and not seen:
@@ -42,10 +39,12 @@ def test_a_run_shows_what_it_has_so_far_also_once_it_is_killed_and_the_whole_tak
     assert left.evaluation["seconds_left"] > 0
     assert left.evaluation["as_of"] <= time.time()
     # It is in the store, so the log can be made again with it.
-    rebuilt = subprocess.run([long_jobs.COMMAND, "rebuild", "runs"], capture_output=True, text=True, check=True)
+    rebuilt = long_jobs.call("rebuild", "runs")
+    assert rebuilt.returncode == 0, rebuilt.stderr
     assert "was whole" in rebuilt.stdout or "made again" in rebuilt.stdout
     assert list(logged()) == [("random2d/preview", 0)]
-    status = subprocess.run([long_jobs.COMMAND, "status", "runs"], capture_output=True, text=True, check=True)
+    status = long_jobs.call("status", "runs")
+    assert status.returncode == 0, status.stderr
     assert "random2d: no slice yet" in status.stdout
     done = long_jobs.run("-q", "--preview", "--workers", "2")
     assert done.returncode == 0, done.stderr

@@ -58,7 +58,7 @@ def test_a_tile_that_kills_three_workers_is_set_aside_and_the_rest_is_done(
     assert done.returncode == 3, done.stderr
     assert "is set aside: 3 worker processes were lost with it (the last one ended with status 137)" in done.stderr
     there = len(long_jobs.tiles())
-    again = long_jobs.run("--workers", "2")
+    again = long_jobs.run()
     assert again.returncode == 0, again.stderr
     assert long_jobs.arrays() == undisturbed
     # How many points a tile has depends on how long one took, so their number is not told.
