@@ -1,4 +1,5 @@
-"""The command on real checkpoints: in this process where that will do, else as a process of its own."""
+"""The command on real checkpoints: in this process where that will do, else as a process of its own, which only where
+the interpreter's start and end count is one that imports everything anew."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 from typer.testing import CliRunner, Result
 
+from command_process import run_command
 from loss_slicer.app import app
 from slicer_core.slices import Slice, decode_slice
 
@@ -82,6 +84,11 @@ def run_process(*arguments: object, cwd: Path, **variables: str) -> subprocess.C
     )
 
 
+def run_forked(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command in the current directory as a process that need not import what it needs."""
+    return run_command(*arguments, env=environment(**variables), timeout=120)
+
+
 @pytest.fixture(scope="session")
 def tools() -> SimpleNamespace:
     """The functions above, since test files can't import one another."""
@@ -94,6 +101,7 @@ def tools() -> SimpleNamespace:
         environment=environment,
         event_files=event_files,
         read_log=read_log,
+        run_forked=run_forked,
         run_process=run_process,
     )
 

@@ -17,8 +17,7 @@ SMALL = ("--method", "random1d", "--grid", "3")
 @pytest.fixture
 def run(workplace: Path, tools: SimpleNamespace) -> Process:
     def process(*options: object) -> CompletedProcess[str]:
-        return tools.run_process("run", "--module", tools.MODULE, "--checkpoints", "sgd/checkpoints", *SMALL, *options,
-                                 cwd=workplace)  # fmt: skip
+        return tools.run_forked("run", "--module", tools.MODULE, "--checkpoints", "sgd/checkpoints", *SMALL, *options)
 
     return process
 

@@ -103,9 +103,7 @@ def test_in_a_pipe_there_are_plain_lines_without_control_codes(workplace: Path, 
 
 def test_the_module_is_named_before_it_runs(workplace: Path, tools: SimpleNamespace) -> None:
     (workplace / "loud.py").write_text("import sys\nprint('it runs', file=sys.stderr)\n")
-    done = tools.run_process(
-        "run", "--module", "loud.py", "--checkpoints", "sgd/checkpoints", cwd=workplace, PYTHONUNBUFFERED="1"
-    )
+    done = tools.run_forked("run", "--module", "loud.py", "--checkpoints", "sgd/checkpoints")
     lines = done.stderr.splitlines()
     assert lines[0] == "module: loud.py (--module)"
     assert lines[1] == "it runs"
@@ -113,9 +111,7 @@ def test_the_module_is_named_before_it_runs(workplace: Path, tools: SimpleNamesp
 
 def test_json_is_one_document_and_all_else_is_on_stderr(workplace: Path, tools: SimpleNamespace) -> None:
     (workplace / "sgd/checkpoints/step-000007.pt").write_bytes(b"PK\x03\x04 and then nothing")
-    done = tools.run_process(
-        "run", "--module", tools.MODULE, "--checkpoints", "sgd/checkpoints", *SMALL, "--json", cwd=workplace
-    )
+    done = tools.run_forked("run", "--module", tools.MODULE, "--checkpoints", "sgd/checkpoints", *SMALL, "--json")
     assert done.returncode == 3
     document = json.loads(done.stdout)
     assert (document["schema"], document["status"], document["new"]) == (1, "failures", 3)
@@ -181,7 +177,7 @@ def test_names_that_the_terminal_can_not_show_are_no_error(workplace: Path, tool
     shown = tools.run_process(*options, cwd=workplace, PYTHONIOENCODING="ascii")
     assert shown.returncode == 0, shown.stderr
     assert "\x1b" not in shown.stdout + shown.stderr
-    as_json = tools.run_process(*options, "--json", cwd=workplace, PYTHONIOENCODING="ascii")
+    as_json = tools.run_forked(*options, "--json", PYTHONIOENCODING="ascii")
     assert [entry["tag"] for entry in json.loads(as_json.stdout)["slices"]] == ["τ\x1b[2J"] * 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -89,10 +90,15 @@ def story(tools: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory, _int
 
     def run(logdir: str, **variables: str) -> Stopped:
         calls.write_text("")
-        process = tools.run_process(
+        arguments = (
             "run", "--checkpoints", "sgd/checkpoints", "--grid", "5x9", "--split", "both", "--strategy", "loop",
-            "--logdir", logdir, cwd=folder, CALLS=str(calls), **variables,
+            "--logdir", logdir,
         )  # fmt: skip
+        if "SIGNAL" in variables:
+            process = tools.run_process(*arguments, cwd=folder, CALLS=str(calls), **variables)
+        else:
+            with contextlib.chdir(folder):
+                process = tools.run_forked(*arguments, CALLS=str(calls), **variables)
         store = folder / logdir / "sgd" / "loss_slicer" / "slices.sqlite"
         return Stopped(process=process, num_calls=len(calls.read_text()), stored=stored_steps(store))
 
@@ -179,9 +185,9 @@ def test_a_stop_that_the_users_code_swallows_is_heeded_all_the_same(
         "try:\n            os.kill(os.getpid(), signal.SIGTERM)\n        except BaseException:\n            pass",
     )
     (workplace / "swallowing.py").write_text(swallowing)
-    done = tools.run_process(
+    done = tools.run_forked(
         "run", "--checkpoints", "sgd/checkpoints", "--module", "swallowing.py", "--grid", "3",
-        "--strategy", "loop", cwd=workplace, CALLS="calls", AT_CALL="20",
+        "--strategy", "loop", CALLS="calls", AT_CALL="20",
     )  # fmt: skip
     assert done.returncode == 75, done.stderr
 
