@@ -43,6 +43,13 @@ describe("the robust range", () => {
     expect(range?.high).toBeCloseTo(0.98, 1);
   });
 
+  it("shows whole a curve that is flat but for rounding and then rises a little", () => {
+    const values = Float64Array.from({ length: 21 }, (_, index) => 0.0118519 + 1e-11 * (index % 3));
+    values.set([0.01186, 0.0119, 0.01205], 18);
+    expect(robustRange(values, "high")).toEqual(fullRange(values));
+    expect(robustRange(values, "both")).toEqual(fullRange(values));
+  });
+
   it("counts what is not finite and leaves it out", () => {
     const range = robustRange([Number.NaN, 1, Number.POSITIVE_INFINITY, 3, Number.NEGATIVE_INFINITY], "high");
     expect(range).toEqual({ low: 1, high: 3, min: 1, max: 3, finite: 2, nonfinite: 3 });

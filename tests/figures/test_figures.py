@@ -181,6 +181,9 @@ def test_a_loss_that_explodes_at_a_corner_does_not_flatten_the_rest():
     assert (low, high) == (1.0, 2.0)
     assert color_limits(values, name="accuracy", log=False) == (1.0, 1e6)
     assert color_limits(np.array([1.0, np.nan, 3.0]), name="loss", log=False) == (1.0, 3.0)
+    # Flat but for rounding is no reach that a little rise would explode from.
+    nearly_flat = np.array([0.5, 0.5 + 1e-12] * 9 + [0.51, 0.52])
+    assert color_limits(nearly_flat, name="loss", log=False) == (0.5, 0.52)
 
 
 def test_levels_are_spaced_like_the_scale_or_are_those_given():

@@ -30,6 +30,9 @@ export function fullRange(values: Iterable<number>): ValueRange | null {
  * `high`: where three quarters of the values lie in the lowest tenth of the range, that quarter's reach is shown four
  * times over: up to the greatest value at or below min + 4·(q75 − min).
  * `both`: each end is clipped to the 2nd or 98th percentile where it lies further out than half of their distance.
+ *
+ * Nothing explodes that stays within twice the size of most values: the steep part of a curve that is flat elsewhere, or
+ * flat but for rounding, is what there is to see.
  */
 export function robustRange(values: Iterable<number>, tails: Tails): ValueRange | null {
   const finite = finiteSorted(values);
@@ -38,13 +41,15 @@ export function robustRange(values: Iterable<number>, tails: Tails): ValueRange 
   const min = sorted[0] as number;
   const max = sorted[sorted.length - 1] as number;
   if (tails === "high") {
-    const bulk = quantileOf(sorted, 0.75) - min;
-    if (!(bulk > 0 && max - min > 10 * bulk)) return describe(finite, min, max);
+    const most = quantileOf(sorted, 0.75);
+    const bulk = most - min;
+    if (!(bulk > 0 && max - min > 10 * bulk && max - min > Math.abs(most))) return describe(finite, min, max);
     return describe(finite, min, sorted[bisectRight(sorted, min + 4 * bulk) - 1] as number);
   }
   const [low, high] = [quantileOf(sorted, 0.02), quantileOf(sorted, 0.98)];
   const reach = (high - low) / 2;
-  if (!(reach > 0)) return describe(finite, min, max);
+  const explodes = max - min > Math.max(Math.abs(low), Math.abs(high));
+  if (!(reach > 0 && explodes)) return describe(finite, min, max);
   return describe(finite, low - min > reach ? low : min, max - high > reach ? high : max);
 }
 

@@ -167,13 +167,15 @@ def is_log(style: FigureStyle, values: np.ndarray) -> bool:
 def color_limits(values: np.ndarray, *, name: str, log: bool) -> tuple[float, float]:
     """Between which values colors change: all finite ones, but for a loss that explodes at the edge.
 
-    Where three quarters of a loss lie in the lowest tenth of the range, their reach is shown four times over.
+    Where three quarters of a loss lie in the lowest tenth of a range that is larger than they are, their reach is shown
+    four times over.
     """
     finite = values[np.isfinite(values)]
     low, high = float(finite.min()), float(finite.max())
     if name == "loss" and not log:
-        bulk = float(np.quantile(finite, 0.75)) - low
-        if bulk > 0 and high - low > 10 * bulk:
+        most = float(np.quantile(finite, 0.75))
+        bulk = most - low
+        if bulk > 0 and high - low > max(10 * bulk, abs(most)):
             high = float(finite[finite <= low + 4 * bulk].max())
     return low, high
 
