@@ -6,7 +6,7 @@ import { exportAddress, hasDownloads } from "@/lib/api";
 import { commandOf, finerRegion } from "@/lib/command";
 import { isCut, jsonText, words } from "@/lib/describe";
 import { displayName } from "@/lib/names";
-import type { Json, SliceData, Trajectory } from "@/lib/slice";
+import type { Direction, Json, SliceData, Trajectory } from "@/lib/slice";
 import { formatNumber, formatWithError, plural } from "@/maths/format";
 
 export interface Fact {
@@ -53,21 +53,7 @@ export function SliceInfo({ sliceData, facts, visible = null }: SliceInfoProps) 
               : `${isCut(details) ? "≥ " : ""}${formatWithError(value, error, 5)}`,
         }))}
       />
-      {header.directions.slice(0, LONGEST_LIST).map((direction, index) => (
-        <FactGroup
-          key={index}
-          title={`Direction ${displayName(direction.name)}`}
-          facts={[
-            ...(direction.norm === null ? [] : [fact("norm", direction.norm)]),
-            ...(direction.explainedVariance === null
-              ? []
-              : [fact("explained variance", direction.explainedVariance)]),
-            ...(direction.eigenvalue === null ? [] : [fact("eigenvalue", direction.eigenvalue)]),
-            // The ends of a line are told below its plot.
-            ...jsonFacts(withoutEnds(direction.recipe)),
-          ]}
-        />
-      ))}
+      <Directions directions={header.directions} />
       {header.cosine !== null && (
         <FactGroup title="Directions together" facts={[fact("cosine", header.cosine)]} />
       )}
@@ -117,6 +103,33 @@ export function SliceInfo({ sliceData, facts, visible = null }: SliceInfoProps) 
         </div>
       )}
     </div>
+  );
+}
+
+/** One or two of a slice's own are told at once; a family has one for each curve. */
+function Directions({ directions }: { readonly directions: readonly Direction[] }) {
+  const groups = directions.slice(0, LONGEST_LIST).map((direction, index) => (
+    <FactGroup
+      key={index}
+      title={`Direction ${displayName(direction.name)}`}
+      facts={[
+        ...(direction.norm === null ? [] : [fact("norm", direction.norm)]),
+        ...(direction.explainedVariance === null
+          ? []
+          : [fact("explained variance", direction.explainedVariance)]),
+        ...(direction.eigenvalue === null ? [] : [fact("eigenvalue", direction.eigenvalue)]),
+        // The ends of a line are told below its plot.
+        ...jsonFacts(withoutEnds(direction.recipe)),
+      ]}
+    />
+  ));
+  if (directions.length <= 2) return groups;
+  const missing = directions.length - groups.length;
+  return (
+    <Disclosure title={plural(directions.length, "direction")}>
+      {groups}
+      {missing > 0 && <p className="text-muted-foreground">{`${missing} more are in the downloads.`}</p>}
+    </Disclosure>
   );
 }
 
