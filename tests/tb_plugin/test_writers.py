@@ -18,10 +18,16 @@ LINE = {"samples": [(0.0, 2.5), (1.0, 3.0)], "start_loss": 2.5, "end_loss": 3.0}
 
 @pytest.fixture(autouse=True)
 def no_writer_of_another_test():
-    gc.collect()
-    assert not [thing for thing in gc.get_objects() if type(thing) is SummaryWriter]
+    if writers():
+        gc.collect()
+    assert not writers()
     yield
     set_writer(None)
+
+
+def writers() -> list[SummaryWriter]:
+    """All that there are. A look at every object of the process of the tests would take seconds."""
+    return [thing for thing in gc.get_referrers(SummaryWriter) if type(thing) is SummaryWriter]
 
 
 def tags(run: Path) -> list[str]:
