@@ -183,9 +183,13 @@ def fuzz(write: Callable[[Path], list[Path]], folder: Path, count: int) -> set[s
     targets = targets or [path]
     originals = {target: target.read_bytes() for target in targets}
     outcomes: set[str] = set()
+    changed = path
     for seed in range(count):
         chance = random.Random(f"{write.__name__} {seed}")
         target = chance.choice(targets)
+        if changed in originals and changed != target:
+            changed.write_bytes(originals[changed])
+        changed = target
         target.write_bytes(mutated(originals[target], chance))
         try:
             with within(SECONDS_A_FILE):
@@ -193,8 +197,6 @@ def fuzz(write: Callable[[Path], list[Path]], folder: Path, count: int) -> set[s
         except BaseException as error:
             error.add_note(f"seed {seed} of {write.__name__}, {target.name}")
             raise
-        finally:
-            target.write_bytes(originals[target])
     assert not (folder / "trap").exists(), "a mutated file ran code"
     shutil.rmtree(folder)
     return outcomes

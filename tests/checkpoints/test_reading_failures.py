@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
 
+from command_process import run_command, run_script
 from slicer_core.checkpoints import open_checkpoint, safetensors_format, torch_format
 from slicer_core.errors import CheckpointError
 
@@ -51,7 +52,7 @@ def build():
     ],
 )  # fmt: skip
 def test_a_file_that_shrinks_or_goes_during_a_run_fails_its_checkpoint_alone(
-    suffix, removed, message, tmp_path
+    suffix, removed, message, tmp_path, monkeypatch
 ) -> None:
     (tmp_path / "run").mkdir()
     for step in (1, 2, 3):
@@ -59,12 +60,10 @@ def test_a_file_that_shrinks_or_goes_during_a_run_fails_its_checkpoint_alone(
         path = tmp_path / "run" / f"step-{step}{suffix}"
         safetensors.torch.save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
     (tmp_path / "module.py").write_text(MODULE.replace("{removed}", str(removed)))
-    command = [sys.executable, "-m", "loss_slicer", "run", "--checkpoints", "run", "--module", "module.py"]
+    monkeypatch.chdir(tmp_path)
+    command = ["run", "--checkpoints", "run", "--module", "module.py"]
     options = ["--method", "random1d", "--grid", "3", "--strategy", "loop", "--device", "cpu", "--json"]
-    done = subprocess.run(
-        [*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = run_command(*command, *options, env=os.environ, timeout=300)
     assert done.returncode == 3, done.stderr
     assert f"step-2{suffix}" in done.stderr
     assert message in done.stderr
@@ -126,10 +125,8 @@ for name in sys.argv[1:]:
 
 def outcomes(paths: list[Path]) -> list[str]:
     """What reading each gives in a process to which the system grants 128 MiB more than it has at the start."""
-    done = subprocess.run(
-        [sys.executable, "-c", SHORT_OF_MEMORY, *map(str, paths)], capture_output=True, text=True, timeout=300,
-        check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = run_script(SHORT_OF_MEMORY, *paths, env=os.environ, timeout=300)
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 

@@ -1,6 +1,6 @@
-"""The command as processes of its own, forked from one that has imported what the command needs, which takes seconds.
+"""Processes of the command or a script, forked from one that has imported what they need, which takes seconds.
 
-All but the interpreter's start and end is as where a shell starts the command: arguments, streams, environment,
+All but the interpreter's start and end is as where a shell starts them: arguments, streams, environment,
 session, signals, exit status.
 """
 
@@ -13,9 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
+
+import loss_slicer
 
 IMPORTED = [
     "loss_slicer.app",
@@ -28,10 +31,10 @@ IMPORTED = [
 """What the processes have imported when they begin."""
 
 
-class CommandProcess:
-    """`loss-slicer ARGUMENTS` in the current directory, with the part of `subprocess.Popen` that is used here."""
+class ForkedProcess:
+    """`main()` with arguments, in the current directory, with the part of `subprocess.Popen` that is used here."""
 
-    def __init__(self, *arguments: object, env: Mapping[str, str]) -> None:
+    def __init__(self, main: Callable[[], object], arguments: Sequence[object], env: Mapping[str, str]) -> None:
         self.args = list(map(str, arguments))
         self._streams = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115 (read when the process is done)
         context = multiprocessing.get_context("forkserver")
@@ -40,7 +43,7 @@ class CommandProcess:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         forkserver.ensure_running()
         names = [stream.name for stream in self._streams]
-        self._process = context.Process(target=_become, args=(self.args, dict(env), names))
+        self._process = context.Process(target=_become, args=(main, self.args, dict(env), names))
         self._process.start()
 
     @property
@@ -76,9 +79,26 @@ class CommandProcess:
         return output, errors
 
 
+class CommandProcess(ForkedProcess):
+    """`loss-slicer ARGUMENTS`."""
+
+    def __init__(self, *arguments: object, env: Mapping[str, str]) -> None:
+        super().__init__(loss_slicer.main, ["loss-slicer", *arguments], env)
+
+
 def run_command(*arguments: object, env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
-    process = CommandProcess(*arguments, env=env)
+    return _end(CommandProcess(*arguments, env=env), timeout)
+
+
+def run_script(
+    code: str, *arguments: object, env: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python code to its end."""
+    return _end(ForkedProcess(partial(exec, code, {"__name__": "__main__"}), ["-c", *arguments], env), timeout)
+
+
+def _end(process: ForkedProcess, timeout: float) -> subprocess.CompletedProcess[str]:
     try:
         output, errors = process.communicate(timeout)
     finally:
@@ -87,10 +107,10 @@ def run_command(*arguments: object, env: Mapping[str, str], timeout: float) -> s
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def _become(arguments: Sequence[str], env: Mapping[str, str], streams: Sequence[str]) -> None:
+def _become(
+    main: Callable[[], object], arguments: Sequence[str], env: Mapping[str, str], streams: Sequence[str]
+) -> None:
     """What is done in the process."""
-    from loss_slicer import main
-
     os.setsid()
     # As in a process that was not itself started by this library.
     multiprocessing.set_start_method(None, force=True)
@@ -104,5 +124,5 @@ def _become(arguments: Sequence[str], env: Mapping[str, str], streams: Sequence[
     encoding = env.get("PYTHONIOENCODING", "utf-8")
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding, write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding, "backslashreplace", write_through=True)
-    sys.argv = ["loss-slicer", *arguments]
+    sys.argv = list(arguments)
     main()
