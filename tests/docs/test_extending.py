@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -112,6 +113,12 @@ def sliced(tree: Tree) -> Tree:
     return tree
 
 
+@pytest.fixture(scope="module")
+def facts(sliced: Tree) -> dict[str, Any]:
+    """What the log holds, by the library."""
+    return json.loads(sliced.run(sys.executable, "-c", READ_THE_SLICE))
+
+
 @contextmanager
 def serving(tree: Tree) -> Iterator[str]:
     """The address of a TensorBoard that has the changed plugin."""
@@ -142,12 +149,10 @@ def test_each_kind_of_block_is_used() -> None:
     assert all(step.file for step in steps() if step.kind != "console")
 
 
-def test_the_method_is_listed_run_and_logged(sliced: Tree) -> None:
+def test_the_method_is_listed_run_and_logged(sliced: Tree, facts: dict[str, Any]) -> None:
     listed = json.loads(sliced.run(sys.executable, "-m", "loss_slicer", "methods", "--json"))
     assert "biases" in [row["name"] for row in listed["methods"]]
 
-    printed = sliced.run(sys.executable, "-c", READ_THE_SLICE)
-    facts = json.loads(printed)
     assert facts["slice_type"] == "bias_scale"
     assert facts["shape"] == [41]
     # Without biases, at α = -1/2 with a step of two, by the network itself.
@@ -160,7 +165,7 @@ def test_the_new_python_has_the_manners_of_the_rest(tree: Tree) -> None:
     tree.run(sys.executable, "-m", "ruff", "format", "--check", *files)
 
 
-def test_the_endpoint_answers(sliced: Tree) -> None:
+def test_the_endpoint_answers(sliced: Tree, facts: dict[str, Any]) -> None:
     with serving(sliced) as address:
         route = f"{address}/data/plugin/loss_slicer/centers"
         found = json.load(urllib.request.urlopen(f"{route}?run={RUN}&tag=biases"))
@@ -169,8 +174,7 @@ def test_the_endpoint_answers(sliced: Tree) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{route}?run={RUN}&tag=nothing")
 
-    center = json.loads(sliced.run(sys.executable, "-c", READ_THE_SLICE))["center"]
-    assert found == {"steps": [2000], "losses": [{"train": center}]}
+    assert found == {"steps": [2000], "losses": [{"train": facts["center"]}]}
 
 
 def test_the_view_is_in_the_page(sliced: Tree) -> None:
