@@ -6,6 +6,8 @@ import { defineConfig } from "vitest/config";
 const TENSORBOARD = process.env.LOSS_SLICER_TENSORBOARD ?? "http://localhost:6006";
 const PLUGIN = "../tb_plugin/tensorboard_loss_slicer";
 
+const GROUPS = [{ name: "react", test: /node_modules\/(react|react-dom|scheduler)\/|src\/react-root\.ts$/ }];
+
 /** The page that TensorBoard shows. */
 const PAGE = {
   outDir: `${PLUGIN}/static`,
@@ -18,9 +20,15 @@ const PAGE = {
     preserveEntrySignatures: "allow-extension",
     output: {
       entryFileNames: "[name].js",
-      // The entry module asks for both by name, so that neither waits for the other.
+      // The entry module asks for these by name, so that none waits for another.
       chunkFileNames: ({ name }: { readonly name: string }) =>
-        name === "page" ? "index.js" : "[name]-[hash].js",
+        ({ page: "index.js", react: "react.js", "rolldown-runtime": "runtime.js" })[name] ??
+        "[name]-[hash].js",
+      codeSplitting: { groups: GROUPS },
+      // Chromium compiles the whole of such a script while it comes in, on another thread. Most of React is needed at
+      // once; of the page's own script less is, and compiling all of it would keep the first plot waiting.
+      postBanner: ({ name }: { readonly name: string }) =>
+        name === "react" ? "//# allFunctionsCalledOnLoad" : "",
     },
   },
 } as const;

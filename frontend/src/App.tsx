@@ -55,7 +55,7 @@ function Page() {
         </nav>
       )}
       <div className="flex min-w-0 grow flex-col">
-        <Toolbar mobile={mobile} />
+        {controls ? <Toolbar mobile={mobile} /> : <div className="min-h-[45px] border-b bg-card" />}
         <Cards />
       </div>
     </div>

@@ -1,9 +1,9 @@
 /** Draws the page into an empty document that is the plugin's own; `client` is what `start` gave. */
 import { type QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
-import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import styles from "./index.css?inline";
+import { createRoot } from "./react-root";
 
 export function render(client: QueryClient): void {
   document.documentElement.lang = "en";

@@ -45,11 +45,12 @@ export async function prefetchView(
     // The page itself says what is wrong.
     .catch(() => []);
   for (const tag of firstTags(tags, view)) {
+    if (tag.lastStep !== null) {
+      // A chosen step that a tag does not have is an error that nobody looks at.
+      const step = Math.min(view.step ?? tag.lastStep, tag.lastStep);
+      void client.prefetchQuery(sliceQuery(tag, step, view));
+    }
     void client.prefetchQuery(stepsQuery(tag));
-    if (tag.lastStep === null) continue;
-    // A chosen step that a tag does not have is an error that nobody looks at.
-    const step = Math.min(view.step ?? tag.lastStep, tag.lastStep);
-    void client.prefetchQuery(sliceQuery(tag, step, view));
   }
 }
 

@@ -34,13 +34,18 @@ MIME_TYPES: dict[str, str] = {
 }
 
 # Each takes a connection of its own: the list of tags is on its way while the scripts are, and the first slices while
-# the larger of them is read.
+# the larger of them are read.
 _ENTRY_MODULE = b"""\
 const tags = fetch("tags").catch(() => null);
 const started = import("./static/start.js").then(({ start }) => start(tags));
-const page = import("./static/index.js");
+const scripts = Promise.all([
+  import("./static/index.js"),
+  import("./static/react.js"),
+  import("./static/runtime.js"),
+]);
 export async function render() {
-  (await page).render(await started);
+  const [page] = await scripts;
+  page.render(await started);
 }
 """
 
