@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatEnds, formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
+import { formatCount, formatEnds, formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
 import { curveSummary, familySummary, gridSummary } from "@/maths/summary";
 import { axisTicks } from "@/maths/ticks";
 
@@ -17,6 +17,13 @@ describe("a number as text", () => {
   ])("%d is %s", (value, text) => {
     expect(formatNumber(value)).toBe(text);
   });
+
+  it.each([0, 7, 999, 1000, 12_345, 123_456, 1_234_567, -1000, -999, 2 ** 53 - 1])(
+    "counts %d in groups",
+    (value) => {
+      expect(formatCount(value)).toBe(value.toLocaleString("en-US").replace("-", "−"));
+    },
+  );
 
   it("has as many digits as asked for", () => {
     expect(formatNumber(123.456, 2)).toBe("120");

@@ -1,9 +1,11 @@
 import { type ClassValue, clsx } from "clsx";
 import { twMerge } from "tailwind-merge";
 
-/** Class names joined, the later of two Tailwind classes for the same property winning. */
+/** Class names joined, the later of two Tailwind classes for the same property winning; within an input none may repeat one. */
 export function cn(...inputs: ClassValue[]): string {
-  return twMerge(clsx(inputs));
+  const [first = "", ...others] = inputs.map((input) => clsx(input)).filter(Boolean);
+  // Merging makes tables at its first call, which the first plot would wait for.
+  return others.length === 0 ? first : twMerge(first, ...others);
 }
 
 /** A file name from any text: letters, digits, dashes, and a short hash so that two texts don't collide. */

@@ -54,7 +54,9 @@ export function formatTicks(values: readonly number[]): string[] {
 
 /** 12,345 with thin groups, for steps and counts. */
 export function formatCount(value: number): string {
-  return signed(value.toLocaleString("en-US", { maximumFractionDigits: 0 }));
+  // Not by toLocaleString: its first call reads the language's tables, which the first plot would wait for.
+  const digits = String(Math.round(Math.abs(value))).replace(/\B(?=(\d{3})+$)/g, ",");
+  return value < 0 && digits !== "0" ? `${MINUS}${digits}` : digits;
 }
 
 /** 1 point, 2 points. */

@@ -183,8 +183,11 @@ function sorted(
   x: Float64Array,
   values: readonly Float64Array[],
 ): readonly number[] {
-  const text = (key: (curve: Curve) => string) =>
-    indices.toSorted((a, b) => ORDER.compare(key(curves[a] as Curve), key(curves[b] as Curve)));
+  const text = (key: (curve: Curve) => string) => {
+    // `layer2` before `layer10`.
+    const { compare } = new Intl.Collator("en", { numeric: true });
+    return indices.toSorted((a, b) => compare(key(curves[a] as Curve), key(curves[b] as Curve)));
+  };
   if (sort === "name") return text((curve) => curve.name);
   if (sort === "layer") return text((curve) => curve.layer);
   if (sort === "curvature") {
@@ -193,9 +196,6 @@ function sorted(
   if (sort === "range") return descending(indices, (index) => reachOf(values[index] ?? EMPTY));
   return indices;
 }
-
-/** `layer2` before `layer10`. */
-const ORDER = new Intl.Collator("en", { numeric: true });
 
 function SeriesKey({ labels }: { labels: readonly TileLine[] }) {
   return labels.map((entry) => (
