@@ -43,6 +43,23 @@ describe("the vertical range of lines", () => {
     expect(Math.max(...heights)).toBeLessThan(HEIGHT);
   });
 
+  it("ends above where the named lines do when outliers are clipped, and says how far the ghosts reach", () => {
+    const named = seriesOf({});
+    const ghost = seriesOf({ key: "step 0", values: Float64Array.from([300, 0.5, 7]), ghost: true });
+    const ends = { min: 0.5, max: 300 };
+    expect(visibleRange([named, ghost], -1, 1, "robust", "high", false)).toMatchObject({
+      low: 0.5,
+      high: 5,
+      ...ends,
+    });
+    expect(visibleRange([named, ghost], -1, 1, "full", "high", false)).toMatchObject({
+      low: 0.5,
+      high: 300,
+      ...ends,
+    });
+    expect(visibleRange([ghost], -1, 1, "robust", "both", false)).toMatchObject(ends);
+  });
+
   it("does not count the errors of a ghost, which has no band", () => {
     const entry = seriesOf({ stderr: Float64Array.from([9, 9, 9]), ghost: true });
     expect(visibleRange([entry], -1, 1, "full", "high", false)).toMatchObject({ low: 1, high: 5 });

@@ -67,7 +67,10 @@ export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): Se
   return { band, spread: spreadPath, mean, raw, line: path(entry.smoothed) };
 }
 
-/** The range of the values of these series, and of their bands, between two places on the horizontal axis. */
+/**
+ * The range of the values of these series, and of their bands, between two places on the horizontal axis. Where outliers
+ * are clipped, the named lines decide what is one: a ghost would flatten them. How far the values reach is said of all.
+ */
 export function visibleRange(
   series: readonly LineSeries[],
   low: number,
@@ -77,21 +80,28 @@ export function visibleRange(
   log: boolean,
 ): ValueRange | null {
   const values: number[] = [];
+  const bright: number[] = [];
   const drawn: number[] = [];
   const errors: number[] = [];
   for (const { x, values: own, spread, stderr, ghost } of series) {
     for (let index = 0; index < x.length; index++) {
       const place = x[index] as number;
       if (!(place >= low && place <= high)) continue;
-      values.push(own[index] as number);
-      if (spread) values.push(spread.low[index] as number, spread.high[index] as number);
-      if (!stderr || ghost) continue;
+      const here = [own[index] as number];
+      if (spread) here.push(spread.low[index] as number, spread.high[index] as number);
+      values.push(...here);
+      if (ghost) continue;
+      bright.push(...here);
+      if (!stderr) continue;
       drawn.push(own[index] as number);
       errors.push(stderr[index] as number);
     }
   }
-  const range = chosenRange(values, mode, tails);
-  return range && withBands(range, drawn, errors, log);
+  const whole = chosenRange(values, "full", tails);
+  const shown = mode === "robust" ? (chosenRange(bright, mode, tails) ?? whole) : whole;
+  if (!shown || !whole) return null;
+  const ends = { low: tails === "high" ? whole.low : shown.low, high: shown.high };
+  return withBands({ ...whole, ...ends }, drawn, errors, log);
 }
 
 /** From the first to the last place of any series; above zero where the axis is logarithmic. */
