@@ -155,6 +155,29 @@ def test_the_parts_of_a_batch_are_read_at_once(slice_logdir: Path, logs: SimpleN
     assert contents == encode_slice(logs.grid_slice(20))
 
 
+@pytest.mark.parametrize("order", [(0, 10, 20), (0, 20, 10), (20,)], ids=str)
+def test_the_newest_step_is_found_wherever_it_lies(
+    order: tuple[int, ...], logs: SimpleNamespace, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    class Noting(MultiplexerDataProvider):
+        def read_blob_sequences(self, ctx: Any = None, **arguments: Any) -> Any:
+            asked.append(arguments["downsample"])
+            return super().read_blob_sequences(ctx, **arguments)
+
+    events = [logs.slice_event("random2d", step, encode_slice(logs.grid_slice(step))) for step in order]
+    logs.write_events(tmp_path / RUN, events)
+    client = logs.open_app(tmp_path, provider_class=Noting)
+    for step in order:
+        query = {"requests": [{"run": RUN, "tag": "random2d", "steps": [step], "blobs": [0, 1, 2]}]}
+        asked.clear()
+        _, contents = unframe(client.post(f"{ROUTE}/batch", json=query).data)
+        assert contents == encode_slice(logs.grid_slice(step))
+        # No key is made for the other steps where the newest is the last, as it is in a log of ours.
+        assert (asked == [1]) == (step == 20 == order[-1])
+
+
 def test_one_part_that_is_not_there_does_not_fail_a_batch(client: Client) -> None:
     wanted = {"tag": "random2d", "steps": [0], "blobs": [0]}
     query = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tensorboard_loss_slicer.serving.blobs import read_array, read_header
@@ -143,7 +143,8 @@ def _read_each(log: SliceLog, requests: Sequence[BatchRequest]) -> Iterator[Part
         for place, request, step, blob in _places(requests):
             key = (request.run, request.tag)
             if key not in found:
-                found[key] = _find(log, *key)
+                steps = [wanted.steps for wanted in requests if (wanted.run, wanted.tag) == key]
+                found[key] = _find(log, *key, frozenset(itertools.chain(*steps)))
             if len(ahead) == _READ_AT_ONCE:
                 yield ahead.popleft().result()
             ahead.append(readers.submit(_read_part, log, found[key], place, request, step, blob))
@@ -160,9 +161,9 @@ def _places(requests: Sequence[BatchRequest]) -> Iterator[tuple[int, BatchReques
                 yield place, request, step, blob
 
 
-def _find(log: SliceLog, run: str, tag: str) -> dict[int, StoredSlice] | RequestError:
+def _find(log: SliceLog, run: str, tag: str, steps: frozenset[int]) -> dict[int, StoredSlice] | RequestError:
     try:
-        return log.slices(run, tag)
+        return log.slices(run, tag, steps)
     except RequestError as error:
         return error
 
@@ -191,7 +192,7 @@ def _never_read(requests: Sequence[BatchRequest], start: int) -> list[Part]:
     error = "the reply was full before this part: ask for it in another batch"
     return [
         Part(request=place, step=step, blob=blob, status=413, error=error)
-        for place, _, step, blob in islice(_places(requests), start, None)
+        for place, _, step, blob in itertools.islice(_places(requests), start, None)
     ]
 
 

@@ -54,8 +54,10 @@ class SliceLog:
         """Run -> tag -> what the provider knows without opening a blob."""
         return self._list(None)
 
-    def slices(self, run: str, tag: str) -> dict[int, StoredSlice]:
+    def slices(self, run: str, tag: str, only: frozenset[int] | None = None) -> dict[int, StoredSlice]:
         """Step -> slice, ascending. A preview of a step of which the whole slice is there is none any more.
+
+        Of those that are not in `only`, some may be left out.
 
         Raises:
             RequestError: 404 where there is no such run or tag, 422 where the tag claims more arrays than a slice has.
@@ -70,17 +72,31 @@ class SliceLog:
         claimed = (series.max_length or 0) - 1
         if claimed > MAX_ARRAYS:
             raise RequestError(422, f"the tag claims {claimed} arrays in a slice, above the cap of {MAX_ARRAYS}")
+        if only == {series.max_step} and not is_preview(tag):
+            # What a page asks for first. The provider keeps the last of a sample, and makes no key for each other step.
+            newest = self._read(run, tag, 1)
+            if only <= newest.keys():
+                return newest
+        slices = self._read(run, tag, _ALL_STEPS)
+        if is_preview(tag):
+            # TensorBoard's fast loader keeps what has left the log.
+            whole = self._steps(run, tag.removesuffix(PREVIEW))
+            slices = {step: stored for step, stored in slices.items() if step not in whole}
+        return dict(sorted(slices.items()))
+
+    def _read(self, run: str, tag: str, most: int) -> dict[int, StoredSlice]:
+        """Step -> slice, as they lie in the log, of at most so many steps."""
         try:
             found = self.provider.read_blob_sequences(
                 self.context,
                 experiment_id=self.experiment_id,
                 plugin_name=PLUGIN_NAME,
-                downsample=_ALL_STEPS,
-                run_tag_filter=wanted,
+                downsample=most,
+                run_tag_filter=provider_api.RunTagFilter(runs=[run], tags=[tag]),
             )
         except errors.NotFoundError:
             found = {}
-        slices = {
+        return {
             datum.step: StoredSlice(
                 run=run,
                 tag=tag,
@@ -90,11 +106,6 @@ class SliceLog:
             )
             for datum in (found or {}).get(run, {}).get(tag, ())
         }
-        if is_preview(tag):
-            # TensorBoard's fast loader keeps what has left the log.
-            whole = self._steps(run, tag.removesuffix(PREVIEW))
-            slices = {step: stored for step, stored in slices.items() if step not in whole}
-        return dict(sorted(slices.items()))
 
     def _steps(self, run: str, tag: str) -> frozenset[int]:
         """The steps of the tag; none where there is no such tag, or one that can't be read."""
@@ -109,7 +120,7 @@ class SliceLog:
         Raises:
             RequestError: as `slices`; 404 where there is no such step.
         """
-        return choose_step(self.slices(run, tag), run, tag, step)
+        return choose_step(self.slices(run, tag, frozenset({step})), run, tag, step)
 
     def read_blob(self, stored: StoredSlice, index: int) -> bytes:
         """The stored bytes of blob `index`: 0 for the header, 1 and up for arrays.
