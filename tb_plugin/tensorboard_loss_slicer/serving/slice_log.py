@@ -72,7 +72,7 @@ class SliceLog:
         claimed = (series.max_length or 0) - 1
         if claimed > MAX_ARRAYS:
             raise RequestError(422, f"the tag claims {claimed} arrays in a slice, above the cap of {MAX_ARRAYS}")
-        if only == {series.max_step} and not is_preview(tag):
+        if only is not None and only == {series.max_step} and not is_preview(tag):
             # What a page asks for first. The provider keeps the last of a sample, and makes no key for each other step.
             newest = self._read(run, tag, 1)
             if only <= newest.keys():
