@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { type LineSeries, roomy, seriesPaths, visibleRange } from "@/components/plots/line-paths";
+import {
+  type LineSeries,
+  roomy,
+  seriesPaths,
+  symbolPoints,
+  visibleRange,
+} from "@/components/plots/line-paths";
 import { scaleOf } from "@/maths/scale";
 
 const HEIGHT = 200;
@@ -68,5 +74,27 @@ describe("the vertical range of lines", () => {
   it("counts only what is between the two places", () => {
     const entry = seriesOf({ stderr: Float64Array.from([9, 0.5, 0.5]) });
     expect(visibleRange([entry], -0.5, 1, "full", "high", false)).toMatchObject({ low: 0.5, high: 5.5 });
+  });
+});
+
+describe("the symbols of a line", () => {
+  const xScale = scaleOf([-1, 1], [0, 100]);
+  const yScale = scaleOf([1, 100], [HEIGHT, 0], "log");
+
+  it("are at each value that can be drawn, and tell lower bounds", () => {
+    const values = Float64Array.from([10, 0, 100]);
+    const entry = seriesOf({ values, atLeast: Uint8Array.from([0, 1, 1]) });
+    expect(symbolPoints(entry, xScale, yScale)).toEqual([
+      { index: 0, x: 0, y: HEIGHT / 2, atLeast: false },
+      { index: 2, x: 100, y: 0, atLeast: true },
+    ]);
+  });
+
+  it("are left out of a long line, but for the lower bounds", () => {
+    const places = Float64Array.from({ length: 500 }, (_, index) => index);
+    const atLeast = Uint8Array.from(places, (place) => (place === 7 ? 1 : 0));
+    const entry = seriesOf({ x: places, values: places.map(() => 10) });
+    expect(symbolPoints(entry, xScale, yScale)).toEqual([]);
+    expect(symbolPoints({ ...entry, atLeast }, xScale, yScale).map(({ index }) => index)).toEqual([7]);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatCount, formatEnds, formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
-import { curveSummary, familySummary, gridSummary } from "@/maths/summary";
+import { curveSummary, familySummary, gridSummary, lowerBoundsText } from "@/maths/summary";
 import { axisTicks } from "@/maths/ticks";
 
 describe("a number as text", () => {
@@ -93,6 +93,13 @@ describe("a picture in words", () => {
     expect(curveSummary("loss (train)", "α", x, Float64Array.from([3, 1, Number.NaN]))).toBe(
       "Loss (train): 1 to 3 over 3 points, lowest at α = 0. 1 value is not finite.",
     );
+  });
+
+  it("counts the values that are lower bounds", () => {
+    expect(lowerBoundsText(Uint8Array.from([0, 1, 1]))).toBe(
+      " 2 of 3 values may be greater: open triangles.",
+    );
+    expect(lowerBoundsText(new Uint8Array(3))).toBe("");
   });
 
   it("finds the lowest point of a grid by column and row", () => {

@@ -34,6 +34,12 @@ export function curveSummary(label: string, xLabel: string, x: Float64Array, val
   return `${sentenceCase(label)}: ${range} over ${points}${lowest}.${nonfiniteText(found.nonfinite)}`;
 }
 
+/** How many of the values of a curve are lower bounds; nothing where none is. */
+export function lowerBoundsText(atLeast: Uint8Array): string {
+  const count = atLeast.reduce((sum, entry) => sum + entry, 0);
+  return count === 0 ? "" : ` ${count} of ${plural(atLeast.length, "value")} may be greater: open triangles.`;
+}
+
 export function gridSummary(
   label: string,
   axes: readonly [string, string],

@@ -10,7 +10,7 @@ import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
 import type { SliceData, SliceHeader } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError } from "@/maths/format";
-import { curveSummary } from "@/maths/summary";
+import { curveSummary, lowerBoundsText } from "@/maths/summary";
 
 interface RunEvolution extends Evolution {
   readonly run: string;
@@ -37,6 +37,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
               color: runColor(run.run),
             },
             ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
+            atLeast: column.cut,
           },
         ];
       }),
@@ -65,8 +66,17 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
       <LinePlot
         label={`${chosen} over the steps of ${sliceData.tag}`}
         summary={series
-          .map((line) => curveSummary(`${chosen}, ${line.label}`, "step", line.x, line.values))
+          .map(
+            (line) =>
+              curveSummary(`${chosen}, ${line.label}`, "step", line.x, line.values) +
+              lowerBoundsText(line.atLeast ?? new Uint8Array()),
+          )
           .join(" ")}
+        note={
+          series.some((line) => line.atLeast?.includes(1))
+            ? "Open triangles: at least; the range of the slice cuts the width."
+            : ""
+        }
         xLabel="step"
         yLabel={chosen}
         series={series}

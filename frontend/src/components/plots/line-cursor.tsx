@@ -46,7 +46,7 @@ export function LineCursor(props: LineCursorProps) {
     return [
       {
         label: own === place ? entry.label : `${entry.label} at ${formatNumber(own, 4)}`,
-        value: formatWithError(entry.values[at] as number, entry.stderr?.[at]),
+        value: `${entry.atLeast?.[at] ? "≥ " : ""}${formatWithError(entry.values[at] as number, entry.stderr?.[at])}`,
         color: entry.color,
       },
       ...(entry.spread

@@ -23,7 +23,18 @@ export interface LineSeries {
   readonly right?: boolean;
   /** Drawn with gaps: told apart without colours. */
   readonly dashed?: boolean;
+  /** Not zero where the value is a lower bound. */
+  readonly atLeast?: Uint8Array;
 }
+
+export interface LinePoint {
+  readonly index: number;
+  readonly x: number;
+  readonly y: number;
+  readonly atLeast: boolean;
+}
+
+const FEW_POINTS = 60;
 
 export interface SeriesPaths {
   readonly band: string | null;
@@ -65,6 +76,17 @@ export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): Se
   const raw = entry.smoothed !== values && !entry.ghost ? path(values) : null;
   const mean = range && !entry.ghost ? path(range.mean) : null;
   return { band, spread: spreadPath, mean, raw, line: path(entry.smoothed) };
+}
+
+/** The points that have a symbol: all where they are few, and the lower bounds always. */
+export function symbolPoints(entry: LineSeries, xScale: Scale, yScale: Scale): LinePoint[] {
+  const few = entry.x.length <= FEW_POINTS;
+  return Array.from(entry.values, (value, index) => ({
+    index,
+    x: round(xScale(entry.x[index] as number)),
+    y: round(yScale(value)),
+    atLeast: entry.atLeast?.[index] === 1,
+  })).filter(({ x, y, atLeast }) => (few || atLeast) && Number.isFinite(x) && Number.isFinite(y));
 }
 
 /**

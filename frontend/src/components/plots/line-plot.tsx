@@ -6,11 +6,12 @@ import { nearestIndex } from "@/maths/grid";
 import type { Tails, ValueRange } from "@/maths/range";
 import { type Scale, scaleOf } from "@/maths/scale";
 import { axisTicks } from "@/maths/ticks";
-import { BottomAxis, LeftAxis, leftMargin, RightAxis, round } from "./axes";
+import { BottomAxis, LeftAxis, leftMargin, RightAxis } from "./axes";
 import { LineCursor } from "./line-cursor";
 import { Legend, legendRows } from "./line-legend";
 import { MARKER_ROW, Markers, markerRows } from "./line-markers";
 import { horizontalSpan, type LineSeries, roomy, seriesPaths, visibleRange } from "./line-paths";
+import { Points } from "./line-points";
 import { axesKey, cursors } from "./linked";
 import { PlotShell } from "./plot-shell";
 import type { PlotTheme } from "./theme";
@@ -44,7 +45,6 @@ interface LinePlotProps {
 }
 
 const LEGEND = 20;
-const FEW_POINTS = 60;
 
 /** Lines over one axis, with bands of one standard error, markers, and the values under the cursor. */
 export function LinePlot(props: LinePlotProps) {
@@ -221,7 +221,7 @@ export function LinePlot(props: LinePlotProps) {
                   </g>
                 ))}
                 {named.map((entry) => (
-                  <Points key={entry.key} entry={entry} xScale={xScale} yScale={yScaleOf(entry)} />
+                  <Points key={entry.key} {...{ entry, xScale, theme }} yScale={yScaleOf(entry)} />
                 ))}
               </g>
               <Markers
@@ -252,23 +252,6 @@ export function LinePlot(props: LinePlotProps) {
       )}
     </PlotShell>
   );
-}
-
-/** A dot at each point where there are few; one that has no neighbour would be no line at all. */
-function Points({ entry, xScale, yScale }: { entry: LineSeries; xScale: Scale; yScale: Scale }) {
-  if (entry.x.length > FEW_POINTS) return null;
-  return Array.from(entry.values, (value, index) => {
-    const [across, up] = [xScale(entry.x[index] as number), yScale(value)];
-    return Number.isFinite(across) && Number.isFinite(up) ? (
-      <circle
-        key={index}
-        cx={round(across)}
-        cy={round(up)}
-        r={entry.x.length === 1 ? 4 : 1.6}
-        fill={entry.color}
-      />
-    ) : null;
-  });
 }
 
 export function clippedText(range: ValueRange): string {

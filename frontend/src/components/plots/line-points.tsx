@@ -1,0 +1,29 @@
+import type { Scale } from "@/maths/scale";
+import { type LineSeries, symbolPoints } from "./line-paths";
+import type { PlotTheme } from "./theme";
+
+interface PointsProps {
+  readonly entry: LineSeries;
+  readonly xScale: Scale;
+  readonly yScale: Scale;
+  readonly theme: PlotTheme;
+}
+
+/** A dot at each point where there are few, since one without a neighbour is no line; open arrowheads at lower bounds. */
+export function Points({ entry, xScale, yScale, theme }: PointsProps) {
+  return symbolPoints(entry, xScale, yScale).map(({ index, x, y, atLeast }) =>
+    atLeast ? (
+      <path
+        key={index}
+        d={`M${x - 4.5},${y + 3.5}h9l-4.5,-8z`}
+        fill={theme.background}
+        stroke={entry.color}
+        strokeWidth={1.5}
+        strokeLinejoin="round"
+        data-testid="at-least"
+      />
+    ) : (
+      <circle key={index} cx={x} cy={y} r={entry.x.length === 1 ? 4 : 1.6} fill={entry.color} />
+    ),
+  );
+}
