@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from slicer_core.errors import StopRequested
-from slicer_core.job import FinishedSlice, View
 from tensorboard_loss_slicer.event_files import EventFileLog, SliceEvent
+
+if TYPE_CHECKING:
+    # At run time they would bring torch, which a log that is made again does without.
+    from slicer_core.job import FinishedSlice, View
 
 # Making a log again takes at most this part of a run, however many slices come out of the order of their steps.
 _PUBLISHING_SHARE = 0.1

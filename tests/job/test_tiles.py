@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slicer_core.job import Job, Reporter, run_job
-from slicer_core.job.tiles import disjoint, missing, range_names
-from slicer_core.job.work import CALIBRATION, TILE_SECONDS
-from slicer_core.methods.evaluation import range_tile, tile_range
+from slicer_core.job.tiles import CALIBRATION, disjoint, missing, range_names
+from slicer_core.job.work import TILE_SECONDS
+from slicer_core.methods.tile_names import range_tile, tile_range
 from slicer_core.order import coarse_to_fine, finished_level, level_indices, num_levels
 
 MakeJob = Callable[..., Job]

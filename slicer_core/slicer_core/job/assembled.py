@@ -8,7 +8,8 @@ from slicer_core.checkpoints import Checkpoint
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.prepare import PreparedJob, describe_settings
 from slicer_core.methods.assemble import assemble
-from slicer_core.methods.evaluation import POINTS, Tile, Tiles, joined_points, range_tile, tile_range
+from slicer_core.methods.evaluation import Tile, Tiles, joined_points
+from slicer_core.methods.tile_names import POINTS, range_tile, tile_range
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice
 from slicer_core.subject import Fit

@@ -9,8 +9,9 @@ from slicer_core.checkpoints import Checkpoint
 from slicer_core.errors import ResourceError, SlicerError, StoreError
 from slicer_core.job.tiles import Bounds, disjoint
 from slicer_core.job.work import TileTask
-from slicer_core.methods.evaluation import PlanEvaluator, Tile, tile_range
+from slicer_core.methods.evaluation import PlanEvaluator, Tile
 from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.tile_names import tile_range
 from slicer_core.slices import Slice
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from slicer_core.job.center_check import center_difference
 from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.job.work import TileResult
-from slicer_core.methods.evaluation import POINTS
+from slicer_core.methods.tile_names import POINTS
 from slicer_core.store import Store, TileKey
 
 

@@ -13,7 +13,8 @@ from slicer_core.job.assembled import assembled_slice
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.work import given_tile_seconds
-from slicer_core.methods.evaluation import POINTS, Tile, joined_points, range_points, range_tile
+from slicer_core.methods.evaluation import Tile, joined_points, range_points
+from slicer_core.methods.tile_names import POINTS, range_tile
 from slicer_core.order import finished_level, level_indices
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice

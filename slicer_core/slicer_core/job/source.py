@@ -30,13 +30,9 @@ from slicer_core.job.tiles import disjoint, missing, range_names
 from slicer_core.job.view import finished_slice, stored_slices
 from slicer_core.job.work import CENTER, TaskResult, TileEvaluator, TileResult, TileTask
 from slicer_core.measures.surroundings import missing_measures, with_model_measures
-from slicer_core.methods.evaluation import (
-    POINTS,
-    Tile,
-    other_tiles,
-    tile_range,
-)
+from slicer_core.methods.evaluation import Tile, other_tiles
 from slicer_core.methods.preparation import Made, Preparation
+from slicer_core.methods.tile_names import POINTS, tile_range
 from slicer_core.slices import Slice, decode_slice, encode_slice
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
 

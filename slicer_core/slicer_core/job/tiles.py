@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slicer_core.job.work import CALIBRATION
-from slicer_core.methods.evaluation import range_tile, tile_range
+from slicer_core.methods.tile_names import range_tile, tile_range
 
 Bounds = tuple[int, int]
+
+CALIBRATION: tuple[Bounds, ...] = ((0, 2), (2, 8))
+"""Points that are timed where no trials of strategies have told how long one takes."""
 
 
 def disjoint(names: Iterable[str]) -> list[Bounds]:

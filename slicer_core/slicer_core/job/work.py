@@ -13,9 +13,11 @@ from slicer_core.errors import UsageError
 from slicer_core.evaluate import Decisions, decide_alike, evaluate
 from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.prepared_source import PreparedSource
-from slicer_core.methods.evaluation import POINTS, PlanEvaluator, range_tile
+from slicer_core.job.tiles import CALIBRATION
+from slicer_core.methods.evaluation import PlanEvaluator
 from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Preparation
+from slicer_core.methods.tile_names import POINTS, range_tile
 from slicer_core.plan import SlicePlan
 
 CENTER = "center"
@@ -26,8 +28,6 @@ TILE_SECONDS = "LOSS_SLICER_TILE_SECONDS"
 _SECONDS = 4.0
 _MOST_SECONDS = 30.0
 _POINTS = 100
-# Points that are timed where no trials of strategies have told how long one takes.
-CALIBRATION = ((0, 2), (2, 8))
 
 Advance = Callable[[float], Any]
 

@@ -11,8 +11,9 @@ import numpy as np
 from slicer_core import slices
 from slicer_core.evaluate import Completed, NestedSums, PointSums, WeightDecay, complete
 from slicer_core.measures import with_measures
-from slicer_core.methods.evaluation import POINTS, WHOLE, Tile, Tiles, marker_tile, path_tile, plan_grid
+from slicer_core.methods.evaluation import Tile, Tiles, plan_grid
 from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.tile_names import POINTS, WHOLE, marker_tile, path_tile
 from slicer_core.parameters import norm, subset
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice, SliceArray

@@ -26,17 +26,12 @@ from slicer_core.evaluate import (
     running_statistics,
 )
 from slicer_core.methods.method import CenterPoint
+from slicer_core.methods.tile_names import POINTS, WHOLE, marker_tile, path_tile, tile_range
 from slicer_core.order import coarse_to_fine
 from slicer_core.parameters import NamedTensors
-from slicer_core.plan import PlannedMarker, SlicePlan
+from slicer_core.plan import SlicePlan
 from slicer_core.subject import LOSS
 from slicer_core.version import __version__
-
-POINTS = "points"
-"""The name of the tile that holds all points of a slice."""
-WHOLE = "whole"
-"""The name of the tile that holds the center alone, on all samples of a split of which the points have a part."""
-_RANGE = f"{POINTS}:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,29 +47,6 @@ Tiles = Mapping[tuple[str, str], Tile]
 checkpoint of the trajectory, see `marker_tile` and `path_tile`, and maybe `whole`."""
 
 Advance = Callable[[float], Any]
-
-
-def marker_tile(marker: PlannedMarker) -> str:
-    """The name of a marker's tile."""
-    return f"marker:{marker.name}"
-
-
-def path_tile(step: int) -> str:
-    """The name of the tile of a checkpoint on the trajectory."""
-    return f"path:{step}"
-
-
-def range_tile(start: int, stop: int) -> str:
-    """The name of the tile with the points from `start` up to `stop` of the coarse-to-fine order."""
-    return f"{_RANGE}{start}-{stop}"
-
-
-def tile_range(name: str) -> tuple[int, int] | None:
-    """What `range_tile` made the name of; None for other tiles."""
-    start, dash, stop = name.removeprefix(_RANGE).partition("-")
-    if not (name.startswith(_RANGE) and dash and start.isdecimal() and stop.isdecimal()):
-        return None
-    return int(start), int(stop)
 
 
 def range_points(plan: SlicePlan, start: int, stop: int) -> np.ndarray:
