@@ -85,6 +85,30 @@ describe("a range with bands", () => {
   });
 });
 
+describe("values that are too far apart for a number", () => {
+  const far = [-1.7e308, 1, 2, 3, 1.7e308];
+
+  it("are clipped, and their reach is said", () => {
+    for (const found of [fullRange(far), robustRange(far, "both"), robustRange(far, "high")]) {
+      expect(found).toMatchObject({ min: -1.7e308, max: 1.7e308 });
+      const [low, high] = padded(found?.low ?? 0, found?.high ?? 0);
+      expect(Number.isFinite(high - low)).toBe(true);
+      expect(low < 1 && high > 3).toBe(true);
+    }
+  });
+
+  it("leave a range that a number can measure, wherever it is", () => {
+    expect(fullRange([-Number.MAX_VALUE, -1e308])).toMatchObject({ low: -Number.MAX_VALUE, high: -1e308 });
+    expect(fullRange([0, 1e308])).toMatchObject({ low: 0, high: 1e308 });
+    expect(padded(Number.MAX_VALUE, Number.MAX_VALUE)[1]).toBe(Number.MAX_VALUE);
+  });
+
+  it("have no bands that end beyond all numbers", () => {
+    const range = { low: 0, high: 1.7e308, min: 0, max: 1.7e308, finite: 2, nonfinite: 0 };
+    expect(withBands(range, [1.7e308, 0], [1.7e308, 0], false).high).toBeLessThan(Number.MAX_VALUE);
+  });
+});
+
 describe("quantiles", () => {
   it("interpolate between the two nearest values", () => {
     const sorted = Float64Array.from([1, 2, 4, 8]);

@@ -375,6 +375,17 @@ def strange_names(logdir: Path) -> None:
     write_run(logdir, STRANGE_RUN, [(tag, 0, curve(0, 21), "\u2066" + "y" * 9000) for tag in tags])
 
 
+def far_apart(logdir: Path) -> None:
+    """A grid whose range is more than a float64 can be, and a row."""
+    axes = tuple(Axis(name=name, label=name, values=np.arange(11.0)) for name in "ab")
+    row = (axes[0], Axis(name="b", label="b", values=np.zeros(1)))
+    entries = [
+        ("far", 0, _plain_grid((axes[0], axes[1]), np.where(np.eye(11) > 0, 1.7e308, -1.7e308)), ""),
+        ("row", 0, _plain_grid(row, np.arange(11.0)[:, None]), ""),
+    ]
+    write_run(logdir, "far", entries)
+
+
 LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many, "measured": measured}
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def liars(
     logdir = tmp_path_factory.mktemp("liars")
     make_damaged_log.liars(logdir, make_log.curve(0, 21))
     make_log.strange_names(logdir)
+    make_log.far_apart(logdir)
     return start_board(logdir)
 
 
@@ -65,6 +66,23 @@ def test_names_can_neither_hide_nor_turn_nor_fill_the_page(
         box = heading.bounding_box()
         assert box is not None
         assert box["height"] < 200
+
+    description = tab.frame.get_by_role("note", name="Description").first
+    assert description.evaluate("element => element.scrollHeight > element.clientHeight")
+    box = description.bounding_box()
+    assert box is not None
+    assert box["height"] < 200
+
+
+def test_values_too_far_apart_for_a_number_are_clipped(open_page: Callable[..., Tab], liars: Board) -> None:
+    tab = open_page(liars, runs='["far"]')
+    text = tab.card("far").inner_text()
+    assert "Clipped at −7.191e307 and 7.191e307; the values reach −1.7e308 and 1.7e308." in text
+    assert "NaN" not in text
+    tab.frame.get_by_role("button", name="Surface").first.click()
+    tab.card("far").get_by_test_id("surface").wait_for()
+    tab.card("row").get_by_text("A surface needs two points along each axis; this grid has 11 × 1.").wait_for()
+    assert "NaN" not in tab.card("far").inner_text()
 
 
 def test_paths_that_climb_lead_nowhere(open_page: Callable[..., Tab], liars: Board) -> None:

@@ -92,7 +92,11 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
         </div>
       </header>
       {card.description && (
-        <p className="whitespace-pre-line border-b px-4 py-2 text-muted-foreground text-xs [overflow-wrap:anywhere]">
+        <p
+          // What scrolls has to be reached by keys.
+          {...(isLong(card.description) ? { tabIndex: 0, role: "note", "aria-label": "Description" } : {})}
+          className="max-h-36 overflow-y-auto whitespace-pre-line border-b px-4 py-2 text-muted-foreground text-xs [overflow-wrap:anywhere]"
+        >
           {displayText(card.description)}
         </p>
       )}
@@ -106,6 +110,11 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
     </article>
   );
 });
+
+/** Whether a description may need more than the lines it has room for. */
+function isLong(description: string): boolean {
+  return description.length > 400 || description.split("\n").length > 6;
+}
 
 /** The steps beside the shown one, so that the slider does not wait. */
 function usePrefetch(card: Card, step: number | null, metric: string, split: string) {

@@ -75,7 +75,15 @@ function finiteSorted(values: Iterable<number>): Finite {
 function describe({ sorted, nonfinite }: Finite, low: number, high: number): ValueRange {
   const min = sorted[0] as number;
   const max = sorted[sorted.length - 1] as number;
-  return { low, high, min, max, finite: sorted.length, nonfinite };
+  return { ...measurable(low, high), min, max, finite: sorted.length, nonfinite };
+}
+
+const GREATEST = Number.MAX_VALUE;
+
+/** These ends, or nearer ones to zero where their distance, with room at both, is more than a number can be. */
+function measurable(low: number, high: number): { readonly low: number; readonly high: number } {
+  if (high - low <= 0.6 * GREATEST) return { low, high };
+  return { low: Math.max(low, -0.4 * GREATEST), high: Math.min(high, 0.4 * GREATEST) };
 }
 
 /** What was asked of an array before: arrays of slices never change. */
@@ -111,16 +119,15 @@ export function withBands(
   let { low, high } = range;
   for (let index = 0; index < values.length; index++) {
     const [value, error] = [values[index] as number, errors[index] as number];
-    if (!(value >= range.low && value <= range.high && Number.isFinite(error))) continue;
+    if (!(value >= range.low && value <= range.high && Number.isFinite(Math.abs(value) + error))) continue;
     low = Math.min(low, Math.max(value - error, floor));
     high = Math.max(high, value + error);
   }
-  return { ...range, low, high };
+  return { ...range, ...measurable(low, high) };
 }
 
 /** The range with room at both ends, and never empty: what an axis needs. */
 export function padded(low: number, high: number, share = 0.05): [number, number] {
-  if (high > low) return [low - share * (high - low), high + share * (high - low)];
-  const room = Math.abs(low) * 0.05 || 1;
-  return [low - room, high + room];
+  const room = high > low ? share * (high - low) : Math.abs(low) * 0.05 || 1;
+  return [Math.max(low - room, -GREATEST), Math.min(high + room, GREATEST)];
 }

@@ -106,7 +106,7 @@ export function LinePlot(props: LinePlotProps) {
     [rightScale, yScale],
   );
   const xTicks = axisTicks(x0, x1, Math.max(inner.width / 80, 2), across);
-  const yTicks = axisTicks(y0, y1, Math.max(inner.height / 48, 2), log ? "log" : "linear");
+  const yTicks = visible ? axisTicks(y0, y1, Math.max(inner.height / 48, 2), log ? "log" : "linear") : [];
   const wanted = leftMargin(yTicks);
   if (wanted !== left) setLeft(wanted);
 

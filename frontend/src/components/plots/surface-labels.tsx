@@ -14,8 +14,8 @@ interface SurfaceLabelsProps {
   readonly extent: Extent;
   readonly place: (value: number) => number;
   readonly projection: Projection;
-  readonly low: number;
-  readonly high: number;
+  /** What the vertical axis reaches; null where no value is finite. */
+  readonly range: { readonly low: number; readonly high: number } | null;
   readonly scale: ScaleName;
   readonly width: number;
   readonly height: number;
@@ -39,7 +39,7 @@ function boxOf([x, y]: readonly [number, number], text: string, size: number): B
 
 /** Axes, markers and path of a surface, drawn flat over it: sharp at any size, and part of saved pictures. */
 export function SurfaceLabels(props: SurfaceLabelsProps) {
-  const { x, y, extent, place, projection, theme, low, high, scale } = props;
+  const { x, y, extent, place, projection, theme, range, scale } = props;
   const ends = { x: [extent.x(x[0] as number), extent.x(x[x.length - 1] as number)] as const };
   const deep = [extent.y(y[0] as number), extent.y(y[y.length - 1] as number)] as const;
   const middle = projection(0, 0, 0);
@@ -69,7 +69,7 @@ export function SurfaceLabels(props: SurfaceLabelsProps) {
       {text}
     </text>
   );
-  const up = axisTicks(low, high, 4, scale);
+  const up = range ? axisTicks(range.low, range.high, 4, scale) : [];
   const allXTicks = axisTicks(x[0] as number, x[x.length - 1] as number, 4).map((tick) => ({
     ...tick,
     at: outward(projection(extent.x(tick.value), 0, front), TICK),
@@ -112,7 +112,13 @@ export function SurfaceLabels(props: SurfaceLabelsProps) {
       {up.map((tick) => {
         const [left, top] = projection(leftmost[0], place(tick.value), leftmost[1]);
         return (
-          <text key={`up ${tick.value}`} x={left - 6} y={top} dy="0.32em" textAnchor="end">
+          <text
+            key={`up ${tick.value}`}
+            x={Math.max(left - 6, textWidth(tick.label, TICK_SIZE) + 2)}
+            y={top}
+            dy="0.32em"
+            textAnchor="end"
+          >
             {tick.label}
           </text>
         );

@@ -25,6 +25,19 @@ const TOP = 12;
 
 /** A grid as a surface in space, with its contour lines, colour bar, axes and path. */
 export function Surface(props: SurfaceProps) {
+  const { x, y } = props;
+  if (x.length < 2 || y.length < 2) {
+    return (
+      <p role="status" className="py-10 text-center text-muted-foreground text-sm">
+        A surface needs two points along each axis; this grid has {x.length} × {y.length}. The map shows the
+        same values.
+      </p>
+    );
+  }
+  return <SurfaceOfCells {...props} />;
+}
+
+function SurfaceOfCells(props: SurfaceProps) {
   const { x, y, values, range, theme, height: stretch, valueLabel } = props;
   const container = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -120,7 +133,7 @@ export function Surface(props: SurfaceProps) {
             <g transform={`translate(0,${TOP})`}>
               {projection && (
                 <SurfaceLabels
-                  {...{ x, y, values, extent, place, projection, theme, low, high, scale, width, height }}
+                  {...{ x, y, values, extent, place, projection, theme, range, scale, width, height }}
                   xLabel={props.xLabel}
                   yLabel={props.yLabel}
                   markers={props.markers}
