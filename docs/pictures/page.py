@@ -131,6 +131,8 @@ def _photograph(address: str, wanted: list[str]) -> None:
             if view["method"] == "linear_interpolation":
                 # The other steps come after the shown one.
                 frame.wait_for_function(GHOSTS, arg=frame.evaluate(NUM_STEPS) - 1)
+            # Where one range holds all steps, they come after the shown one, too.
+            frame.get_by_text("in this range yet").first.wait_for(state="detached")
             _settle(frame)
             page.screenshot(path=HERE / f"page-{name}-light.png")
             toggle = page.locator("app-header-dark-mode-toggle button")

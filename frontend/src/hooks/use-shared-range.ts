@@ -10,8 +10,14 @@ import { chosenRange, type ValueRange, withBands } from "@/maths/range";
 /** Slices that are read for a common range: more steps are represented by these. */
 const MAX_STEPS = 40;
 
+interface SharedRange {
+  readonly range: ValueRange | null;
+  /** What has to be said of it: slices that it should hold, and does not yet. */
+  readonly note: string;
+}
+
 /** The range of a slice's own values (of a curve: with its band), or one over the steps and runs of all cards of its kind, as the reader chose. */
-export function useSharedRange(sliceData: SliceData): ValueRange | null {
+export function useSharedRange(sliceData: SliceData): SharedRange {
   const { cards, view } = useSliceData();
   const [main] = sliceData.series;
   const { geometry } = sliceData.header;
@@ -19,7 +25,7 @@ export function useSharedRange(sliceData: SliceData): ValueRange | null {
   const band = geometry === "curve" ? scale : null;
   const own = useMemo(() => rangeOf(main, mode, band), [main, mode, band]);
   const fixed = view.limits === "all";
-  const wanted = fixed ? cards.filter((card) => card.geometry === geometry && card.steps) : [];
+  const wanted = fixed ? cards.filter((card) => card.geometry === geometry) : [];
   const { name, split } = main;
   const select = useCallback(
     (slices: readonly SliceData[]) =>
@@ -36,14 +42,16 @@ export function useSharedRange(sliceData: SliceData): ValueRange | null {
       ...slicesQuery(card, evenly(card.steps?.steps ?? [], MAX_STEPS), view),
       select,
     })),
-    combine: (results) => results.flatMap((result) => result.data ?? []),
+    combine: (results) => results.map((result) => result.data),
   });
-  const shared = useMemo(() => unionOf(ranges), [ranges]);
-  return useMemo(() => {
+  const note = ranges.includes(undefined) ? "Not all steps and runs are in this range yet." : "";
+  const shared = useMemo(() => unionOf(ranges.flatMap((range) => range ?? [])), [ranges]);
+  const range = useMemo(() => {
     if (!fixed || !shared) return own;
     // What is clipped is said of this slice alone.
     return own ? { ...union(shared, own), min: own.min, max: own.max } : shared;
   }, [fixed, shared, own]);
+  return { range, note };
 }
 
 /** `band`: the scale of the axis where the standard errors are drawn as a band. */

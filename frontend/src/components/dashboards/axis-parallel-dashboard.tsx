@@ -35,7 +35,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   const container = useRef<HTMLDivElement>(null);
   const width = useWidth(container);
   const [open, setOpen] = useState<number | null>(null);
-  const whole = useSharedRange(sliceData);
+  const { range: whole, note } = useSharedRange(sliceData);
   const { header, series } = sliceData;
   const axis = header.axes[0];
   const tails = tailsOf(series[0]);
@@ -136,7 +136,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
         {chosen.length < header.curves.length && `${chosen.length} of ${header.curves.length} shown. `}
         {summary.join(" ")}{" "}
         <span data-figure-note>
-          {clipped && clippedText(shared)}
+          {note} {clipped && clippedText(shared)}
           {cut > 0 &&
             `${plural(cut, "curve leaves its plot", "curves leave their plots")} at clipped values.`}
         </span>{" "}

@@ -23,7 +23,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   const [main] = sliceData.series;
   const others = useOtherRuns(sliceData);
   const ghosts = useGhosts(sliceData);
-  const range = useSharedRange(sliceData);
+  const { range, note } = useSharedRange(sliceData);
   const lines = useMemo(
     () => [
       ...namedLines([sliceData, ...others], theme, runColor, view.smoothing),
@@ -58,7 +58,9 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
         limits={view.limits === "all" ? range : null}
         tails={tailsOf(main)}
         linked={view.linked}
-        note={[ghosts.length > 0 ? ghostNote(ghosts) : "", spreadNote(sliceData)].filter(Boolean).join(" ")}
+        note={[ghosts.length > 0 ? ghostNote(ghosts) : "", spreadNote(sliceData), note]
+          .filter(Boolean)
+          .join(" ")}
         theme={theme}
       />
       <EndsTable header={sliceData.header} />

@@ -20,7 +20,7 @@ import { DashboardFrame, type DashboardProps } from "./dashboard";
 /** A plane: the loss over two directions, whatever made the directions. */
 export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: DashboardProps) {
   const { view, change } = useSliceData();
-  const range = useSharedRange(sliceData);
+  const { range, note } = useSharedRange(sliceData);
   const onCamera = useCallback((camera: View | null) => change({ camera }), [change]);
   const map = useGridProps(sliceData, view);
   const [visible, setVisible] = useState<Visible | null>(null);
@@ -36,14 +36,14 @@ export function RandomDirectionDashboard({ sliceData, selectedStep, figure }: Da
       {view.display === "surface" ? (
         <Surface
           {...map}
-          range={range}
+          {...{ range, note }}
           height={view.height}
           camera={view.camera as View | null}
           onCamera={onCamera}
         />
       ) : (
         <>
-          <HeatMap {...map} range={range} onCut={(cut) => change({ cut })} onVisible={setVisible} />
+          <HeatMap {...map} {...{ range, note }} onCut={(cut) => change({ cut })} onVisible={setVisible} />
           {map.cut && <CutCurve sliceData={sliceData} cut={map.cut} />}
         </>
       )}

@@ -110,7 +110,7 @@ function SurfaceOfCells(props: SurfaceProps) {
       ref={container}
       label={`${props.label}, as a surface`}
       summary={props.summary}
-      note={clipped ? clippedText(range) : ""}
+      note={[props.note ?? "", clipped ? clippedText(range) : ""].filter(Boolean).join(" ")}
       width={available}
       height={height + TOP}
       camera={camera}
