@@ -275,6 +275,28 @@ def test_a_surface_is_loaded_when_opened_turned_and_saved(open_page: Callable[..
     assert colored[:, : int(image.shape[1] * 0.75)].mean() > 0.05
 
 
+def test_all_surfaces_have_one_camera(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(
+        board,
+        runs=BOTH,
+        method="random_direction_2d",
+        filter="filter-normalized",
+        display="surface",
+        wait="[data-testid=surface] svg text",
+    )
+    places = """() => [...document.querySelectorAll('[data-testid=surface]')].map(surface =>
+        [...surface.querySelectorAll('svg text')].slice(0, 4).map(text => text.getAttribute('x')).join(' '))"""
+    tab.frame.wait_for_function(
+        f"(places => places.length === 2 && places[0] && places[0] === places[1])(({places})())"
+    )
+    before, _ = tab.frame.evaluate(places)
+    tab.frame.get_by_test_id("surface").first.focus()
+    tab.page.keyboard.press("ArrowRight")
+    tab.frame.wait_for_function(
+        f"before => (places => places[0] !== before && places[0] === places[1])(({places})())", arg=before
+    )
+
+
 def test_without_webgl_a_surface_says_so(open_page: Callable[..., Tab], board: Board) -> None:
     script = (
         "const get = HTMLCanvasElement.prototype.getContext;"
