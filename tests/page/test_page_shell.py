@@ -148,6 +148,14 @@ def test_steps_and_runs_are_compared_and_a_link_restores_it(open_page: Callable[
     tab.frame.get_by_label("Next step").click()
     chosen.nth(1).get_by_text("step 2,000").wait_for()
     assert "step 1,000" in chosen.nth(0).inner_text()
+    # One range for both: the color bars have the same numbers.
+    tab.page.wait_for_function(
+        """() => {
+            const [first, second] = [...document.querySelectorAll("[data-testid=compared]")].map((side) =>
+                [...side.querySelectorAll("[data-figure] text")].map((text) => text.textContent).join());
+            return first?.length > 5 && first === second;
+        }"""
+    )
     tab.page.wait_for_function("location.hash.includes('step=2000')")
     again = open_page(board, **view_of(tab))
     restored = again.frame.get_by_test_id("comparison").get_by_role("list", name="Compared slices")

@@ -3,6 +3,7 @@ import { Button } from "@/components/ui/button";
 import { IconButton } from "@/components/ui/icon-button";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { type ComparedSlice, useComparedSlices } from "@/hooks/use-compared-slices";
+import { BesideContext } from "@/hooks/use-shared-range";
 import { sameCompared } from "@/lib/cards";
 import { displayName } from "@/lib/names";
 import { formatCount } from "@/maths/format";
@@ -14,8 +15,8 @@ import { Failure, Notice } from "./slice-card";
 /** The slices that were chosen for comparing, as a list, and side by side where that is open. */
 export function Comparison() {
   const { view, change } = useSliceData();
-  const slices = useComparedSlices();
-  const loaded = slices.flatMap(({ data, color }) => (data ? [{ slice: data, color }] : []));
+  const { slices, loaded } = useComparedSlices();
+  const colored = slices.flatMap(({ data, color }) => (data ? [{ slice: data, color }] : []));
   if (slices.length === 0) return null;
   return (
     <section className="mb-3 rounded-md border bg-card" aria-label="Comparison" data-testid="comparison">
@@ -48,15 +49,17 @@ export function Comparison() {
       )}
       {view.comparing && slices.length > 1 && (
         <div className="grid grid-cols-[repeat(auto-fit,minmax(min(100%,24rem),1fr))] gap-3 border-t p-3">
-          {slices.map((slice) => (
-            <Side key={JSON.stringify(slice.key)} slice={slice} />
-          ))}
+          <BesideContext value={loaded}>
+            {slices.map((slice) => (
+              <Side key={JSON.stringify(slice.key)} slice={slice} />
+            ))}
+          </BesideContext>
         </div>
       )}
-      {view.comparing && loaded.length > 1 && (
+      {view.comparing && colored.length > 1 && (
         <div className="border-t p-3">
           <h3 className="mb-2 font-medium text-sm">Differences to the first</h3>
-          <Differences compared={loaded} />
+          <Differences compared={colored} />
         </div>
       )}
     </section>

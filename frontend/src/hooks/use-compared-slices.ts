@@ -18,8 +18,15 @@ export interface ComparedSlice {
   readonly retry: () => void;
 }
 
-/** The slices that the reader compares, in the order in which they were chosen, loaded. */
-export function useComparedSlices(): readonly ComparedSlice[] {
+interface Compared {
+  /** In the order in which they were chosen. */
+  readonly slices: readonly ComparedSlice[];
+  /** Those that are there; the same array until one of them changes. */
+  readonly loaded: readonly SliceData[];
+}
+
+/** The slices that the reader compares. */
+export function useComparedSlices(): Compared {
   const { view, runColor } = useSliceData();
   const linked = useStep();
   const { compared, metric, split } = view;
@@ -28,10 +35,10 @@ export function useComparedSlices(): readonly ComparedSlice[] {
     () => compared.map((key, index) => key.step ?? nearestStep(steps[index]?.steps ?? [], linked)),
     [compared, steps, linked],
   );
-  const queries = useQueries({
-    queries: compared.map((key, index) => sliceQuery(key, shown[index] ?? null, { metric, split })),
-  });
-  return compared.map((key, index) => ({
+  const wanted = compared.map((key, index) => sliceQuery(key, shown[index] ?? null, { metric, split }));
+  const queries = useQueries({ queries: wanted });
+  const loaded = useQueries({ queries: wanted, combine: dataOf });
+  const slices = compared.map((key, index) => ({
     key,
     step: shown[index] ?? null,
     color: runColor(key.run),
@@ -39,4 +46,9 @@ export function useComparedSlices(): readonly ComparedSlice[] {
     error: queries[index]?.error ?? null,
     retry: () => void queries[index]?.refetch(),
   }));
+  return { slices, loaded };
+}
+
+function dataOf(results: readonly { readonly data: SliceData | undefined }[]): readonly SliceData[] {
+  return results.flatMap(({ data }) => data ?? []);
 }
