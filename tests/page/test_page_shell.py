@@ -63,6 +63,8 @@ def test_playing_goes_through_every_step_and_stops_at_the_last(open_page: Callab
     tab = open_page(
         board, runs=json.dumps([ADAM]), method="linear_interpolation", filter="to-last", speed="8", step="0"
     )
+    # The toolbar comes after the cards.
+    tab.frame.get_by_test_id("step").wait_for()
     tab.frame.evaluate("""() => {
         window.seen = [];
         const output = document.querySelector('[data-testid=step]');
