@@ -146,6 +146,8 @@ def _step_changes(browser: Browser, address: str) -> tuple[list[float], list[flo
     """Milliseconds from a press to the frame with the new contours; MB held with all slices, before and after."""
     page, frame = _open(browser, address, "grid101", step="0")
     frame.wait_for_function("window.firstContour !== undefined")
+    # The toolbar and the list of steps come after the first slice.
+    frame.wait_for_function("document.querySelector('[aria-label=\"Next step\"]')?.disabled === false")
     session = page.context.new_cdp_session(page)
     change = """async (label) => {
         const button = document.querySelector(`[aria-label="${label}"]`);
