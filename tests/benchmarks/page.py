@@ -54,7 +54,7 @@ FIRST_CONTOUR = """
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=15)
     repeats = parser.parse_args().repeats
     print(", ".join(f"{name} {value}" for name, value in this_machine("cpu", tuned=False).describe().items()))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
