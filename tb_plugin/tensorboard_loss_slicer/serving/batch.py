@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import struct
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tensorboard_loss_slicer.serving.blobs import read_array, read_header
@@ -137,14 +137,16 @@ def _integers(place: int, entry: dict[str, Any], name: str, lowest: int | None) 
 def _read_each(log: SliceLog, requests: Sequence[BatchRequest]) -> Iterator[Part]:
     """The parts in order, some of them read ahead; a tag that is named often is looked up once."""
     found: dict[tuple[str, str], dict[int, StoredSlice] | RequestError] = {}
+    steps: dict[tuple[str, str], set[int]] = {}
+    for request in requests:
+        steps.setdefault((request.run, request.tag), set()).update(request.steps)
     ahead: deque[Future[Part]] = deque()
     readers = ThreadPoolExecutor(max_workers=_READ_AT_ONCE)
     try:
         for place, request, step, blob in _places(requests):
             key = (request.run, request.tag)
             if key not in found:
-                steps = [wanted.steps for wanted in requests if (wanted.run, wanted.tag) == key]
-                found[key] = _find(log, *key, frozenset(itertools.chain(*steps)))
+                found[key] = _find(log, *key, frozenset(steps[key]))
             if len(ahead) == _READ_AT_ONCE:
                 yield ahead.popleft().result()
             ahead.append(readers.submit(_read_part, log, found[key], place, request, step, blob))
@@ -192,7 +194,7 @@ def _never_read(requests: Sequence[BatchRequest], start: int) -> list[Part]:
     error = "the reply was full before this part: ask for it in another batch"
     return [
         Part(request=place, step=step, blob=blob, status=413, error=error)
-        for place, _, step, blob in itertools.islice(_places(requests), start, None)
+        for place, _, step, blob in islice(_places(requests), start, None)
     ]
 
 
