@@ -34,11 +34,10 @@ from slicer_core.evaluate.strategies import (
 from slicer_core.evaluate.trials import Candidate, Trials, part_sizes, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import LOSS, Batch, ModelWrapper
+from slicer_core.subject import LOSS, TF32_RELATIVE, Batch, ModelWrapper
 
 # The rounding of a strategy against the loop's, by the precision of the sums of a batch or of the evaluation.
 _RELATIVE = {torch.float64: 1e-9, torch.bfloat16: 3e-2, torch.float16: 3e-3}
-_TF32_RELATIVE = 3e-3
 _DEFAULT_RELATIVE = 1e-4
 _ABSOLUTE = 1e-6
 
@@ -266,7 +265,7 @@ class StrategyChoice:
             same = left == right or (left != left and right != right)
             relative = _RELATIVE.get(self._dtype or sums.dtype, _RELATIVE.get(sums.dtype, _DEFAULT_RELATIVE))
             if self._wrapper.tf32:
-                relative = max(relative, _TF32_RELATIVE)
+                relative = max(relative, TF32_RELATIVE)
             # A metric may jump where rounding decides between equals, one sample at a time.
             steps = 0.0 if name == LOSS else max(2.0, relative * batch.num_samples if self._objective.is_reduced else 0)
             if not same and not abs(left - right) <= relative * abs(right) + _ABSOLUTE + steps:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from slicer_core.evaluate import stored_sums
 from slicer_core.job.prepare import PreparedJob
+from slicer_core.subject import TF32_RELATIVE
 
 # How far a value may be from the one that was stored, by the evaluation's own type where it has fewer digits.
 _RELATIVE = {"float64": 1e-6, "bfloat16": 3e-2, "float16": 3e-3}
-_TF32_RELATIVE = 3e-3
 _DEFAULT_RELATIVE = 2e-5
 _ABSOLUTE = 1e-6
 
@@ -24,7 +24,7 @@ def center_difference(stored: Mapping[str, bytes], found: Mapping[str, bytes], p
     """In what the two differ beyond rounding, as words; None where they don't."""
     relative = _RELATIVE.get(prepared.job.dtype or "", _DEFAULT_RELATIVE)
     if prepared.wrapper.tf32:
-        relative = max(relative, _TF32_RELATIVE)
+        relative = max(relative, TF32_RELATIVE)
     for name in quantities(prepared):
         if name not in stored:
             return f"there is no stored {name}"

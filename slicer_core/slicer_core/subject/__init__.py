@@ -2,6 +2,7 @@
 
 from slicer_core.subject.classes import find_classes
 from slicer_core.subject.data import Batch, SplitData, copied, tensors_fingerprint, written_versions
+from slicer_core.subject.float32 import TF32_RELATIVE
 from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
 from slicer_core.subject.lightning import from_lightning
 from slicer_core.subject.losses import LossSum, SampleTerms
@@ -16,6 +17,7 @@ from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper, cast_batch
 __all__ = [
     "LOSS",
     "SPLITS",
+    "TF32_RELATIVE",
     "Batch",
     "Fit",
     "HuggingFaceFolder",

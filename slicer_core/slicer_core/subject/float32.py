@@ -13,6 +13,9 @@ from torch import backends
 TF32_EPS = 2.0**-10
 """The distance from 1 to the next number of TF32, which has 10 bits of mantissa."""
 
+TF32_RELATIVE = 3 * TF32_EPS
+"""How far two ways to compute one loss in TF32 may be apart."""
+
 # By default torch lets cuDNN's convolutions round their inputs to TF32, and a module may have asked for the
 # same, or for bfloat16, in matrix products (`torch.set_float32_matmul_precision`):
 # https://docs.pytorch.org/docs/stable/notes/cuda.html#tensorfloat-32-tf32-on-ampere-and-later-devices
