@@ -22,7 +22,10 @@ _FOREVER = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Epilogue:
-    """`run()` gives the moving results, in the order of `results`, from what lies in the buffers at that moment."""
+    """`run()` gives the moving results, in the order of `results`, from what lies in the buffers at that moment.
+
+    They may lie in memory that the next run writes to.
+    """
 
     run: Callable[[], tuple[Tensor, ...]]
     results: tuple[fx.Node, ...]
@@ -69,6 +72,9 @@ class _Plan:
         self._last_read = self._find_last_reads()
         self._group: dict[fx.Node, int] = {node: index for index, node in enumerate(views)}
         self._meta: dict[fx.Node, tuple[Any, ...]] = {}
+        self._aliases: set[fx.Node] = set()
+        # What lies in kept memory: the same tensor at each point.
+        self._places: dict[fx.Node, Any] = dict(views)
         self._pool = BufferPool()
         self._run_once()
         self._dies = self._find_deaths()
@@ -82,6 +88,10 @@ class _Plan:
             names[symbols[node]] = view
         lines = ["def run():"]
         for index, node in enumerate(self._parts.general):
+            if (place := self._place(node)) is not None:
+                self._places[node] = names[f"v{index}"] = place
+                symbols[node] = f"v{index}"
+                continue
             symbols[node] = f"t{index}"
             function = self._function(node, index)
             # The functions that write in place take what the operation leaves out as not given.
@@ -90,7 +100,11 @@ class _Plan:
             args = ", ".join(self._expression(value, symbols, names) for value in node.args)
             keywords = "".join(f", {key}={self._expression(value, symbols, names)}" for key, value in kwargs.items())
             lines.append(f"    {symbols[node]} = f{index}({args}{keywords})")
-            dead = [symbols[entry] for entry in node.all_input_nodes if self._is_read_last(entry, index)]
+            dead = [
+                symbols[entry]
+                for entry in node.all_input_nodes
+                if self._is_read_last(entry, index) and symbols[entry] not in names
+            ]
             if dead:
                 lines.append(f"    del {', '.join(dead)}")
         returned = "".join(f"{symbols[node]}, " for node in self._results)
@@ -98,9 +112,23 @@ class _Plan:
         return "\n".join(lines), names
 
     def _function(self, node: fx.Node, index: int) -> Callable[..., Any] | None:
-        if node.target is Aten.where.ScalarOther:
-            return self._where(node)
+        if (always := self._always_chosen(node)) is not None:
+            self._lies_in(node, self._group[always])
+            return lambda condition, chosen, other: chosen
         return self._over_argument(node, index) or self._into_buffer(node, index)
+
+    def _place(self, node: fx.Node) -> Any:
+        """What the node's result is at every point, where it is a view of what lies in kept memory; else None."""
+        if (always := self._always_chosen(node)) is not None:
+            return self._places.get(always)
+        if node not in self._aliases or any(
+            entry in self._general and entry not in self._places for entry in node.all_input_nodes
+        ):
+            return None
+        view = call(node, lambda entry: self._places[entry] if entry in self._places else self._constants[entry])
+        # A reshape copies where the strides leave no other way.
+        kept = {pointer for entry in node.all_input_nodes for pointer in _memory(self._places.get(entry))}
+        return view if _memory(view) <= kept else None
 
     def _over_argument(self, node: fx.Node, index: int) -> Writer | None:
         """The operation in place, if it has a way and nobody reads the argument afterwards."""
@@ -111,6 +139,8 @@ class _Plan:
             argument = node.args[position]
             if isinstance(argument, fx.Node) and self._may_overwrite(argument, node, index):
                 self._lies_in(node, self._group[argument])
+                if argument in self._places:
+                    self._places[node] = self._places[argument]
                 return writer
         return None
 
@@ -124,16 +154,17 @@ class _Plan:
         )
 
     def _into_buffer(self, node: fx.Node, index: int) -> Writer | None:
-        """The operation into a kept buffer, where its result is not what the caller gets."""
+        """The operation into a kept buffer."""
         meta, group = self._meta.get(node), self._group[node]
-        if meta is None or not can_write_into(node.target) or self._dies[group] >= len(self._parts.general):
+        if meta is None or not can_write_into(node.target):
             return None
         shape, dtype, device, strides = meta
         like = torch.empty_strided(shape, strides, dtype=dtype, device=device)
         is_dense = like.untyped_storage().nbytes() == like.nbytes
         if not is_dense or (node.target is Aten.linear.default and like.ndim != 2 and not like.is_contiguous()):
             return None
-        return into(node.target, self._pool.take(like, group, lambda owner: self._dies[owner] < index))
+        self._places[node] = self._pool.take(like, group, lambda owner: self._dies[owner] < index)
+        return into(node.target, self._places[node])
 
     def _lies_in(self, node: fx.Node, group: int) -> None:
         """The node's result lies where an argument lay, and lives on in its group."""
@@ -143,15 +174,16 @@ class _Plan:
             if other == old:
                 self._group[entry] = group
 
-    def _where(self, node: fx.Node) -> Callable[..., Tensor] | None:
-        """Nothing at all where a constant condition holds everywhere, as it does where no target is ignored."""
+    def _always_chosen(self, node: fx.Node) -> fx.Node | None:
+        """What is chosen where a constant condition holds everywhere, as it does where no target is ignored."""
+        if node.target is not Aten.where.ScalarOther:
+            return None
         condition, chosen, _ = node.args
         if not isinstance(condition, fx.Node) or not isinstance(chosen, fx.Node) or condition not in self._constants:
             return None
         if not self._constants[condition].all() or self._meta.get(chosen) != self._meta.get(node):
             return None
-        self._lies_in(node, self._group[chosen])
-        return lambda condition, chosen, other: chosen
+        return chosen
 
     def _expression(self, value: Any, symbols: Mapping[fx.Node, str], names: dict[str, Any]) -> str:
         if isinstance(value, fx.Node):
@@ -177,6 +209,10 @@ class _Plan:
             if node.target is Aten.linear.default:
                 result = _laid_out_like(values.get(node.all_input_nodes[0]), result)
             self._group[node] = self._group_of(node, result, values)
+            if _memory(result) and _memory(result) <= {
+                pointer for entry in node.all_input_nodes if entry in values for pointer in _memory(values[entry])
+            }:
+                self._aliases.add(node)
             if isinstance(result, Tensor):
                 self._meta[node] = _meta(result)
             values[node] = result

@@ -14,6 +14,7 @@ Writer = Callable[..., Tensor]
 
 IN_PLACE: Mapping[Any, Writer] = {
     Aten.relu.default: torch.relu_,
+    Aten.neg.default: torch.neg_,
     Aten.add.Tensor: lambda left, right, alpha=1: left.add_(right, alpha=alpha),
     Aten.sub.Tensor: lambda left, right, alpha=1: left.sub_(right, alpha=alpha),
     Aten.mul.Tensor: lambda left, right: left.mul_(right),
@@ -41,6 +42,7 @@ _OUT: Mapping[Any, Callable[..., Tensor]] = {
     Aten.bmm.default: Aten.bmm.out,
     Aten.mm.default: Aten.mm.out,
     Aten.addmm.default: Aten.addmm.out,
+    Aten.gather.default: Aten.gather.out,
     Aten._log_softmax.default: Aten._log_softmax.out,
     Aten._softmax.default: Aten._softmax.out,
 }
