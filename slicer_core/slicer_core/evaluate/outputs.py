@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,6 +16,9 @@ from slicer_core.evaluate.objective import Terms
 from slicer_core.evaluate.strategies.kernel import ChunkTerms
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.subject import LOSS, Batch
+
+# Products of a few points at a time, which stay in a processor's cache.
+_CACHED_BYTES = 2 * 2**20
 
 _CenterTerms = tuple[Tensor, Tensor, Tensor | None]
 """Sums and counts of a batch's entries at the center, and where those of each group lie (of the loss alone)."""
@@ -57,6 +61,7 @@ class SumsOutput(Output):
         # Of each group at the center: Σs, Σc and the number of entries.
         self._group_center = torch.zeros(3, NUM_GROUPS, dtype=torch.float64, device=self._device)
         self.center_terms: dict[str, _CenterTerms] = {}
+        self._scratch = _Scratch()
 
     def begin_batch(self, batch: Batch, center: Terms) -> None:
         """Keeps the center's terms of the batch, and adds to the sums that belong to the whole split.
@@ -70,7 +75,8 @@ class SumsOutput(Output):
             groups = None
             if name == LOSS:
                 groups = torch.from_numpy(places(self._entries.get(name, 0), counts.numel())).to(self._device)
-                self._group_center += _group_sums(torch.stack([sums, counts, torch.ones_like(counts)]), groups)
+                three = torch.stack([sums, counts, torch.ones_like(counts)])
+                self._group_center += _group_sums(three, groups, self._scratch)
             self.center_terms[name] = (sums, counts, groups)
             if name not in self._points:
                 self._points[name] = torch.zeros(4, self._num_points, dtype=torch.float64, device=self._device)
@@ -85,17 +91,24 @@ class SumsOutput(Output):
         """Adds the chunk's sums; a NaN or an infinity stays what it is."""
         for name, (sums, counts) in terms.items():
             center_sums, center_counts, groups = self.center_terms[name]
+            # Counts that are the same for all points are one row, seen several times.
+            distinct = counts[:1] if counts.stride(0) == 0 else counts
             if counts.shape[1:] != center_counts.shape or not torch.equal(
-                self._double(counts), center_counts.expand(counts.shape)
+                self._double(distinct), center_counts.expand(distinct.shape)
             ):
                 raise DataError(
                     f"what the {name} is divided by changes with the parameters: LossSum needs a count that depends on "
                     "the data alone"
                 )
-            values = self._double(sums)
-            self._points[name][:, points] += _row_sums(values, center_counts, center_sums)
-            if groups is not None:
-                self._grouped[points] += _group_sums(values, groups)
+            step = len(sums)
+            if self._device.type == "cpu":
+                step = max(1, _CACHED_BYTES // (4 * 8 * max(1, counts.shape[1])))
+            for first in range(0, len(sums), step):
+                values = self._double(sums[first : first + step])
+                where = slice(points.start + first, points.start + first + len(values))
+                self._points[name][:, where] += _row_sums(values, center_counts, center_sums, self._scratch)
+                if groups is not None:
+                    self._grouped[where] += _group_sums(values, groups, self._scratch)
 
     def result(self) -> dict[str, PointSums]:
         """The sums by the name of the quantity."""
@@ -129,20 +142,40 @@ class SumsOutput(Output):
         return tensor.detach().to(self._device).double()
 
 
-def _row_sums(values: Tensor, counts: Tensor, center: Tensor) -> Tensor:
+class _Scratch:
+    """Memory for what is computed and read at once, again and again: fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Tensor] = {}
+
+    def take(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """A tensor of that shape, with whatever lies in it."""
+        size = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.numel() < size:
+            kept = self._kept[name] = like.new_empty(size)
+        return kept[:size].view(shape)
+
+
+def _row_sums(values: Tensor, counts: Tensor, center: Tensor, scratch: _Scratch) -> Tensor:
     """Σs, Σs², Σsc and Σs·s₀ of each row, shape (4, rows).
 
     Row sums of one matrix, not products with a vector: on a CPU a row's sum is the same bits whichever rows are summed
     with it, so that a point's sums do not depend on the tile that it came in.
     """
-    products = values.new_empty(4, *values.shape)
+    products = scratch.take("products", values, 4, *values.shape)
     products[0] = values
     for product, factor in zip(products[1:], (values, counts, center), strict=True):
         torch.mul(values, factor, out=product)
     return products.view(-1, values.shape[1]).sum(dim=1).view(4, -1)
 
 
-def _group_sums(values: Tensor, groups: Tensor) -> Tensor:
+def _group_sums(values: Tensor, groups: Tensor, scratch: _Scratch) -> Tensor:
     """Of each row the sums over each group, shape (rows, groups); row sums for the same reason as in `_row_sums`."""
-    widened = torch.nn.functional.pad(values, (0, 1))
-    return widened.index_select(1, groups.reshape(-1)).view(-1, groups.shape[1]).sum(dim=1).view(len(values), -1)
+    num_rows, num_entries = values.shape
+    widened = scratch.take("widened", values, num_rows, num_entries + 1)
+    widened[:, :-1] = values
+    widened[:, -1] = 0
+    dealt = scratch.take("dealt", values, num_rows, groups.numel())
+    torch.index_select(widened, 1, groups.reshape(-1), out=dealt)
+    return dealt.view(-1, groups.shape[1]).sum(dim=1).view(num_rows, -1)
