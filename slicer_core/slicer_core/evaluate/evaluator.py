@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from slicer_core.evaluate.parallel import can_fork, shared_out
 from slicer_core.evaluate.points import Advance, KnownBatches, PointsRun
 from slicer_core.evaluate.precision import COMPARED_POINTS, PrecisionReport, held_against_float32
 from slicer_core.evaluate.settings import EvaluationSettings
+from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, Tickets
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.strategies.streaming import STREAMING, stream, streams
 from slicer_core.evaluate.sums import PointSums
@@ -52,9 +54,13 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class _Share:
-    """What one process gives: its points' sums, the strategies that ran with how often, and why some did not."""
+    """What one process gives: its points' sums, the strategies that ran with how often, and why some did not.
+
+    `where` are the points' indices.
+    """
 
     sums: dict[str, PointSums]
+    where: np.ndarray
     used: dict[str, int]
     reasons: list[str]
 
@@ -163,12 +169,7 @@ class PointEvaluator:
                 buffers = recomputed_statistics(self._objective, self._state, blocks, lambda: self._cast(recompute))
             num_workers = min(choice.workers, sum(len(block.coefficients) for block in blocks))
             if num_workers > 1:
-                whole = _in_workers(
-                    blocks,
-                    num_workers,
-                    lambda some, report: self._run(some, choice.fork(), report, None),
-                    advance,
-                )
+                whole = self._run_in_workers(blocks, choice, num_workers, advance)
             else:
                 whole = self._run(blocks, choice, advance, buffers)
         sums, precision = whole.sums, None
@@ -194,14 +195,58 @@ class PointEvaluator:
         choice: StrategyChoice,
         report: Advance | None,
         buffers: Sequence[NamedTensors] | None,
+        taken: Taken | None = None,
     ) -> _Share:
+        """All points, or those that are taken."""
         num_points = sum(len(block.coefficients) for block in blocks)
         output = SumsOutput(num_points, self._wrapper.device, is_total=self._wrapper.form.is_total)
         points = PointsRun(
-            choice, self._objective, self._state, output, buffers=buffers, advance=report, known=self._known
+            choice,
+            self._objective,
+            self._state,
+            output,
+            buffers=buffers,
+            advance=report,
+            known=self._known,
+            taken=taken,
         )
         points.over(self._cast(self._data), self._data.num_samples, blocks)
-        return _Share(sums=output.result(), used=choice.take_used(), reasons=choice.reasons)
+        sums, where = output.result(), np.arange(num_points)
+        if taken is not None:
+            where = taken.indices
+            sums = {name: found.at(where) for name, found in sums.items()}
+        return _Share(sums=sums, used=choice.take_used(), reasons=choice.reasons, where=where)
+
+    def _run_in_workers(
+        self, blocks: Sequence[PointBlock], choice: StrategyChoice, workers: int, advance: Advance | None
+    ) -> _Share:
+        """The points shared among processes; this one reports for all of them."""
+        groups = Groups(blocks, workers)
+        report, here = SharedProgress(groups.num_points, workers, advance), os.getpid()
+
+        def run(taken: Taken) -> _Share:
+            # Other processes tell nothing.
+            return self._run(blocks, choice.fork(), report if os.getpid() == here else None, None, taken)
+
+        with contextlib.closing(Tickets()) as tickets:
+            results, reasons = shared_out([lambda: run(Taken(groups, tickets))] * workers)
+        # What a process had taken that gave no result.
+        if missing := groups.without([result.where for result in results]):
+            results.append(run(Taken(groups, None, missing)))
+        report.finish()
+        used: dict[str, int] = {}
+        for result in results:
+            for name, count in result.used.items():
+                used[name] = used.get(name, 0) + count
+        return _Share(
+            sums={
+                name: PointSums.joined([(result.sums[name], result.where) for result in results])
+                for name in results[0].sums
+            },
+            used=used,
+            reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
+            where=np.arange(groups.num_points),
+        )
 
     def _stream(self, blocks: Sequence[PointBlock], advance: Advance | None, start: float) -> Evaluation:
         settings, data = self._settings, self._data
@@ -317,74 +362,3 @@ def _fits(run: Callable[[], None]) -> bool:
             raise
         return False
     return True
-
-
-def _in_workers(
-    blocks: Sequence[PointBlock],
-    workers: int,
-    run: Callable[[Sequence[PointBlock], Advance | None], _Share],
-    advance: Advance | None,
-) -> _Share:
-    """The points shared out to processes; this one reports for all of them."""
-    num_points = sum(len(block.coefficients) for block in blocks)
-    shares = _shares(blocks, workers)
-
-    def report(points: float, scale: float = num_points / len(shares[0][1])) -> None:
-        if advance is not None:
-            advance(points * scale)
-
-    here = os.getpid()
-
-    def look(points: float) -> None:
-        """Lets a stop through where a share is run again in this process; other processes tell nothing."""
-        if os.getpid() == here:
-            report(0.0)
-
-    def task(index: int) -> Callable[[], _Share]:
-        return lambda: run(shares[index][0], report if index == 0 else look)
-
-    results, reasons = shared_out([task(index) for index in range(len(shares))])
-    used: dict[str, int] = {}
-    for result in results:
-        for name, count in result.used.items():
-            used[name] = used.get(name, 0) + count
-    return _Share(
-        sums={
-            name: PointSums.joined(
-                [(result.sums[name], where) for result, (_, where) in zip(results, shares, strict=True)]
-            )
-            for name in results[0].sums
-        },
-        used=used,
-        reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
-    )
-
-
-def _shares(blocks: Sequence[PointBlock], workers: int) -> list[tuple[list[PointBlock], np.ndarray]]:
-    """Blocks for each worker, with the indices of their points: whole blocks in turn where there are many, else parts.
-
-    In turn, since the blocks of early layers cost more than those of late ones.
-    """
-    edges = np.cumsum([0, *(len(block.coefficients) for block in blocks)])
-    if len(blocks) >= 2 * workers:
-        return [
-            (
-                list(blocks[worker::workers]),
-                np.concatenate(
-                    [np.arange(edges[index], edges[index + 1]) for index in range(worker, len(blocks), workers)]
-                ),
-            )
-            for worker in range(workers)
-        ]
-    shares = []
-    for worker in range(workers):
-        own, where = [], []
-        for index, block in enumerate(blocks):
-            count = len(block.coefficients)
-            low, high = count * worker // workers, count * (worker + 1) // workers
-            if high > low:
-                own.append(replace(block, coefficients=block.coefficients[low:high]))
-                where.append(np.arange(edges[index] + low, edges[index] + high))
-        if own:
-            shares.append((own, np.concatenate(where)))
-    return shares

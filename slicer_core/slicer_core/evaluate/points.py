@@ -11,6 +11,7 @@ from slicer_core.errors import ResourceError
 from slicer_core.evaluate.choice import StrategyChoice
 from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.outputs import SumsOutput
+from slicer_core.evaluate.sharing import Taken
 from slicer_core.evaluate.shortage import MemoryShortageError, shortage_message
 from slicer_core.evaluate.strategies import Kernel, PartsKernel, terms_if_they_fit
 from slicer_core.parameters import NamedTensors
@@ -60,6 +61,7 @@ class PointsRun:
         buffers: Sequence[NamedTensors] | None = None,
         advance: Advance | None = None,
         known: KnownBatches | None = None,
+        taken: Taken | None = None,
     ) -> None:
         self._choice = choice
         self._objective = objective
@@ -68,11 +70,14 @@ class PointsRun:
         self._buffers = buffers
         self._advance = advance
         self._known = known or KnownBatches()
+        self._taken = taken
         # The most points a chunk may have, once memory has run out.
         self._max_chunk: int | None = None
 
     def over(self, batches: Iterable[Batch], num_samples: int, blocks: Sequence[PointBlock]) -> None:
-        """Evaluates the points of `blocks` on every batch; `num_samples` is that of all batches.
+        """Evaluates the points of `blocks` on every batch, all or those that are taken.
+
+        `num_samples` is that of all batches.
 
         Raises:
             ResourceError: one point on one sample does not fit the memory.
@@ -93,36 +98,51 @@ class PointsRun:
                     # Every batch is checked with one of the blocks.
                     is_probed = not was_checked and number == (index + part) % len(blocks)
                     probe = index + part if is_probed else None
-                    self._run_block(block, batch, first, probe, share=batch.num_samples / num_samples)
-                    first += len(block.coefficients)
+                    count = len(block.coefficients)
+                    ranges = [slice(0, count)] if self._taken is None else self._taken.of_block(number)
+                    self._run_block(block, batch, first, probe, ranges, share=batch.num_samples / num_samples)
+                    first += count
 
-    def _run_block(self, block: PointBlock, batch: Batch, first: int, probe: int | None, *, share: float) -> None:
-        count = len(block.coefficients)
-        buffers = None if self._buffers is None else self._buffers[first : first + count]
-        kernel = self._kernel(block, batch, buffers, probe)
-        size, low, part_size = self._chunk_size(kernel, batch), 0, batch.num_samples
-        while low < count:
-            points = slice(low, min(low + size, count))
-            fits_between = True
-            try:
-                terms = terms_if_they_fit(kernel, batch, points)
-            except MemoryShortageError:
-                terms, fits_between = None, False
-            if terms is None:
-                gc.collect()
-                if torch.cuda.is_initialized():
-                    torch.cuda.empty_cache()
-                if size > 1 and fits_between:
-                    self._max_chunk = size = size // 2
+    def _run_block(
+        self,
+        block: PointBlock,
+        batch: Batch,
+        first: int,
+        probe: int | None,
+        ranges: Iterable[slice],
+        *,
+        share: float,
+    ) -> None:
+        buffers = None if self._buffers is None else self._buffers[first : first + len(block.coefficients)]
+        kernel: Kernel | None = None
+        size, part_size = 0, batch.num_samples
+        for wanted in ranges:
+            if kernel is None:
+                kernel = self._kernel(block, batch, buffers, probe)
+                size = self._chunk_size(kernel, batch)
+            low = wanted.start
+            while low < wanted.stop:
+                points = slice(low, min(low + size, wanted.stop))
+                fits_between = True
+                try:
+                    terms = terms_if_they_fit(kernel, batch, points)
+                except MemoryShortageError:
+                    terms, fits_between = None, False
+                if terms is None:
+                    gc.collect()
+                    if torch.cuda.is_initialized():
+                        torch.cuda.empty_cache()
+                    if size > 1 and fits_between:
+                        self._max_chunk = size = size // 2
+                        continue
+                    del kernel
+                    part_size //= 2
+                    kernel = self._in_parts(block, batch, buffers, part_size)
                     continue
-                del kernel
-                part_size //= 2
-                kernel = self._in_parts(block, batch, buffers, part_size)
-                continue
-            self._output.add(terms, slice(first + points.start, first + points.stop))
-            if self._advance is not None:
-                self._advance((points.stop - points.start) * share)
-            low = points.stop
+                self._output.add(terms, slice(first + points.start, first + points.stop))
+                if self._advance is not None:
+                    self._advance((points.stop - points.start) * share)
+                low = points.stop
 
     def _kernel(
         self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, probe: int | None

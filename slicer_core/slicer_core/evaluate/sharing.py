@@ -1,0 +1,134 @@
+"""Which process evaluates which points: each takes the next few when it is done with its last.
+
+Processes seldom get the same share of a machine, and early layers' blocks cost more than late ones'. Who takes what
+does not change a number: points are taken in fixed groups, and a point is evaluated by one process on all batches.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from slicer_core.plan import PointBlock
+
+# Groups for each process: enough that the last ones to be done are done at about the same time.
+_GROUPS = 32
+
+
+class Groups:
+    """The points of some blocks in groups: whole blocks where there are many, else ranges of their points."""
+
+    def __init__(self, blocks: Sequence[PointBlock], workers: int) -> None:
+        counts = [len(block.coefficients) for block in blocks]
+        self.firsts = [0, *np.cumsum(counts).tolist()]
+        size = max(1, -(-sum(counts) // (workers * _GROUPS)))
+        self.of_block = [
+            [slice(low, min(low + step, count)) for low in range(0, count, step)]
+            for count in counts
+            for step in (count if len(blocks) >= workers * _GROUPS else size,)
+        ]
+
+    @property
+    def num_points(self) -> int:
+        """Of all blocks."""
+        return self.firsts[-1]
+
+    def indices(self, block: int, group: slice) -> np.ndarray:
+        """The group's points among those of all blocks."""
+        return np.arange(self.firsts[block] + group.start, self.firsts[block] + group.stop)
+
+    def without(self, done: Sequence[np.ndarray]) -> dict[int, list[slice]]:
+        """The groups, by block, whose points are not among those of `done`."""
+        is_done = np.zeros(self.num_points, dtype=bool)
+        for indices in done:
+            is_done[indices] = True
+        missing = {
+            block: [group for group in groups if not is_done[self.indices(block, group)].all()]
+            for block, groups in enumerate(self.of_block)
+        }
+        return {block: groups for block, groups in missing.items() if groups}
+
+
+class SharedProgress:
+    """What one process tells of all, which it takes to be as fast as itself."""
+
+    def __init__(self, num_points: int, workers: int, advance: Callable[[float], None] | None) -> None:
+        self._left = float(num_points)
+        self._workers = workers
+        self._advance = advance
+
+    def __call__(self, points: float) -> None:
+        """For so many points of its own."""
+        self._tell(min(points * self._workers, self._left))
+
+    def finish(self) -> None:
+        """All are done."""
+        self._tell(self._left)
+
+    def _tell(self, points: float) -> None:
+        self._left -= points
+        # Even of no points: it is where a stop comes through.
+        if self._advance is not None:
+            self._advance(points)
+
+
+class Taken:
+    """What one process has of the groups: asked for in the order of blocks, on the first batch and on all others.
+
+    `tickets` is shared by all processes; None gives this one everything that `only` lists, by block.
+    """
+
+    def __init__(self, groups: Groups, tickets: Tickets | None, only: dict[int, list[slice]] | None = None) -> None:
+        self._groups = groups
+        self._tickets = tickets
+        self._next = -1 if tickets is None else tickets.take()
+        self._number = 0
+        self.own: dict[int, list[slice]] = only or {}
+        self._is_open = tickets is not None
+
+    def of_block(self, block: int) -> Iterator[slice]:
+        """The ranges of the block's points that are this process's."""
+        if block in self.own or not self._is_open:
+            yield from self.own.get(block, ())
+            return
+        assert self._tickets is not None
+        own: list[slice] = []
+        for group in self._groups.of_block[block]:
+            if self._number == self._next:
+                own.append(group)
+                yield group
+                self._next = self._tickets.take()
+            self._number += 1
+        self.own[block] = own
+
+    @property
+    def indices(self) -> np.ndarray:
+        """This process's points among those of all blocks."""
+        parts = [self._groups.indices(block, group) for block, own in self.own.items() for group in own]
+        return np.concatenate(parts) if parts else np.arange(0)
+
+
+class Tickets:
+    """Numbers from 0 on, each of which one process gets; for those that are forked after it was made."""
+
+    def __init__(self) -> None:
+        # The lock of a process that dies is let go by the system.
+        self._file = os.memfd_create("tickets")
+        os.pwrite(self._file, bytes(8), 0)
+
+    def take(self) -> int:
+        """The next number."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            number = int.from_bytes(os.pread(self._file, 8, 0), "little")
+            os.pwrite(self._file, (number + 1).to_bytes(8, "little"), 0)
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+        return number
+
+    def close(self) -> None:
+        """For the last process that knows it."""
+        os.close(self._file)
