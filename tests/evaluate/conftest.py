@@ -31,7 +31,7 @@ class Captured:
     def trace(self) -> Trace:
         """What the capture makes of it."""
         with self.wrapper.evaluating():
-            return Tracer().trace(self.objective, self.wrapper.state(), self.batch)
+            return Tracer(closed_sizes=0).trace(self.objective, self.wrapper.state(), self.batch)
 
     def kernels(self, names: Sequence[str], points: np.ndarray = POINTS) -> tuple[PartialKernel, LoopKernel]:
         """Both for random directions in the named tensors."""

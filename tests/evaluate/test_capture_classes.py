@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from slicer_core.evaluate import prologue
 from slicer_core.evaluate.partition import partition
 from slicer_core.evaluate.prologue import Values, center_values
-from slicer_core.evaluate.trace import Trace
+from slicer_core.evaluate.trace import Trace, Tracer
 
 
 class Residual(nn.Module):
@@ -228,3 +228,23 @@ def test_of_layers_in_order_each_activation_that_stands_still_is_computed_once(
         wanted = partition(trace, {layers[-1]}).constants
         for node, value in center_values(trace, state, made.batch, wanted).items():
             assert not isinstance(value, Tensor) or torch.equal(value, known[node])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trace_for_one_size_makes_the_same_calls(
+    name: str, traces: Mapping[str, tuple[Any, Trace]], captured: Callable[..., Any]
+) -> None:
+    """What is decided for the calls of one trace holds for those of another by their labels."""
+    made, trace = traces[name]
+    with made.wrapper.evaluating():
+        closed = Tracer().trace(made.objective, made.wrapper.state(), made.batch)
+    names = set(made.wrapper.varying_names())
+    kinds = []
+    for each in (trace, closed):
+        parts = partition(each, names)
+        kinds.append({each.labels[node]: parts.kind(node) for node in each.nodes if has_tensor(node)})
+    assert kinds[0] == kinds[1]
+
+
+def has_tensor(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("val"), Tensor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 from slicer_core import EvaluationSettings, ModelWrapper
 from slicer_core.choices import StrategyName
 from slicer_core.evaluate import Evaluation, evaluate
+from slicer_core.evaluate.strategies import partial as partial_evaluation
+from slicer_core.evaluate.trace import Tracer
 from slicer_core.plan import PointBlock
 
 NUM_SAMPLES = 11
@@ -206,8 +209,12 @@ def by_the_engine(wrapper: ModelWrapper, strategy: StrategyName, batch_size: int
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's, about hooks of old
+@pytest.mark.parametrize("closed_sizes", [0, 2], ids=["open sizes", "closed sizes"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_is_captured_whole(name: str, close_to_float64: Callable[..., None]) -> None:
+def test_a_network_is_captured_whole(
+    name: str, closed_sizes: int, close_to_float64: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial_evaluation, "Tracer", functools.partial(Tracer, closed_sizes))
     make, features = NETWORKS[name]
     model, data = settled(make()), (features(), torch.randint(0, 3, (NUM_SAMPLES,)))
     if name.startswith("spectral"):
@@ -228,7 +235,12 @@ def test_an_output_may_be_a_dictionary(close_to_float64: Callable[..., None]) ->
     close_to_float64(found.sums["loss"].values, in_double(Named, model, lambda net, x, y: loss(net(x), y), data))
 
 
-def test_a_mean_over_the_batch_in_the_model_fits_batches_of_any_size(close_to_float64: Callable[..., None]) -> None:
+@pytest.mark.parametrize("closed_sizes", [0, 1, 2])
+def test_a_mean_over_the_batch_in_the_model_fits_batches_of_any_size(
+    closed_sizes: int, close_to_float64: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial_evaluation, "Tracer", functools.partial(Tracer, closed_sizes))
+
     def batch_loss(model: nn.Module, batch: Any) -> Tensor:
         inputs, target = batch
         return F.cross_entropy(model(inputs), target, reduction="sum") / inputs.shape[0]
@@ -278,8 +290,10 @@ class SizeDependent(nn.Module):
         return out if x.shape[0] > 3 else 2 * out
 
 
-def test_a_branch_on_the_size_of_the_batch_is_not_burnt_in() -> None:
+@pytest.mark.parametrize("closed_sizes", [0, 1, 2])
+def test_a_branch_on_the_size_of_the_batch_is_not_burnt_in(closed_sizes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of four takes the one branch, the last one of three the other."""
+    monkeypatch.setattr(partial_evaluation, "Tracer", functools.partial(Tracer, closed_sizes))
     data = (vectors(), torch.randint(0, 3, (NUM_SAMPLES,)))
     wrapper = ModelWrapper(SizeDependent(), nn.CrossEntropyLoss(), data, batch_coupled=True)
     found, expected = by_the_engine(wrapper, "partial"), by_the_engine(wrapper, "loop")

@@ -18,6 +18,7 @@ from slicer_core.errors import SlicerError
 from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.parallel import one_thread
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
     CannotEvaluateError,
@@ -142,10 +143,7 @@ class StrategyChoice:
         if self._candidate.strategy in ("partial", "partial-vmap") and self._compiling == "on":
             self._candidate = Candidate(strategy=f"{self._candidate.strategy}-compiled")
         if self._candidate.strategy.startswith("partial") and is_splittable(self._objective, batch):
-            try:
-                sizes = part_sizes(self._session.traces, self._objective, self._state, batch)
-            except CannotEvaluateError:
-                return
+            sizes = part_sizes(self._objective, self._state, batch)
             self._candidate = replace(self._candidate, part_size=sizes[0])
 
     def _decided(self, batch: Batch, blocks: Sequence[PointBlock], moved: frozenset[str]) -> Candidate | None:
@@ -159,14 +157,19 @@ class StrategyChoice:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
         if not self._candidate.strategy.startswith("partial"):
             return
-        part = self.parts(batch)[0]
-        seen: set[frozenset[str]] = set()
-        for block in blocks:
-            moved = frozenset(name for direction in block.directions() for name in direction)
-            if moved not in seen and moved_key(moved) not in self._session.traces.decisions.cuts:
-                with contextlib.suppress(MemoryShortageError):
-                    self.kernel(block, part, None, probe=None).terms(part, slice(0, 1))
-            seen.add(moved)
+        part, traces = self.parts(batch)[0], self._session.traces
+        with one_thread() if self.workers > 1 else contextlib.nullcontext():
+            threads, seen = torch.get_num_threads(), set[frozenset[str]]()
+            for block in blocks:
+                moved = frozenset(name for direction in block.directions() for name in direction)
+                key = moved_key(moved)
+                is_laid_out = (key, threads) in traces.layouts or self._candidate.strategy != "partial"
+                if moved not in seen and not (key in traces.decisions.cuts and is_laid_out):
+                    with contextlib.suppress(MemoryShortageError):
+                        self.kernel(block, part, None, probe=None).terms(part, slice(0, 1))
+                if (layout := traces.layouts.get((key, threads))) is not None:
+                    traces.decisions.layouts.setdefault(key, layout)
+                seen.add(moved)
 
     def fork(self) -> StrategyChoice:
         """The same choice for the blocks of another process or thread, which remembers for itself."""

@@ -38,7 +38,7 @@ def shared_out(shares: Sequence[Callable[[], Result]]) -> tuple[list[Result], li
         return [shares[0]()], []
     children = [_Child(share) for share in shares[1:]]
     try:
-        with _one_thread():
+        with one_thread():
             results = [shares[0]()]
         reasons = []
         for child, share in zip(children, shares[1:], strict=True):
@@ -123,7 +123,8 @@ def _run_and_exit(share: Callable[[], Any], writer: int) -> None:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """What this process does meanwhile is done with one thread, as in a worker."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,10 +1,11 @@
 """Trials of strategies on the real thing: the first batch, a block of the plan, a few points each.
 
-They take at most a share of what the loop alone would take for the whole job, and leave their timings behind.
+They take at most a share of what the whole job would take by the best way known so far, and leave their timings behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,25 +13,27 @@ from dataclasses import dataclass, replace
 
 from slicer_core.choices import CompileChoice
 from slicer_core.errors import SlicerError
+from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.parallel import shared_out
+from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
-from slicer_core.evaluate.strategies import CannotEvaluateError, Kernel, LoopKernel, Session, Traces, bytes_a_sample
+from slicer_core.evaluate.strategies import TRIAL_POINTS, CannotEvaluateError, Kernel, LoopKernel, Session
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
 # A capture pays where the loop alone would take several times as long: seconds of both, measured on two cores.
 _FIRST_CAPTURE_SECONDS = 1.5
-_CAPTURE_SECONDS = 0.3
+_CAPTURE_SECONDS = 0.1
 _WORTH = 2.0
-# What the trials may take of the time that the loop would take, and how long they may take at least.
+# What the trials may take of the time that the job would take by the best way known, and how long they may take at
+# least and at most.
 _SHARE = 0.05
 _MIN_SECONDS = 0.02
 _MAX_SECONDS = 5.0
 # What one candidate may take of that.
-_TRIAL_SHARE = 0.05
+_TRIAL_SHARE = 0.02
 # Parts of a batch keep the largest activation near these, on a CPU: the first a core's share of the last level of
 # cache, the second its own; smaller parts cost more calls than they save misses.
 _PART_BYTES = (4 * 2**20, 2**20)
@@ -115,14 +118,11 @@ class Trials:
         if not self._session.traces.tracer.knows(batch) and in_loop < _WORTH * capture:
             self.reasons.append("the job is too short to pay for a capture")
             return Candidate(strategy="loop")
-        self._limit = min(max(_SHARE * in_loop, _MIN_SECONDS), _MAX_SECONDS)
-        # As carefully as the others, now that it is known what that may cost.
-        again, _ = _timed(loop, batch, _TRIAL_SHARE * self._limit)
-        self.timings["loop"] = min(again, self.timings["loop"])
         # Its copy of the weights is not to lie beside those of the others.
         del loop
-        in_loop = self.timings["loop"] * num_points
+        self._limit = _trial_seconds(in_loop)
         self._begun: float | None = None
+        self._prepared_for: set[int] = set()
         best, seconds = Candidate(strategy="loop"), in_loop
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
         for candidate in self._candidates(batch, max_workers, in_loop):
@@ -138,31 +138,38 @@ class Trials:
                 total += _FORK_SECONDS * repeats
             if total < seconds:
                 best, seconds = candidate, total
+                # What is left to be gained by more trials.
+                self._limit = min(self._limit, _trial_seconds(seconds))
+        if seconds > in_loop / _WORTH:
+            # As carefully as the others.
+            again, _ = _timed(LoopKernel(self._objective, self._state, block), batch, _TRIAL_SHARE * self._limit)
+            self.timings["loop"] = min(again, self.timings["loop"])
+            if self.timings["loop"] * num_points < seconds:
+                best = Candidate(strategy="loop")
         return best
 
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
         sizes = [sys.maxsize]
-        try:
-            if is_splittable(self._objective, batch) and self._objective.device.type == "cpu":
-                sizes = part_sizes(self._session.traces, self._objective, self._state, batch)
-            yield Candidate(strategy="partial", part_size=sizes[0])
-        except CannotEvaluateError as error:
-            self.reasons.append(f"partial: {error}")
+        if is_splittable(self._objective, batch) and self._objective.device.type == "cpu":
+            sizes = part_sizes(self._objective, self._state, batch)
+        shares_points = max_workers > 1 and in_loop > 10 * _FORK_SECONDS
+        first = Candidate(strategy="partial", part_size=sizes[0], workers=max_workers if shares_points else 1)
+        yield first
         partials = [label for label in self.timings if label.startswith("partial")]
         if not partials:
             yield Candidate(strategy="vmap")
             if max_workers > 1:
                 yield Candidate(strategy="loop", workers=max_workers)
             return
-        is_small = self.timings[partials[0]] < _SMALL_SECONDS
+        is_small = self.timings[partials[0]] * first.workers < _SMALL_SECONDS
         if is_small:
             yield Candidate(strategy="partial-vmap", part_size=sizes[0])
         for size in sizes:
-            if max_workers > 1 and in_loop > 10 * _FORK_SECONDS:
-                yield Candidate(strategy="partial", part_size=size, workers=max_workers)
-            if size != sizes[0]:
-                yield Candidate(strategy="partial", part_size=size)
+            for workers in (max_workers, 1) if shares_points else (1,):
+                candidate = Candidate(strategy="partial", part_size=size, workers=workers)
+                if candidate != first:
+                    yield candidate
         if self._compiles:
             # Its threads are its own, so it is not shared among processes.
             yield Candidate(strategy="partial-compiled", part_size=sizes[0])
@@ -186,9 +193,13 @@ class Trials:
             return _timed(self._create(candidate.strategy, block, None), part, limit)
 
         try:
-            if self._begun is None and candidate.strategy == "partial":
-                # Capture and partition are made once, and are no part of what a block or a batch costs.
-                self._create(candidate.strategy, block, None).terms(part, slice(0, 1))
+            if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
+                # Capture, partition and layout are work that has to be done once, and no part of what a block costs.
+                self._prepared_for.add(candidate.workers)
+                with one_thread() if candidate.workers > 1 else contextlib.nullcontext():
+                    self._create(candidate.strategy, block, None).terms(part, slice(0, 1))
+            if self._begun is None:
+                self._begun = time.perf_counter()
             # Processes want memory and cache of one another, so they are timed together.
             found, reasons = shared_out([share] * candidate.workers)
         except (
@@ -205,10 +216,6 @@ class Trials:
             text = str(error.__cause__ or error).strip()
             self.reasons.append(f"{candidate.strategy}: {text.splitlines()[0][:200] if text else type(error).__name__}")
             return None
-        finally:
-            if self._begun is None:
-                # The first candidate's capture is work that has to be done, not a trial.
-                self._begun = time.perf_counter()
         if reasons:
             self.reasons += reasons
             return None
@@ -217,6 +224,11 @@ class Trials:
         self.timings[candidate.label] = point
         # What was compiled is kept for all batches.
         return point, 0.0 if candidate.is_compiled else scale * max(prologue for _, prologue in found)
+
+
+def _trial_seconds(job: float) -> float:
+    """How long trials of a job may take that takes so many seconds itself."""
+    return min(max(_SHARE * job, _MIN_SECONDS), _MAX_SECONDS)
 
 
 def typical_block(blocks: Sequence[PointBlock]) -> PointBlock:
@@ -233,22 +245,19 @@ def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
     kernel.terms(part, slice(0, 1))
     first = time.perf_counter() - start
     count = min(kernel.trial_size(part), len(kernel.coefficients))
-    begun, rounds = time.perf_counter(), 0
+    begun, points = time.perf_counter(), 0
     while True:
-        kernel.terms(part, slice(0, count))
-        rounds += 1
+        # Where one point takes long, several at once would take longer than the limit.
+        size = 1 if points == 0 and count <= TRIAL_POINTS else count
+        kernel.terms(part, slice(0, size))
+        points += size
         taken = time.perf_counter() - begun
         if taken >= limit:
-            point = taken / (rounds * count)
-            return point, max(0.0, first - point)
+            return taken / points, max(0.0, first - taken / points)
 
 
-def part_sizes(traces: Traces, objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
-    """Numbers of samples a part of the batch may well have, from the largest activation of the captured model.
-
-    Raises:
-        CannotEvaluateError: the loss has no graph.
-    """
-    size = max(1, bytes_a_sample(traces, objective, state, batch))
+def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
+    """Numbers of samples a part of the batch may well have, from the largest activation of the model."""
+    size = max(1, bytes_a_sample(objective, state, batch))
     fitting = (max(_MIN_PART, limit // size) for limit in _PART_BYTES)
     return list(dict.fromkeys(count if count < batch.num_samples else sys.maxsize for count in fitting))

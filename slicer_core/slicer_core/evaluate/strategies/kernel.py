@@ -16,8 +16,8 @@ from slicer_core.subject import Batch
 ChunkTerms = dict[str, tuple[Tensor, Tensor]]
 """Quantity -> (sums, counts), each of shape (points of the chunk, entries of the batch)."""
 
-
-_TRIAL_POINTS = 4
+TRIAL_POINTS = 4
+"""How many points a trial runs together, where that many at once are not the point of it."""
 
 
 class CannotEvaluateError(Exception):
@@ -55,7 +55,7 @@ class Kernel(ABC):
 
     def trial_size(self, batch: Batch) -> int:
         """How many points to time together."""
-        return min(self.chunk_size(batch), _TRIAL_POINTS)
+        return min(self.chunk_size(batch), TRIAL_POINTS)
 
     @abstractmethod
     def chunk_size(self, batch: Batch) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from slicer_core.choices import Layout
@@ -17,7 +18,7 @@ from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
-from slicer_core.evaluate.layout import batch_laid_out, first_samples, weight_laid_out
+from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, partition
 from slicer_core.evaluate.prologue import Components, NotAffineError, Values, affine_components, center_values
@@ -39,7 +40,8 @@ class Traces:
     def __init__(self) -> None:
         self.tracer = Tracer()
         self.partitions: dict[tuple[Trace, frozenset[str]], Partition] = {}
-        self.layouts: dict[tuple[Trace, frozenset[str]], Layout] = {}
+        # By what moves and the number of threads: what is faster on two need not be so on one.
+        self.layouts: dict[tuple[str, int], Layout] = {}
         self.compiled: dict[tuple[type, Trace, frozenset[str]], Any] = {}
         # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
         self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
@@ -148,17 +150,14 @@ class PartialKernel(Kernel):
 
     def make_epilogue(self, frontier: Mapping[fx.Node, Components]) -> None:
         """Makes what runs the general part from the frontier's components."""
-        layouts, decided = self._session.traces.layouts, self._session.traces.decisions.layouts
-        if self.key not in layouts:
-            key = moved_key(self.varying)
-            layouts[self.key] = decided.get(key, "rows")
-            if key not in decided and any(
-                node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()
-            ):
-                timed = {layout: self._seconds(frontier, layout) for layout in ("rows", "columns")}
-                layouts[self.key] = "columns" if timed["columns"] < timed["rows"] else "rows"
-            decided[key] = layouts[self.key]
-        self._combiner, self._epilogue = self._compiled(frontier, layouts[self.key])
+        traces, key = self._session.traces, moved_key(self.varying)
+        layout = traces.decisions.layouts.get(key)
+        if layout is None:
+            threads = torch.get_num_threads()
+            if (key, threads) not in traces.layouts:
+                traces.layouts[key, threads] = self._faster_layout(frontier)
+            layout = traces.layouts[key, threads]
+        self._combiner, self._epilogue = self._compiled(frontier, layout)
 
     def collected(self, rows: Mapping[fx.Node, Tensor], count: int) -> ChunkTerms:
         """The chunk's terms of the results that move, each of shape (points, entries), and of those that don't."""
@@ -178,6 +177,11 @@ class PartialKernel(Kernel):
         combiner = Combiner(frontier, num_directions, layout=layout, dtypes=dtypes)
         combiner.move_to([0.0] * num_directions)
         return combiner, compile_epilogue(self.trace, self.parts, combiner.views, self.constants)
+
+    def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
+        if not any(node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()):
+            return "rows"
+        return "columns" if self._seconds(frontier, "columns") < self._seconds(frontier, "rows") else "rows"
 
     def _seconds(self, frontier: Mapping[fx.Node, Components], layout: Layout) -> float:
         combiner, epilogue = self._compiled(frontier, layout)
@@ -199,7 +203,7 @@ class PartialKernel(Kernel):
         decided, key = self._session.traces.decisions.cuts, moved_key(varied)
         dear_known = whole or key in decided
         if not whole and dear_known:
-            denied |= {node for node in trace.nodes if node.name in decided[key]}
+            denied |= {node for node in trace.nodes if trace.labels[node] in decided[key]}
         while True:
             parts = partition(trace, varied, denied)
             constants = self._session.constants(trace, self.held, batch, parts)
@@ -214,25 +218,9 @@ class PartialKernel(Kernel):
                 if not self._recomputing:
                     self._session.traces.partitions[trace, varied] = parts
                 if not whole:
-                    decided.setdefault(key, tuple(sorted(node.name for node in denied)))
+                    decided.setdefault(key, tuple(sorted(trace.labels[node] for node in denied)))
                 return parts, constants, components
             denied |= dear
 
     def _components(self, trace: Trace, parts: Partition, constants: Values, *, checked: bool) -> dict[Any, Components]:
         return affine_components(trace, parts, constants, self.center, self.directions, checked=checked)
-
-
-def bytes_a_sample(traces: Traces, objective: Objective, center: NamedTensors, batch: Batch) -> int:
-    """The size of the largest intermediate tensor for one sample, from a run of the batch's first two.
-
-    Raises:
-        CannotEvaluateError: the loss has no graph.
-    """
-    few = first_samples(batch, 2)
-    state = {name: weight_laid_out(objective.cast(tensor), objective) for name, tensor in center.items()}
-    try:
-        trace = traces.tracer.trace(objective, state, batch_laid_out(few, objective))
-    except NotTraceableError as reason:
-        raise CannotEvaluateError(str(reason)) from reason
-    values = center_values(trace, state, few, trace.nodes)
-    return max((value.nbytes for value in values.values() if isinstance(value, Tensor)), default=0) // few.num_samples
