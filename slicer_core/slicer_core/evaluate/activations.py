@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,7 +31,7 @@ def bytes_a_sample(objective: Objective, state: NamedTensors, batch: Batch) -> i
 
 
 def _result_bytes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
-    with _Results() as results, torch.no_grad():
+    with _Results() as results:
         objective.at_center(state, batch)
     return results.sizes
 
