@@ -47,7 +47,10 @@ def test_a_run_that_goes_on_does_not_make_them_again(make_job: MakeJob, products
     (fresh,) = run_job(make_job(**OPTIONS, blocks=True, fresh=True)).slices
     assert len(products) == 2 * count
     assert np.array_equal(resumed.data.loss, fresh.data.loss)
-    assert resumed.data.directions == fresh.data.directions
+    # What is made anew may differ in the last digit: a dot product's depends on where its vectors lie in memory.
+    (kept,), (made,) = resumed.data.directions, fresh.data.directions
+    assert (kept.norm, kept.eigenvalue) == pytest.approx((made.norm, made.eigenvalue), rel=1e-12)
+    assert kept.recipe == {**made.recipe, "residual": pytest.approx(made.recipe["residual"], rel=1e-3)}
     layers = resumed.data.measures["layer_eigenvalue"].details["layers"]
     assert list(layers) == ["0", "2", "4"]
     # A block's eigenvalue is at most that of the whole (Cauchy's interlacing).
