@@ -211,7 +211,7 @@ def value_at(trace: Trace, moving: set[str], center: dict[str, Tensor], steps: l
     parts = partition(trace, moving)
     constants = center_values(trace, center, Batch(data=(), num_samples=1), parts.constants)
     # A claim that is wrong raises here.
-    components = affine_components(trace, parts, constants, center, steps, checked=True)
+    components = affine_components(trace, parts, constants, center, steps, checked=True, still={})
     values: dict[Any, Any] = dict(constants)
     for node in parts.frontier:
         first, *others = components[node]

@@ -322,6 +322,26 @@ def test_a_short_job_does_not_pay_for_a_capture() -> None:
     assert "too short" in found.evaluation["reason"]
 
 
+@pytest.mark.parametrize("make", [mlp, residual, language])
+def test_blocks_that_move_the_same_tensors_may_take_turns(make: Callable[[], Example]) -> None:
+    """They share what runs their points, and which is whose is not mixed up."""
+    model, inputs, target = make()
+    wrapper = ModelWrapper(model.eval(), nn.CrossEntropyLoss(), (inputs, target))
+    objective, state, batch = Objective(wrapper), wrapper.state(), Batch(data=(inputs, target), num_samples=SIZE)
+    session = Session(Traces())
+    pairs = []
+    for count in (1, 2, 2):
+        steps = tuple({name: torch.randn_like(state[name]) for name in wrapper.varying_names()} for _ in range(count))
+        points = np.random.default_rng(0).normal(size=(5, count))
+        block = PointBlock(directions=lambda steps=steps: steps, coefficients=points)
+        pairs.append((PartialKernel(objective, state, block, session=session), LoopKernel(objective, state, block)))
+    with wrapper.evaluating():
+        for points in (slice(0, 2), slice(2, 3), slice(3, 5)):
+            for partial, loop in pairs:
+                ours, expected = partial.terms(batch, points)["loss"][0], loop.terms(batch, points)["loss"][0]
+                torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def recombined(make: Callable[[], Any]) -> Callable[[], tuple[PartialKernel, Tensor]]:
     """Makes kernels of one block that combine the weights alone, with their losses at its points."""
     model, inputs, target = make()

@@ -41,8 +41,11 @@ def drain(taken: Taken, counts: list[int]) -> int:
 
 
 def test_many_blocks_are_taken_whole_and_few_in_parts() -> None:
-    assert {len(parts) for parts in Groups([block(5)] * 64, 2).of_block} == {1}
-    assert [len(parts) for parts in Groups([block(640), block(64)], 2).of_block] == [59, 6]
+    many, few = Groups([block(51)] * 60, 2), Groups([block(640), block(64)], 2)
+    assert {len(parts) for parts in many.of_block} == {1}
+    assert many.blocks_a_worker == 30
+    assert [len(parts) for parts in few.of_block] == [54, 6]
+    assert few.blocks_a_worker == 2
 
 
 def test_what_a_process_took_that_is_gone_is_missing() -> None:

@@ -175,6 +175,7 @@ class StrategyChoice:
         """The same choice for the blocks of another process or thread, which remembers for itself."""
         other = StrategyChoice("loop", self._wrapper, self._objective, self._state, self._dtype)
         other._candidate = self._candidate
+        other._checked, other._given_up = set(self._checked), set(self._given_up)
         other._memory_budget = self._memory_budget // self.workers
         other._max_part = self._max_part
         return other

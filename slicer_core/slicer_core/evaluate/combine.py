@@ -34,7 +34,8 @@ class Combiner:
         dtypes: Mapping[fx.Node, torch.dtype] | None = None,
     ) -> None:
         self.views: dict[fx.Node, Tensor] = {}
-        self._groups: list[_Group] = []
+        self._groups: list[tuple[_Group, list[tuple[fx.Node, list[int]]]]] = []
+        self._count = num_directions + 1
         by_dtype: dict[tuple[torch.dtype, torch.dtype], list[fx.Node]] = {}
         large: list[tuple[torch.dtype, list[fx.Node]]] = []
         for node, parts in components.items():
@@ -45,28 +46,38 @@ class Combiner:
             else:
                 by_dtype.setdefault((own, wanted), []).append(node)
         for wanted, nodes in [*((wanted, nodes) for (_, wanted), nodes in by_dtype.items()), *large]:
-            orders = {node: _memory_order(node, components[node][0], layout) for node in nodes}
-            flat = [
-                _joined([components[node][index].permute(orders[node]).reshape(-1) for node in nodes])
-                for index in range(num_directions + 1)
-            ]
-            group = _Group(flat, wanted)
+            orders = [(node, _memory_order(node, components[node][0], layout)) for node in nodes]
+            group = _Group(self._flat(components, orders), wanted)
             offset = 0
-            for node in nodes:
+            for node, order in orders:
                 like = components[node][0]
-                ordered = [like.shape[axis] for axis in orders[node]]
-                back = sorted(range(like.ndim), key=orders[node].__getitem__)
+                ordered = [like.shape[axis] for axis in order]
+                back = sorted(range(like.ndim), key=order.__getitem__)
                 self.views[node] = group.values[offset : offset + like.numel()].view(ordered).permute(back)
                 offset += like.numel()
-            self._groups.append(group)
+            self._groups.append((group, orders))
         self._row_coefficients: tuple[float, ...] | None = None
+
+    def load(self, components: Mapping[fx.Node, Components]) -> None:
+        """Other components of the same nodes, shapes and dtypes; `views` stay."""
+        for group, orders in self._groups:
+            group.load(self._flat(components, orders))
+        self._row_coefficients = None
+
+    def _flat(
+        self, components: Mapping[fx.Node, Components], orders: Sequence[tuple[fx.Node, list[int]]]
+    ) -> list[Tensor]:
+        return [
+            _joined([components[node][index].permute(order).reshape(-1) for node, order in orders])
+            for index in range(self._count)
+        ]
 
     def move_to(self, coefficients: Sequence[float]) -> None:
         """Writes the point's values into `views`."""
         *shared, last = coefficients
         if is_new_row := tuple(shared) != self._row_coefficients:
             self._row_coefficients = tuple(shared)
-        for group in self._groups:
+        for group, _ in self._groups:
             group.move_to(shared, last, is_new_row=is_new_row)
 
 
@@ -74,13 +85,18 @@ class _Group:
     """Flat components, [c₀, c₁, …], and the buffer that c₀ + Σ αⱼ cⱼ is written into, in a dtype of its own."""
 
     def __init__(self, flat: list[Tensor], wanted: torch.dtype) -> None:
-        self._flat = flat
         self._point = torch.empty_like(flat[0])
         self.values = self._point if wanted == flat[0].dtype else torch.empty_like(self._point, dtype=wanted)
         # A row's part of large tensors is added up again at each point, in the point's own place.
-        self._row = flat[0] if len(flat) < 3 else self._point
-        if len(flat) > 2 and flat[0].nbytes < _LARGE_BYTES:
-            self._row = torch.empty_like(flat[0])
+        self._own_row = None
+        if len(flat) > 2:
+            self._own_row = torch.empty_like(flat[0]) if flat[0].nbytes < _LARGE_BYTES else self._point
+        self.load(flat)
+
+    def load(self, flat: list[Tensor]) -> None:
+        """Takes other components of the same sizes."""
+        self._flat = flat
+        self._row = flat[0] if self._own_row is None else self._own_row
 
     def move_to(self, shared: Sequence[float], last: float, *, is_new_row: bool) -> None:
         """The sum is taken in the order of the directions, whatever of it is there already."""

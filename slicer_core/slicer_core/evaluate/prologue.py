@@ -17,6 +17,11 @@ Values = dict[fx.Node, Any]
 Components = list[Any]
 """[c₀, c₁, …]: the value at the center, and what each direction adds for a coefficient of one."""
 
+StillParts = dict[fx.Node, tuple[Any, Any]]
+"""Of affine nodes, f(0) and f(v₀), which are the same for all directions in the same tensors on a batch."""
+
+# What would make them larger is computed again rather than kept.
+_KEPT_BYTES = 64 * 2**20
 _CHECK_SEED = 20_240
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 
@@ -61,11 +66,13 @@ def affine_components(
     directions: Sequence[NamedTensors],
     *,
     checked: bool,
+    still: StillParts,
 ) -> dict[fx.Node, Components]:
     """The components of the varied tensors and of the frontier's nodes.
 
     cⱼ = f(vⱼ) - f(0) for the node's moving inputs v, the others at their constant values: exact for what is affine,
-    without a rule for each operation. `checked` holds each node against f at a random point.
+    without a rule for each operation. `checked` holds each node against f at a random point. `still` has what an
+    earlier block of the same tensors and the same batch left there, and gets more.
 
     Raises:
         NotAffineError: a node fails the check.
@@ -80,7 +87,7 @@ def affine_components(
     remaining = _reads(calls)
     generator = torch.Generator().manual_seed(_CHECK_SEED)
     for node in calls:
-        components = _node_components(node, found, constants, len(directions))
+        components = _node_components(node, found, constants, len(directions), still)
         if checked:
             weights = torch.rand(len(directions), generator=generator).tolist()
             _check(node, components, found, constants, weights)
@@ -101,7 +108,11 @@ def call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:
 
 
 def _node_components(
-    node: fx.Node, found: Mapping[fx.Node, Components], constants: Mapping[fx.Node, Any], num_directions: int
+    node: fx.Node,
+    found: Mapping[fx.Node, Components],
+    constants: Mapping[fx.Node, Any],
+    num_directions: int,
+    still: StillParts,
 ) -> Components:
     def at(index: int | None) -> Any:
         def value(entry: fx.Node) -> Any:
@@ -111,8 +122,14 @@ def _node_components(
 
         return call(node, value)
 
-    origin = at(None)
-    return [at(0), *(_map(torch.sub, at(index + 1), origin) for index in range(num_directions))]
+    if node in still:
+        origin, center = still[node]
+    else:
+        origin, center = at(None), at(0)
+        kept = (part for pair in (*still.values(), (origin, center)) for part in pair)
+        if sum(tensor.nbytes for part in kept for tensor in _tensors(part)) <= _KEPT_BYTES:
+            still[node] = (origin, center)
+    return [center, *(_map(torch.sub, at(index + 1), origin) for index in range(num_directions))]
 
 
 def _check(

@@ -19,17 +19,22 @@ _GROUPS = 32
 
 
 class Groups:
-    """The points of some blocks in groups: whole blocks where there are many, else ranges of their points."""
+    """The points of some blocks in groups of about the same size, each of one block."""
 
     def __init__(self, blocks: Sequence[PointBlock], workers: int) -> None:
+        self._workers = workers
         counts = [len(block.coefficients) for block in blocks]
         self.firsts = [0, *np.cumsum(counts).tolist()]
-        size = max(1, -(-sum(counts) // (workers * _GROUPS)))
-        self.of_block = [
-            [slice(low, min(low + step, count)) for low in range(0, count, step)]
-            for count in counts
-            for step in (count if len(blocks) >= workers * _GROUPS else size,)
-        ]
+        size = sum(counts) / (workers * _GROUPS)
+        self.of_block = []
+        for count in counts:
+            step = -(-count // max(1, round(count / size)))
+            self.of_block.append([slice(low, min(low + step, count)) for low in range(0, count, step)])
+
+    @property
+    def blocks_a_worker(self) -> float:
+        """About how many blocks' prologues a process runs."""
+        return min(len(self.of_block), sum(map(len, self.of_block)) / self._workers)
 
     @property
     def num_points(self) -> int:

@@ -17,6 +17,7 @@ from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
+from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import TRIAL_POINTS, CannotEvaluateError, Kernel, LoopKernel, Session
 from slicer_core.parameters import NamedTensors
@@ -133,7 +134,8 @@ class Trials:
             if found is None:
                 continue
             point, prologue = found
-            total = point * num_points + prologue * repeats * len(blocks)
+            prologues = Groups(blocks, candidate.workers).blocks_a_worker
+            total = point * num_points + prologue * repeats * prologues
             if candidate.workers > 1:
                 total += _FORK_SECONDS * repeats
             if total < seconds:

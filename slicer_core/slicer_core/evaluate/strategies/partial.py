@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +22,14 @@ from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
 from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, partition
-from slicer_core.evaluate.prologue import Components, NotAffineError, Values, affine_components, center_values
+from slicer_core.evaluate.prologue import (
+    Components,
+    NotAffineError,
+    StillParts,
+    Values,
+    affine_components,
+    center_values,
+)
 from slicer_core.evaluate.shortage import MemoryShortageError
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms, Kernel
 from slicer_core.evaluate.trace import NotTraceableError, Trace, Tracer
@@ -32,6 +40,7 @@ from slicer_core.subject import Batch
 _CHUNK_BYTES = 32 * 2**20
 _CHUNK_POINTS = 256
 _LAYOUT_RUNS = 3
+_KEPT_BYTES = 16 * 2**20
 
 
 class Traces:
@@ -51,11 +60,24 @@ class Traces:
         self.decides_alike = False
 
 
+@dataclass
+class Runner:
+    """What runs the points of one kernel, its owner; the next block that moves the same tensors takes it over."""
+
+    key: Any
+    combiner: Combiner
+    epilogue: Epilogue
+    owner: object
+
+
 class Session:
-    """What the blocks of one slice share on a batch: its layout, and values that an earlier block needed."""
+    """What the blocks of one slice share on a batch: its layout, and what an earlier block needed or made."""
 
     def __init__(self, traces: Traces) -> None:
         self.traces = traces
+        self.runner: Runner | None = None
+        # For the set of tensors that moved last, what `affine_components` computes whichever way they move.
+        self.still: tuple[Any, StillParts] = (None, {})
         self._given: Batch | None = None
         self._laid_out: Batch | None = None
         self._values: Values = {}
@@ -64,6 +86,7 @@ class Session:
         """The batch in the layout that the model runs fastest on; a new one lets go of the last one's values."""
         if batch is not self._given or self._laid_out is None:
             self._given, self._laid_out, self._values = batch, batch_laid_out(batch, objective), {}
+            self.runner, self.still = None, (None, {})
         return self._laid_out
 
     def constants(self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition) -> Values:
@@ -100,6 +123,8 @@ class PartialKernel(Kernel):
             for name, tensor in self.held.items()
         }
         self._batch: Batch | None = None
+        self._runner: Runner | None = None
+        self._token = object()
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """See `Kernel`.
@@ -124,7 +149,7 @@ class PartialKernel(Kernel):
         Raises:
             CannotEvaluateError: the loss has no graph.
         """
-        if batch is self._batch:
+        if batch is self._batch and (self._runner is None or self._runner.owner is self._token):
             return
         session, varied = self._session, frozenset(self.varying)
         laid_out = session.laid_out(batch, self.objective)
@@ -157,7 +182,17 @@ class PartialKernel(Kernel):
             if (key, threads) not in traces.layouts:
                 traces.layouts[key, threads] = self._faster_layout(frontier)
             layout = traces.layouts[key, threads]
-        self._combiner, self._epilogue = self._compiled(frontier, layout)
+        # What is large is not to stay behind where the next kernel may be another.
+        is_kept = not self._recomputing and sum(parts[0].nbytes for parts in frontier.values()) <= _KEPT_BYTES
+        forms = tuple((node, _form(parts[0])) for node, parts in frontier.items())
+        runner, runner_key = self._session.runner if is_kept else None, (self.key, layout, forms, len(self.directions))
+        if runner is None or runner.key != runner_key:
+            runner = Runner(runner_key, *self._compiled(frontier, layout), self._token)
+        else:
+            runner.combiner.load(frontier)
+            runner.owner = self._token
+        self._runner, self._session.runner = runner, runner if is_kept else None
+        self._combiner, self._epilogue = runner.combiner, runner.epilogue
 
     def collected(self, rows: Mapping[fx.Node, Tensor], count: int) -> ChunkTerms:
         """The chunk's terms of the results that move, each of shape (points, entries), and of those that don't."""
@@ -223,4 +258,13 @@ class PartialKernel(Kernel):
             denied |= dear
 
     def _components(self, trace: Trace, parts: Partition, constants: Values, *, checked: bool) -> dict[Any, Components]:
-        return affine_components(trace, parts, constants, self.center, self.directions, checked=checked)
+        key = (trace, parts)
+        if self._session.still[0] != key:
+            self._session.still = (key, {})
+        return affine_components(
+            trace, parts, constants, self.center, self.directions, checked=checked, still=self._session.still[1]
+        )
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype
