@@ -19,7 +19,7 @@ from machine import Machine
 from rows import Row
 from slicer_core import EvaluationSettings, ModelWrapper
 from slicer_core.choices import StrategyName
-from slicer_core.evaluate import Evaluation, evaluate
+from slicer_core.evaluate import Evaluation, choose_strategy, evaluate
 from slicer_core.plan import PointBlock
 from subjects import Subject
 
@@ -28,6 +28,8 @@ _USER_SECONDS = 10.0
 _LEAST_POINTS = 60
 # How often a job is to be repeated, so that the engine chooses as in a long one.
 _MANY = 1000
+# Among the strategies whose times are told.
+CHOOSING = "choosing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,18 +172,29 @@ def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
 
 
 def compare_strategies(row: Row, machine: Machine, effort: Effort) -> dict[str, list[float]]:
-    """Strategy -> seconds of each repetition, `auto` among them; they take turns, each with a wrapper of its own."""
+    """Strategy -> seconds of each repetition, `auto` among them; they take turns, each with a wrapper of its own.
+
+    `CHOOSING` stands for what `auto` does before it has chosen: it looks at the data, captures, and makes its trials.
+    """
     subject = row.subject(machine.device)
     blocks = row.blocks(subject, effort.quick)
     names: tuple[StrategyName, ...] = get_args(StrategyName)
-    spent: dict[str, list[float]] = {name: [] for name in names}
+    spent: dict[str, list[float]] = {name: [] for name in (*names, CHOOSING)}
     for repetition in range(effort.repeats + 1):
         for name in names:
             start = machine.clock()
             run_engine(subject.wrapper(), subject, blocks, strategy=name)
             if repetition:
                 spent[name].append(machine.clock() - start)
+        if repetition:
+            spent[CHOOSING].append(machine.seconds(lambda: _choose(subject, blocks)))
     return spent
+
+
+def _choose(subject: Subject, blocks: Sequence[PointBlock]) -> None:
+    wrapper = subject.wrapper()
+    settings = EvaluationSettings(batch_size=subject.batch_size, workers=torch.get_num_threads())
+    choose_strategy(wrapper, wrapper.split("train", subject.batch_size), blocks, wrapper.state(), settings=settings)
 
 
 def warm_seconds(row: Row, machine: Machine, effort: Effort) -> list[float]:

@@ -43,8 +43,10 @@ def drain(taken: Taken, counts: list[int]) -> int:
 def test_many_blocks_are_taken_whole_and_few_in_parts() -> None:
     many, few = Groups([block(51)] * 60, 2), Groups([block(640), block(64)], 2)
     assert {len(parts) for parts in many.of_block} == {1}
+    assert many.are_blocks
     assert many.blocks_a_worker == 30
     assert [len(parts) for parts in few.of_block] == [54, 6]
+    assert not few.are_blocks
     assert few.blocks_a_worker == 2
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import StopRequested
 from slicer_core.evaluate import evaluate
+from slicer_core.evaluate.strategies import partial as partial_evaluation
 from slicer_core.plan import PointBlock
 
 
@@ -51,6 +52,27 @@ def test_many_curves_are_dealt_out_whole(network: Callable[[str], Any]) -> None:
     }
     np.testing.assert_allclose(curves[2].loss, curves[1].loss, rtol=1e-6)
     assert curves[2].evaluation["workers"] == 2
+
+
+def test_what_processes_decided_is_known_for_the_next_slice(
+    network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    parameters = wrapper.get_parameters()
+    blocks = [
+        PointBlock(directions=lambda name=name, part=part: ({name: part},), coefficients=np.linspace(-1, 1, 3)[:, None])
+        for _ in range(40)
+        for name, part in parameters.items()
+    ]
+    split = wrapper.split("train", 9)
+    found = evaluate(wrapper, split, blocks, wrapper.state(), settings=settings())
+    decided = []
+    monkeypatch.setattr(partial_evaluation, "dear_nodes", lambda *args: decided.append(args) or set())
+    again = evaluate(wrapper, split, blocks, wrapper.state(), settings=settings(workers=1))
+    assert (found.workers, again.workers) == (2, 1)
+    assert decided == []
+    np.testing.assert_allclose(again.sums["loss"].values, found.sums["loss"].values, rtol=1e-6)
 
 
 def right(output: Tensor, target: Tensor) -> Tensor:

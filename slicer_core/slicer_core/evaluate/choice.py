@@ -13,12 +13,13 @@ from dataclasses import replace
 
 import torch
 
-from slicer_core.choices import CompileChoice
+from slicer_core.choices import CompileChoice, Layout
 from slicer_core.errors import SlicerError
 from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread
+from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
     CannotEvaluateError,
@@ -51,6 +52,9 @@ _PARTIAL: Mapping[str, type[PartialKernel]] = {
 
 # Strategies whose points processes may share; compiled code has threads of its own, which a fork does not take along.
 _SHARED = ("loop", "vmap", "partial", "partial-vmap")
+
+Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
+"""Layouts by what moves and the number of threads, and cuts by what moves; see `Traces` and `Decisions`."""
 
 _TRACES: weakref.WeakKeyDictionary[ModelWrapper, dict[torch.dtype | None, Traces]] = weakref.WeakKeyDictionary()
 
@@ -155,9 +159,12 @@ class StrategyChoice:
 
     def decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
+        part, traces = self.parts(batch)[0], self._session.traces
         if not self._candidate.strategy.startswith("partial"):
             return
-        part, traces = self.parts(batch)[0], self._session.traces
+        if not traces.decides_alike and self.workers > 1 and Groups(blocks, self.workers).are_blocks:
+            # Each is run by one process, which decides for itself.
+            return
         with one_thread() if self.workers > 1 else contextlib.nullcontext():
             threads, seen = torch.get_num_threads(), set[frozenset[str]]()
             for block in blocks:
@@ -170,6 +177,18 @@ class StrategyChoice:
                 if (layout := traces.layouts.get((key, threads))) is not None:
                     traces.decisions.layouts.setdefault(key, layout)
                 seen.add(moved)
+
+    def decided(self) -> Decided:
+        """What was decided in this process, to be sent to another."""
+        traces = self._session.traces
+        return dict(traces.layouts), dict(traces.decisions.cuts)
+
+    def adopt(self, decided: Decided) -> None:
+        """Takes what another process decided where this one has not."""
+        traces = self._session.traces
+        layouts, cuts = decided
+        traces.layouts = {**layouts, **traces.layouts}
+        traces.decisions.cuts = {**cuts, **traces.decisions.cuts}
 
     def fork(self) -> StrategyChoice:
         """The same choice for the blocks of another process or thread, which remembers for itself."""

@@ -14,7 +14,7 @@ import torch
 from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
-from slicer_core.evaluate.choice import StrategyChoice
+from slicer_core.evaluate.choice import Decided, StrategyChoice
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.objective import Objective
@@ -56,11 +56,12 @@ class Evaluation:
 class _Share:
     """What one process gives: its points' sums, the strategies that ran with how often, and why some did not.
 
-    `where` are the points' indices.
+    `where` are the points' indices; `decided` is what timing decided there.
     """
 
     sums: dict[str, PointSums]
     where: np.ndarray
+    decided: Decided
     used: dict[str, int]
     reasons: list[str]
 
@@ -215,7 +216,7 @@ class PointEvaluator:
         if taken is not None:
             where = taken.indices
             sums = {name: found.at(where) for name, found in sums.items()}
-        return _Share(sums=sums, used=choice.take_used(), reasons=choice.reasons, where=where)
+        return _Share(sums=sums, used=choice.take_used(), reasons=choice.reasons, where=where, decided=choice.decided())
 
     def _run_in_workers(
         self, blocks: Sequence[PointBlock], choice: StrategyChoice, workers: int, advance: Advance | None
@@ -236,6 +237,7 @@ class PointEvaluator:
         report.finish()
         used: dict[str, int] = {}
         for result in results:
+            choice.adopt(result.decided)
             for name, count in result.used.items():
                 used[name] = used.get(name, 0) + count
         return _Share(
@@ -246,6 +248,7 @@ class PointEvaluator:
             used=used,
             reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
             where=np.arange(groups.num_points),
+            decided=choice.decided(),
         )
 
     def _stream(self, blocks: Sequence[PointBlock], advance: Advance | None, start: float) -> Evaluation:

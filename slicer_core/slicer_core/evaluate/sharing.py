@@ -32,6 +32,11 @@ class Groups:
             self.of_block.append([slice(low, min(low + step, count)) for low in range(0, count, step)])
 
     @property
+    def are_blocks(self) -> bool:
+        """Whether each is a whole block."""
+        return all(len(groups) == 1 for groups in self.of_block)
+
+    @property
     def blocks_a_worker(self) -> float:
         """About how many blocks' prologues a process runs."""
         return min(len(self.of_block), sum(map(len, self.of_block)) / self._workers)
