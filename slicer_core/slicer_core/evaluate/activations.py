@@ -17,12 +17,18 @@ _FEW = 4
 
 
 def bytes_a_sample(objective: Objective, state: NamedTensors, batch: Batch) -> int:
-    """What a sample more adds to the largest result of an operation, from runs on a few of a batch that can be cut."""
+    """What a sample more adds to the largest result of an operation, from runs on a few of a batch.
+
+    0 where the model does not run on a few: it is made for one size of batches.
+    """
     few = first_samples(batch, _FEW)
-    if few.num_samples < 2:
-        return max(_result_bytes(objective, state, few), default=0)
-    fewer = first_samples(batch, few.num_samples // 2)
-    large, small = _result_bytes(objective, state, few), _result_bytes(objective, state, fewer)
+    fewer = first_samples(batch, max(1, few.num_samples // 2))
+    try:
+        large, small = _result_bytes(objective, state, few), _result_bytes(objective, state, fewer)
+    except Exception:  # noqa: BLE001 - whatever the model's code raises, and it runs on the whole batch
+        return 0
+    if few.num_samples == fewer.num_samples:
+        return max(large, default=0) // few.num_samples
     if len(large) != len(small):
         return max(large, default=0) // few.num_samples
     # What does not grow with the batch is computed from weights alone.

@@ -25,10 +25,10 @@ class Groups:
         self._workers = workers
         counts = [len(block.coefficients) for block in blocks]
         self.firsts = [0, *np.cumsum(counts).tolist()]
-        size = sum(counts) / (workers * _GROUPS)
+        size = max(1.0, sum(counts) / (workers * _GROUPS))
         self.of_block = []
         for count in counts:
-            step = -(-count // max(1, round(count / size)))
+            step = max(1, -(-count // max(1, round(count / size))))
             self.of_block.append([slice(low, min(low + step, count)) for low in range(0, count, step)])
 
     @property
