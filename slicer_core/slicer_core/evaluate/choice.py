@@ -159,12 +159,13 @@ class StrategyChoice:
 
     def decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
-        part, traces = self.parts(batch)[0], self._session.traces
         if not self._candidate.strategy.startswith("partial"):
             return
+        traces = self._session.traces
         if not traces.decides_alike and self.workers > 1 and Groups(blocks, self.workers).are_blocks:
             # Each is run by one process, which decides for itself.
             return
+        part = self.parts(batch)[0]
         with one_thread() if self.workers > 1 else contextlib.nullcontext():
             threads, seen = torch.get_num_threads(), set[frozenset[str]]()
             for block in blocks:

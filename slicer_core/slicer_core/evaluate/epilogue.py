@@ -203,18 +203,17 @@ class _Plan:
         """Runs the plain operations, and notes which results share memory with an argument."""
         values: dict[fx.Node, Any] = dict(self._views)
         for node, view in self._views.items():
-            self._meta[node] = _meta(view)
+            self._meta[node] = form_of(view)
         for index, node in enumerate(self._parts.general):
             result = call(node, lambda entry: values[entry] if entry in values else self._constants[entry])
             if node.target is Aten.linear.default:
                 result = _laid_out_like(values.get(node.all_input_nodes[0]), result)
             self._group[node] = self._group_of(node, result, values)
-            if _memory(result) and _memory(result) <= {
-                pointer for entry in node.all_input_nodes if entry in values for pointer in _memory(values[entry])
-            }:
+            lies_in, moving = _memory(result), {entry for entry in node.all_input_nodes if entry in values}
+            if lies_in and lies_in <= {pointer for entry in moving for pointer in _memory(values[entry])}:
                 self._aliases.add(node)
             if isinstance(result, Tensor):
-                self._meta[node] = _meta(result)
+                self._meta[node] = form_of(result)
             values[node] = result
             for entry in node.all_input_nodes:
                 if self._is_read_last(entry, index):
@@ -262,7 +261,8 @@ def _laid_out_like(inputs: Any, result: Tensor) -> Tensor:
     return result
 
 
-def _meta(tensor: Tensor) -> tuple[Any, ...]:
+def form_of(tensor: Tensor) -> tuple[Any, ...]:
+    """What memory that another tensor like it is written to has to have."""
     return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.stride()
 
 

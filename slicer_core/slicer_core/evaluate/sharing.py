@@ -1,7 +1,8 @@
 """Which process evaluates which points: each takes the next few when it is done with its last.
 
 Processes seldom get the same share of a machine, and early layers' blocks cost more than late ones'. Who takes what
-does not change a number: points are taken in fixed groups, and a point is evaluated by one process on all batches.
+does not change a number: points are taken in fixed groups, and a point is evaluated by one process on all batches. Only
+where processes decide by timing for the blocks that they run whole, outside of jobs, may last digits depend on it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from slicer_core.choices import Layout
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.decisions import Decisions, moved_key
-from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
+from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue, form_of
 from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, partition
@@ -184,7 +184,7 @@ class PartialKernel(Kernel):
             layout = traces.layouts[key, threads]
         # What is large is not to stay behind where the next kernel may be another.
         is_kept = not self._recomputing and sum(parts[0].nbytes for parts in frontier.values()) <= _KEPT_BYTES
-        forms = tuple((node, _form(parts[0])) for node, parts in frontier.items())
+        forms = tuple((node, form_of(parts[0])) for node, parts in frontier.items())
         runner, runner_key = self._session.runner if is_kept else None, (self.key, layout, forms, len(self.directions))
         if runner is None or runner.key != runner_key:
             runner = Runner(runner_key, *self._compiled(frontier, layout), self._token)
@@ -264,7 +264,3 @@ class PartialKernel(Kernel):
         return affine_components(
             trace, parts, constants, self.center, self.directions, checked=checked, still=self._session.still[1]
         )
-
-
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.stride(), tensor.dtype
