@@ -1,7 +1,7 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
 # make test-all  also what takes minutes: the long fuzz of each reader
-# make bench  the engine against a user's own loop, with glibc's allocator as it is and tuned (docs/benchmarks.md)
+# make bench  the engine against a user's own loop, in a script of theirs and in the command's process (docs/benchmarks.md)
 # make bench-inspect  what `inspect` of a checkpoint of 1 GB takes
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour
 # make bench-pca  the peak memory of pca2d over 100 checkpoints of 50M parameters, which take 20 GB of disk
@@ -62,7 +62,6 @@ demo: $(VENV)/.installed
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/benchmarks/engine.py
-	$(BIN)/python tests/benchmarks/engine.py --tuned
 	$(BIN)/python tests/benchmarks/scaling.py --tuned
 
 # Beside the peer, the environment has what the main one has: torch is neither fetched twice nor another version.

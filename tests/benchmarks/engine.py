@@ -1,4 +1,4 @@
-"""`make bench`: the engine against the loop that a good user writes, in turns in one process.
+"""`make bench`: the engine, as the command runs it, against the loop that a good user writes, in turns.
 
 `docs/benchmarks.md` tells what the rows and columns are. Nothing here is a test: the times are for people to judge.
 """
@@ -28,7 +28,7 @@ _WARM_SECONDS = 0.02
 def main() -> None:
     """Prints the table, and the rows that fall short."""
     options = _options()
-    machine = this_machine(options.device, tuned=options.tuned)
+    machine = this_machine(options.device, tuned=not options.library)
     effort = Effort(repeats=max(1, options.repeats), quick=options.quick, full=options.full)
     rates = {name: machine.matrix_rate(getattr(torch, name)) for name in ("float32", "bfloat16")}
     print_header(machine, SECONDS, rates)
@@ -59,7 +59,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", default="*", metavar="GLOB", help=f"which rows to run, of {names}")
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--tuned", action="store_true", help="both with glibc's malloc thresholds raised")
+    parser.add_argument(
+        "--library", action="store_true", help="leave this process's allocator as it is, as a script of yours would"
+    )
     parser.add_argument("--quick", action="store_true", help="few points: only to see that all of it runs")
     parser.add_argument("--full", action="store_true", help="time the user's loop on all points, however long it takes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")

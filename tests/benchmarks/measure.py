@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from baseline import user_losses, user_losses_reduced
+from elsewhere import LoopElsewhere
 from machine import Machine
 from rows import Row
 from slicer_core import EvaluationSettings, ModelWrapper
@@ -30,6 +32,13 @@ _LEAST_POINTS = 60
 _MANY = 1000
 # Among the strategies whose times are told.
 CHOOSING = "choosing"
+# More than this between two loops is no rounding.
+_LOOPS_DIFFER = 1e-4
+
+# How the process of the user's loop frees memory: as glibc does, or as the command has it.
+AllocatorName = Literal["default", "tuned"]
+# Chosen points -> seconds and losses.
+Loop = Callable[[np.ndarray], tuple[float, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,7 @@ class Effort:
 class Measurement:
     """One row as it was measured; a list has an entry for each repetition, in seconds.
 
-    `user` is scaled from `timed_points` to `points`. `first` is the engine's first run of the row in this process,
+    `user` has the loop's, by the allocator of its process, scaled from `timed_points` to `points`. `first` is the engine's first run of the row in this process,
     which is not among the others where all of the user's points are timed.
     `error` is the largest relative difference to the user's float32 loop; in another type, where the loss is below
     ten times the center's. `floor` is the time of the dense arithmetic at the measured rate of matrix products.
@@ -58,7 +67,7 @@ class Measurement:
     dtype: str
     points: int
     timed_points: int
-    user: list[float]
+    user: dict[AllocatorName, list[float]]
     engine: list[float]
     first: float
     floor: float
@@ -66,7 +75,7 @@ class Measurement:
     largest_error: float
     strategy: str
     reason: str | None
-    target: float | None
+    targets: dict[AllocatorName, float]
     seconds_to_reach: float | None
     timings: dict[str, float] = field(default_factory=dict)
     user_reduced: float | None = None
@@ -74,21 +83,30 @@ class Measurement:
     bytes_moved: float | None = None
 
     @property
-    def ratios(self) -> list[float]:
+    def ratios(self) -> dict[AllocatorName, list[float]]:
         """How many times the engine's speed is the loop's, in each repetition."""
-        return [user / engine for user, engine in zip(self.user, self.engine, strict=True)]
+        return {
+            allocator: [user / engine for user, engine in zip(seconds, self.engine, strict=True)]
+            for allocator, seconds in self.user.items()
+        }
 
     @property
-    def ratio(self) -> float:
-        """The median."""
-        return statistics.median(self.ratios)
+    def ratio(self) -> dict[AllocatorName, float]:
+        """The medians."""
+        return {allocator: statistics.median(ratios) for allocator, ratios in self.ratios.items()}
+
+    def misses(self, allocator: AllocatorName) -> bool:
+        """Whether the ratio to this loop is below the one that the row is to reach."""
+        return self.ratio[allocator] < self.targets.get(allocator, -math.inf)
 
     @property
     def loses(self) -> list[str]:
         """What the row falls short of, in words."""
-        short = []
-        if self.target is not None and self.ratio < self.target:
-            short.append(f"{self.ratio:.2f} of the ratio {self.target:g}")
+        short = [
+            f"{self.ratio[allocator]:.2f} of the ratio {self.targets[allocator]:g}, {allocator} allocator"
+            for allocator in self.user
+            if self.misses(allocator)
+        ]
         if not self.error <= self.largest_error:
             short.append(f"relative difference {self.error:.1e}, not {self.largest_error:.0e}")
         if self.seconds_to_reach is not None and statistics.median(self.engine) > self.seconds_to_reach:
@@ -120,9 +138,9 @@ def run_engine(
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
-    """One repetition: the seconds of both, and what both found at the points on which the loop was timed."""
+    """One repetition: the seconds of all, and what was found at the points on which the loop was timed."""
 
-    user: float
+    user: dict[AllocatorName, float]
     engine: float
     found: Evaluation
     expected: Tensor
@@ -137,7 +155,11 @@ def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
     halves = [half for half in (chosen[0::2], chosen[1::2]) if len(half)]
     # Where all is short, what only a first run does would weigh; where it is long, a run more is dear.
     warm_up = 1 if len(chosen) == points else 0
-    turns = [_take_turn(row, machine, effort, subject, blocks, halves) for _ in range(warm_up + effort.repeats)]
+    with contextlib.ExitStack() as stack:
+        loops = _loops(row, machine, effort, subject, blocks, halves[0][:1], stack)
+        turns = [
+            _take_turn(row, machine, effort, subject, blocks, halves, loops) for _ in range(warm_up + effort.repeats)
+        ]
     counted = turns[warm_up:]
     last = counted[-1]
     limit = math.inf if row.dtype is None else 10 * last.found.sums["loss"].center_value
@@ -148,13 +170,13 @@ def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
         reduced = (machine.clock() - start) * points / len(halves[0])
         reduced_error = _difference(losses, last.expected[: len(halves[0])], limit)
     values = torch.from_numpy(last.found.sums["loss"].values)
-    has_target = machine.device.type == "cpu" and not effort.quick
+    targets = dict(zip(get_args(AllocatorName), row.targets, strict=True))
     return Measurement(
         name=row.name,
         dtype=str(row.dtype or torch.float32).removeprefix("torch."),
         points=points,
         timed_points=len(chosen),
-        user=[turn.user * points / len(chosen) for turn in counted],
+        user={name: [turn.user[name] * points / len(chosen) for turn in counted] for name in loops},
         engine=[turn.engine for turn in counted],
         first=turns[0].engine,
         floor=operations(subject) * points / machine.matrix_rate(row.dtype or torch.float32),
@@ -162,7 +184,7 @@ def measure(row: Row, machine: Machine, effort: Effort) -> Measurement:
         largest_error=row.largest_error,
         strategy=last.found.strategy,
         reason=last.found.reason,
-        target=row.targets[machine.tuned] if has_target else None,
+        targets={} if machine.device.type != "cpu" or effort.quick else _given(targets),
         seconds_to_reach=row.seconds_to_reach,
         timings=trial_timings(last.found),
         user_reduced=reduced,
@@ -245,6 +267,33 @@ def activation_bytes(subject: Subject, dtype: torch.dtype | None) -> float:
     return elements * (dtype or torch.float32).itemsize * len(subject.data[0]) / len(few.data[0])
 
 
+def _loops(
+    row: Row,
+    machine: Machine,
+    effort: Effort,
+    subject: Subject,
+    blocks: Sequence[PointBlock],
+    few: np.ndarray,
+    stack: contextlib.ExitStack,
+) -> dict[AllocatorName, Loop]:
+    """The user's loop in this process, and on a CPU, where this process's allocator is tuned, in one where it is not."""
+
+    def here(chosen: np.ndarray) -> tuple[float, Tensor]:
+        start = machine.clock()
+        losses = user_losses(subject, blocks, chosen)
+        return machine.clock() - start, losses
+
+    if not machine.tuned:
+        return {"default": here}
+    if machine.device.type != "cpu":
+        return {"tuned": here}
+    elsewhere = LoopElsewhere(row.name, quick=effort.quick)
+    stack.callback(elsewhere.close)
+    # It has to import, train and warm up before it is timed.
+    elsewhere.losses(few)
+    return {"default": elsewhere.losses, "tuned": here}
+
+
 def _take_turn(
     row: Row,
     machine: Machine,
@@ -252,16 +301,27 @@ def _take_turn(
     subject: Subject,
     blocks: Sequence[PointBlock],
     halves: Sequence[np.ndarray],
+    loops: Mapping[AllocatorName, Loop],
 ) -> _Turn:
-    times = [machine.clock()]
-    expected = [user_losses(subject, blocks, halves[0])]
-    times.append(machine.clock())
+    user = dict.fromkeys(loops, 0.0)
+    expected: dict[AllocatorName, list[Tensor]] = {name: [] for name in loops}
+
+    def run_loops(chosen: np.ndarray) -> None:
+        for name, loop in loops.items():
+            seconds, losses = loop(chosen)
+            user[name] += seconds
+            expected[name].append(losses)
+
+    run_loops(halves[0])
+    start = machine.clock()
     found = run_engine(subject.wrapper(), subject, blocks, dtype=row.dtype, repeats=_MANY if effort.quick else 1)
-    times.append(machine.clock())
-    expected += [user_losses(subject, blocks, half) for half in halves[1:]]
-    times.append(machine.clock())
-    before, engine, after = np.diff(times).tolist()
-    return _Turn(user=before + after, engine=engine, found=found, expected=torch.cat(expected))
+    engine = machine.clock() - start
+    for half in halves[1:]:
+        run_loops(half)
+    first, *others = (torch.cat(losses) for losses in expected.values())
+    if any(_difference(losses, first, math.inf) > _LOOPS_DIFFER for losses in others):
+        raise SystemExit(f"{row.name}: the user's loop has other losses in the other process, so nothing is compared")
+    return _Turn(user=user, engine=engine, found=found, expected=first)
 
 
 def _timed_points(
@@ -275,6 +335,10 @@ def _timed_points(
     a_point = machine.seconds(lambda: user_losses(subject, blocks, few)) / len(few)
     count = int(min(points, max(_LEAST_POINTS, _USER_SECONDS / a_point)))
     return np.unique(np.linspace(0, points - 1, count).round().astype(int))
+
+
+def _given(targets: Mapping[AllocatorName, float | None]) -> dict[AllocatorName, float]:
+    return {name: target for name, target in targets.items() if target is not None}
 
 
 def _difference(losses: Tensor, expected: Tensor, limit: float) -> float:

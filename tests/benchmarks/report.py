@@ -9,8 +9,8 @@ from machine import Machine
 from measure import CHOOSING, Measurement
 
 _HEAD = (
-    f"{'row':<32}{'points':>7}{'user s':>9}{'engine s':>10}{'first s':>9}{'floor s':>9}{'ratio':>8}"
-    f"{'range':>13}{'target':>8}  {'error':>7}  strategy"
+    f"{'row':<32}{'points':>7}{'engine s':>10}{'first s':>9}{'floor s':>9}{'error':>9}"
+    f"  {'loop':<8}{'user s':>8}{'ratio':>8}{'range':>13}{'target':>8}  strategy"
 )
 
 
@@ -26,13 +26,20 @@ def print_header(machine: Machine, imports: Mapping[str, float], matrix_rates: M
 
 def print_row(found: Measurement, machine: Machine) -> None:
     """The row, and below it what else there is to say of it."""
-    spread = f"{min(found.ratios):.2f}-{max(found.ratios):.2f}"
-    target = "" if found.target is None else f"{found.target:g}"
-    print(
-        f"{found.name:<32}{found.points:>7,}{statistics.median(found.user):>9.3g}"
-        f"{statistics.median(found.engine):>10.3g}{found.first:>9.3g}{found.floor:>9.3g}{found.ratio:>8.2f}"
-        f"{spread:>13}{target:>8}  {found.error:>7.0e}  {found.strategy}{'  LOSES' if found.loses else ''}"
+    begin = (
+        f"{found.name:<32}{found.points:>7,}{statistics.median(found.engine):>10.3g}{found.first:>9.3g}"
+        f"{found.floor:>9.3g}{found.error:>9.0e}"
     )
+    end = f"  {found.strategy}"
+    for allocator, ratios in found.ratios.items():
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+        target = f"{found.targets[allocator]:g}" if allocator in found.targets else ""
+        loses = "  LOSES" if found.misses(allocator) else ""
+        print(
+            f"{begin}  {allocator:<8}{statistics.median(found.user[allocator]):>8.3g}{found.ratio[allocator]:>8.2f}"
+            f"{spread:>13}{target:>8}{end}{loses}"
+        )
+        begin, end = " " * len(begin), " " * len(end)
     for note in _notes(found, machine):
         print(f"    {note}")
     print(end="", flush=True)
