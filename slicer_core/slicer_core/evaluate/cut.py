@@ -15,6 +15,8 @@ from slicer_core.evaluate.prologue import Components, call
 # Below this, combining costs no more than starting an operation.
 _SMALL = 16_384
 _REPEATS = 3
+# Where one run takes so many times as long, no other one turns it round.
+_CLEARLY = 8
 
 
 def dear_nodes(
@@ -27,9 +29,8 @@ def dear_nodes(
         if node in parts.varied or not isinstance(value, Tensor) or value.numel() <= _SMALL:
             continue
         cone = _cone(node, parts)
-        if _seconds(lambda cone=cone: _run(cone, parts, components, constants)) < _seconds(
-            _combination(components[node])
-        ):
+        combined = _seconds(_combination(components[node]))
+        if _seconds(lambda cone=cone: _run(cone, parts, components, constants), enough=_CLEARLY * combined) < combined:
             dear.update(cone)
     return dear
 
@@ -60,10 +61,14 @@ def _run(
         values[node] = call(node, lambda entry: values[entry] if entry in values else constants[entry])
 
 
-def _seconds(run: Callable[[], Any]) -> float:
+def _seconds(run: Callable[[], Any], *, enough: float = float("inf")) -> float:
+    """The least of several runs, or the first that takes longer than `enough`."""
     best = float("inf")
     for _ in range(_REPEATS):
         start = time.perf_counter()
         run()
-        best = min(best, time.perf_counter() - start)
+        spent = time.perf_counter() - start
+        best = min(best, spent)
+        if spent > enough:
+            break
     return best

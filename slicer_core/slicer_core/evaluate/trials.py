@@ -35,9 +35,10 @@ _MIN_SECONDS = 0.02
 _MAX_SECONDS = 5.0
 # What one candidate may take of that.
 _TRIAL_SHARE = 0.02
-# Parts of a batch keep the largest activation near these, on a CPU: the first a core's share of the last level of
-# cache, the second its own; smaller parts cost more calls than they save misses.
-_PART_BYTES = (4 * 2**20, 2**20)
+# Parts of a batch keep the largest activation near these, on a CPU: about what a core has of cache of its own, and a
+# share of the last level. A batch of less than twice as much stays whole: smaller parts cost more calls than they save
+# misses.
+_PART_BYTES = (5 * 2**18, 4 * 2**20)
 _MIN_PART = 4
 # What starting processes costs, a fork and the prologue in each.
 _FORK_SECONDS = 0.05
@@ -123,6 +124,8 @@ class Trials:
         del loop
         self._limit = _trial_seconds(in_loop)
         self._begun: float | None = None
+        # Seconds a sample.
+        self._preparing = 0.0
         self._prepared_for: set[int] = set()
         best, seconds = Candidate(strategy="loop"), in_loop
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
@@ -183,10 +186,12 @@ class Trials:
 
         `_TOO_LARGE` where smaller parts of the batch may fit the memory.
         """
-        is_over = self._begun is not None and time.perf_counter() - self._begun > self._limit
-        if is_over and not candidate.is_compiled:
-            return None
         part = batch if candidate.part_size >= batch.num_samples else split_batch(batch, candidate.part_size)[0]
+        if self._begun is not None and not candidate.is_compiled:
+            # Another size of parts needs a capture and a cut of its own, which for larger ones takes longer.
+            ahead = 0.0 if self._session.traces.tracer.knows(part) else self._preparing * part.num_samples
+            if time.perf_counter() + ahead - self._begun > self._limit:
+                return None
         limit = _TRIAL_SHARE * self._limit
 
         def share() -> tuple[float, float]:
@@ -198,8 +203,10 @@ class Trials:
             if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
                 # Capture, partition and layout are work that has to be done once, and no part of what a block costs.
                 self._prepared_for.add(candidate.workers)
+                start = time.perf_counter()
                 with one_thread() if candidate.workers > 1 else contextlib.nullcontext():
                     self._create(candidate.strategy, block, None).terms(part, slice(0, 1))
+                self._preparing = max(self._preparing, (time.perf_counter() - start) / part.num_samples)
             if self._begun is None:
                 self._begun = time.perf_counter()
             # Processes want memory and cache of one another, so they are timed together.
@@ -262,4 +269,4 @@ def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[
     """Numbers of samples a part of the batch may well have, from the largest activation of the model."""
     size = max(1, bytes_a_sample(objective, state, batch))
     fitting = (max(_MIN_PART, limit // size) for limit in _PART_BYTES)
-    return list(dict.fromkeys(count if count < batch.num_samples else sys.maxsize for count in fitting))
+    return list(dict.fromkeys(count if 2 * count < batch.num_samples else sys.maxsize for count in fitting))
