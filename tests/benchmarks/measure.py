@@ -57,8 +57,9 @@ class Effort:
 class Measurement:
     """One row as it was measured; a list has an entry for each repetition, in seconds.
 
-    `user` has the loop's, by the allocator of its process, scaled from `timed_points` to `points`. `first` is the engine's first run of the row in this process,
-    which is not among the others where all of the user's points are timed.
+    `user` has the loop's, by the allocator of its process, scaled from `timed_points` to `points`. `first` is the
+    engine's first run of the row in this process, which is not among the others where all of the user's points are
+    timed.
     `error` is the largest relative difference to the user's float32 loop; in another type, where the loss is below
     ten times the center's. `floor` is the time of the dense arithmetic at the measured rate of matrix products.
     """
@@ -276,7 +277,7 @@ def _loops(
     few: np.ndarray,
     stack: contextlib.ExitStack,
 ) -> dict[AllocatorName, Loop]:
-    """The user's loop in this process, and on a CPU, where this process's allocator is tuned, in one where it is not."""
+    """The user's loop in this process, and on a CPU, if the allocator is tuned here, in one where it is not."""
 
     def here(chosen: np.ndarray) -> tuple[float, Tensor]:
         start = machine.clock()

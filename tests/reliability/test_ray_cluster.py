@@ -65,7 +65,7 @@ def test_a_killed_worker_and_a_removed_node_change_no_number(
             """Kills who evaluated last; takes a node away once another has come in its place, while tiles are left."""
             wait_until(lambda: len(evaluations()) >= 20)
             Path("hold").touch()
-            # On a busy machine one of the two may still be importing; it would pass for the one that comes in its place.
+            # One of the two may still be importing, and would pass for the one that comes in the other's place.
             wait_until(lambda: len(set(evaluations())) == 2)
             first = set(evaluations())
             os.kill(evaluations()[-1], signal.SIGKILL)
