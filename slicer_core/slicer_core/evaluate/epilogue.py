@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from slicer_core.evaluate.heads import fused_heads
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import call
 from slicer_core.evaluate.trace import Trace
@@ -69,6 +70,7 @@ class _Plan:
         self._views = views
         self._constants = constants
         self._results = results
+        self._fused = fused_heads(parts, results)
         self._last_read = self._find_last_reads()
         self._group: dict[fx.Node, int] = {node: index for index, node in enumerate(views)}
         self._meta: dict[fx.Node, tuple[Any, ...]] = {}
@@ -115,6 +117,8 @@ class _Plan:
         if (always := self._always_chosen(node)) is not None:
             self._lies_in(node, self._group[always])
             return lambda condition, chosen, other: chosen
+        if node in self._fused:
+            return self._fused[node]
         return self._over_argument(node, index) or self._into_buffer(node, index)
 
     def _place(self, node: fx.Node) -> Any:
@@ -125,7 +129,7 @@ class _Plan:
             entry in self._general and entry not in self._places for entry in node.all_input_nodes
         ):
             return None
-        view = call(node, lambda entry: self._places[entry] if entry in self._places else self._constants[entry])
+        view = self._call(node, self._places)
         # A reshape copies where the strides leave no other way.
         kept = {pointer for entry in node.all_input_nodes for pointer in _memory(self._places.get(entry))}
         return view if _memory(view) <= kept else None
@@ -205,8 +209,8 @@ class _Plan:
         for node, view in self._views.items():
             self._meta[node] = form_of(view)
         for index, node in enumerate(self._parts.general):
-            result = call(node, lambda entry: values[entry] if entry in values else self._constants[entry])
-            if node.target is Aten.linear.default:
+            result = self._call(node, values)
+            if node.target is Aten.linear.default and isinstance(result, Tensor):
                 result = _laid_out_like(values.get(node.all_input_nodes[0]), result)
             self._group[node] = self._group_of(node, result, values)
             lies_in, moving = _memory(result), {entry for entry in node.all_input_nodes if entry in values}
@@ -218,6 +222,13 @@ class _Plan:
             for entry in node.all_input_nodes:
                 if self._is_read_last(entry, index):
                     values.pop(entry, None)
+
+    def _call(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+        return call(
+            node,
+            lambda entry: values[entry] if entry in values else self._constants[entry],
+            function=self._fused.get(node),
+        )
 
     def _group_of(self, node: fx.Node, result: Any, values: Mapping[fx.Node, Any]) -> int:
         shared = {

@@ -99,12 +99,13 @@ def affine_components(
     return {node: found[node] for node in (*parts.varied, *parts.frontier)}
 
 
-def call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:
-    """The node's operation on the values of its inputs."""
-    assert callable(node.target)
+def call(node: fx.Node, value: Callable[[fx.Node], Any], *, function: Callable[..., Any] | None = None) -> Any:
+    """The node's operation, or another in its place, on the values of its inputs."""
+    operation = function or node.target
+    assert callable(operation)
     args = fx.map_arg(node.args, value)
     kwargs = fx.map_arg(node.kwargs, value)
-    return node.target(*args, **kwargs)
+    return operation(*args, **kwargs)
 
 
 def _node_components(
