@@ -47,6 +47,9 @@ def test_many_blocks_are_taken_whole_and_few_in_parts() -> None:
     assert many.blocks_a_worker == 30
     assert [len(parts) for parts in few.of_block] == [54, 6]
     assert not few.are_blocks
+    layers, fewer = Groups([block(51)] * 16, 2), Groups([block(51)] * 15, 2)
+    assert layers.are_blocks
+    assert not fewer.are_blocks
     assert few.blocks_a_worker == 2
 
 

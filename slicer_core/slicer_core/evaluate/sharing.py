@@ -17,6 +17,9 @@ from slicer_core.plan import PointBlock
 
 # Groups for each process: enough that the last ones to be done are done at about the same time.
 _GROUPS = 32
+# So many blocks for each process are not divided: one process does what a block needs before its first point, and the
+# last block, which another may have to wait for, is a small part of all.
+_WHOLE = 8
 
 
 class Groups:
@@ -26,7 +29,7 @@ class Groups:
         self._workers = workers
         counts = [len(block.coefficients) for block in blocks]
         self.firsts = [0, *np.cumsum(counts).tolist()]
-        size = max(1.0, sum(counts) / (workers * _GROUPS))
+        size = max(1.0, sum(counts) / (workers * _GROUPS)) if len(blocks) < _WHOLE * workers else max(1.0, *counts)
         self.of_block = []
         for count in counts:
             step = max(1, -(-count // max(1, round(count / size))))
