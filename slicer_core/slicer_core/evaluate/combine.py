@@ -17,6 +17,8 @@ from slicer_core.evaluate.prologue import Components
 
 # From here on the calls that joining spares are worth less than the memory that it takes.
 _LARGE_BYTES = 16 * 2**20
+# A sum whose place is of another dtype is one kernel there; on a CPU it is a copy in fresh memory.
+_ROUND_AS_THEY_WRITE = ("cuda",)
 
 
 class Combiner:
@@ -82,15 +84,24 @@ class Combiner:
 
 
 class _Group:
-    """Flat components, [c₀, c₁, …], and the buffer that c₀ + Σ αⱼ cⱼ is written into, in a dtype of its own."""
+    """Flat components, [c₀, c₁, …], and the buffer that c₀ + Σ αⱼ cⱼ is written into, in a dtype of its own.
+
+    The sum is taken in the components' dtype, and rounded once.
+    """
 
     def __init__(self, flat: list[Tensor], wanted: torch.dtype) -> None:
-        self._point = torch.empty_like(flat[0])
-        self.values = self._point if wanted == flat[0].dtype else torch.empty_like(self._point, dtype=wanted)
-        # A row's part of large tensors is added up again at each point, in the point's own place.
+        like = flat[0]
+        self.values = torch.empty_like(like, dtype=wanted)
+        rounds = wanted != like.dtype
+        # Where the last sum is taken.
+        self._point = self.values
+        if rounds and like.device.type not in _ROUND_AS_THEY_WRITE:
+            self._point = torch.empty_like(like)
+        # A row's part of large tensors is added up again at each point, in the point's own place if that is as precise.
         self._own_row = None
         if len(flat) > 2:
-            self._own_row = torch.empty_like(flat[0]) if flat[0].nbytes < _LARGE_BYTES else self._point
+            is_apart = like.nbytes < _LARGE_BYTES or self._point.dtype != like.dtype
+            self._own_row = torch.empty_like(like) if is_apart else self._point
         self.load(flat)
 
     def load(self, flat: list[Tensor]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import Components, call
 
@@ -29,8 +29,11 @@ def dear_nodes(
         if node in parts.varied or not isinstance(value, Tensor) or value.numel() <= _SMALL:
             continue
         cone = _cone(node, parts)
-        combined = _seconds(_combination(components[node]))
-        if _seconds(lambda cone=cone: _run(cone, parts, components, constants), enough=_CLEARLY * combined) < combined:
+        combined = _seconds(_combination(components[node]), value.device)
+        again = _seconds(
+            lambda cone=cone: _run(cone, parts, components, constants), value.device, enough=_CLEARLY * combined
+        )
+        if again < combined:
             dear.update(cone)
     return dear
 
@@ -61,13 +64,13 @@ def _run(
         values[node] = call(node, lambda entry: values[entry] if entry in values else constants[entry])
 
 
-def _seconds(run: Callable[[], Any], *, enough: float = float("inf")) -> float:
+def _seconds(run: Callable[[], Any], device: torch.device, *, enough: float = float("inf")) -> float:
     """The least of several runs, or the first that takes longer than `enough`."""
     best = float("inf")
     for _ in range(_REPEATS):
-        start = time.perf_counter()
+        start = clock(device)
         run()
-        spent = time.perf_counter() - start
+        spent = clock(device) - start
         best = min(best, spent)
         if spent > enough:
             break

@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from slicer_core.choices import CompileChoice
 from slicer_core.errors import SlicerError
 from slicer_core.evaluate.activations import bytes_a_sample
+from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
@@ -156,7 +159,7 @@ class Trials:
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
         sizes = [sys.maxsize]
-        if is_splittable(self._objective, batch) and self._objective.device.type == "cpu":
+        if is_splittable(self._objective, batch):
             sizes = part_sizes(self._objective, self._state, batch)
         shares_points = max_workers > 1 and in_loop > 10 * _FORK_SECONDS
         first = Candidate(strategy="partial", part_size=sizes[0], workers=max_workers if shares_points else 1)
@@ -250,17 +253,18 @@ def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
 
     The average and not the best: what others take of the machine is part of what a point costs.
     """
-    start = time.perf_counter()
+    device = kernel.objective.device
+    start = clock(device)
     kernel.terms(part, slice(0, 1))
-    first = time.perf_counter() - start
+    first = clock(device) - start
     count = min(kernel.trial_size(part), len(kernel.coefficients))
-    begun, points = time.perf_counter(), 0
+    begun, points = clock(device), 0
     while True:
         # Where one point takes long, several at once would take longer than the limit.
         size = 1 if points == 0 and count <= TRIAL_POINTS else count
         kernel.terms(part, slice(0, size))
         points += size
-        taken = time.perf_counter() - begun
+        taken = clock(device) - begun
         if taken >= limit:
             return taken / points, max(0.0, first - taken / points)
 
@@ -268,5 +272,15 @@ def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
 def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
     """Numbers of samples a part of the batch may well have, from the largest activation of the model."""
     size = max(1, bytes_a_sample(objective, state, batch))
-    fitting = (max(_MIN_PART, limit // size) for limit in _PART_BYTES)
+    fitting = (max(_MIN_PART, limit // size) for limit in part_limits(objective.device))
     return list(dict.fromkeys(count if 2 * count < batch.num_samples else sys.maxsize for count in fitting))
+
+
+def part_limits(device: torch.device) -> tuple[int, ...]:
+    """Bytes that the largest activation of a part may well have, the most promising first."""
+    if device.type == "cpu":
+        return _PART_BYTES
+    # A GPU wants much work at once, and its caches are small beside its memory's rate: whole batches first.
+    if device.type == "cuda":
+        return sys.maxsize, torch.cuda.get_device_properties(device).L2_cache_size // 2
+    return (sys.maxsize,)

@@ -6,7 +6,6 @@ See `trace`, `partition`, `prologue`, `cut` and `epilogue`. `CannotEvaluateError
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from slicer_core.choices import Layout
+from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.decisions import Decisions, moved_key
@@ -220,12 +220,12 @@ class PartialKernel(Kernel):
 
     def _seconds(self, frontier: Mapping[fx.Node, Components], layout: Layout) -> float:
         combiner, epilogue = self._compiled(frontier, layout)
-        best = float("inf")
+        best, device = float("inf"), self.objective.device
         for run in range(_LAYOUT_RUNS):
-            start = time.perf_counter()
+            start = clock(device)
             combiner.move_to([0.0] * (len(self.directions) - 1) + [float(run)])
             epilogue.run()
-            best = min(best, time.perf_counter() - start)
+            best = min(best, clock(device) - start)
         return best
 
     def _settle(

@@ -1,0 +1,70 @@
+"""c₀ + Σ αⱼ cⱼ in buffers that are kept, in the components' precision and rounded once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from slicer_core.evaluate import combine, cut
+from slicer_core.evaluate.clock import clock
+from slicer_core.evaluate.combine import Combiner
+from slicer_core.evaluate.trials import part_limits
+
+ROWS = [0.25, 0.25, -1.5]
+
+
+def components(count: int) -> dict[fx.Node, tuple[Tensor, ...]]:
+    graph = fx.Graph()
+    shapes = {"a": (3, 4), "b": (5,), "c": (2, 3, 2)}
+    return {graph.placeholder(name): tuple(torch.randn(shape) for _ in range(count)) for name, shape in shapes.items()}
+
+
+def expected(parts: tuple[Tensor, ...], coefficients: list[float], dtype: torch.dtype) -> Tensor:
+    total = parts[0]
+    for coefficient, part in zip(coefficients, parts[1:], strict=True):
+        total = torch.add(total, part, alpha=coefficient)
+    return total.to(dtype)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("num_directions", [1, 2, 3])
+@pytest.mark.parametrize("devices", [(), ("cpu",)], ids=["apart", "as it is written"])
+def test_a_point_is_summed_in_float32_and_rounded_once(
+    devices: tuple[str, ...], num_directions: int, dtype: torch.dtype, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(combine, "_ROUND_AS_THEY_WRITE", devices)
+    if is_large:
+        monkeypatch.setattr(combine, "_LARGE_BYTES", 1)
+    first = components(num_directions + 1)
+    second = {node: tuple(part + 1 for part in parts) for node, parts in first.items()}
+    combiner = Combiner(first, num_directions, dtypes=dict.fromkeys(first, dtype))
+    for given in (first, second):
+        if given is second:
+            combiner.load(second)
+        for step, row in enumerate(ROWS):
+            coefficients = [*[row] * (num_directions - 1), 0.5 * step - 0.3]
+            combiner.move_to(coefficients)
+            for node, parts in given.items():
+                assert combiner.views[node].dtype == dtype
+                assert torch.equal(combiner.views[node], expected(parts, coefficients, dtype))
+
+
+def test_time_is_taken_when_a_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    cut._seconds(lambda: None, torch.device("cpu"))
+    assert waited == []
+    assert clock(torch.device("cuda", 0)) <= clock(torch.device("cpu"))
+    assert waited == [torch.device("cuda", 0)]
+
+
+def test_parts_of_a_batch_on_a_gpu_fit_its_cache_or_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(L2_cache_size=50 * 2**20)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    whole, cached = part_limits(torch.device("cuda"))
+    assert (whole > 2**60, cached) == (True, 25 * 2**20)
+    assert len(part_limits(torch.device("mps"))) == 1
