@@ -89,7 +89,9 @@ def test_the_command_runs_a_demo_and_a_second_one_has_a_folder_of_its_own(
         "linear_interpolation-2",
     ]
     first, second = (log_of(tmp_path / "logs" / name) for name in ("linear_interpolation", "linear_interpolation-2"))
-    assert first[""]["start_to_end"][1].loss.tolist() == second[""]["start_to_end"][1].loss.tolist()
+    # Which way is fastest is found by timing, and ways differ by rounding.
+    expected = pytest.approx(first[""]["start_to_end"][1].loss, rel=1e-6)
+    assert second[""]["start_to_end"][1].loss == expected
 
 
 def test_without_a_name_the_demos_are_listed() -> None:
