@@ -97,17 +97,25 @@ class Measurement:
         return {allocator: statistics.median(ratios) for allocator, ratios in self.ratios.items()}
 
     def misses(self, allocator: AllocatorName) -> bool:
-        """Whether the ratio to this loop is below the one that the row is to reach."""
-        return self.ratio[allocator] < self.targets.get(allocator, -math.inf)
+        """Whether the row falls short beside this loop, or whatever it is held against."""
+        return self._is_below(allocator) or bool(self._otherwise)
 
     @property
     def loses(self) -> list[str]:
         """What the row falls short of, in words."""
-        short = [
+        below = [
             f"{self.ratio[allocator]:.2f} of the ratio {self.targets[allocator]:g}, {allocator} allocator"
             for allocator in self.user
-            if self.misses(allocator)
+            if self._is_below(allocator)
         ]
+        return below + self._otherwise
+
+    def _is_below(self, allocator: AllocatorName) -> bool:
+        return self.ratio[allocator] < self.targets.get(allocator, -math.inf)
+
+    @property
+    def _otherwise(self) -> list[str]:
+        short = []
         if not self.error <= self.largest_error:
             short.append(f"relative difference {self.error:.1e}, not {self.largest_error:.0e}")
         if self.seconds_to_reach is not None and statistics.median(self.engine) > self.seconds_to_reach:

@@ -7,6 +7,8 @@ are constant.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, fx
 from torch.nn import CrossEntropyLoss
@@ -15,25 +17,34 @@ Aten = torch.ops.aten
 
 # Rows longer than this fill vector registers by themselves.
 _FEW_CLASSES = 64
-_DEFAULTS = (None, 1, CrossEntropyLoss().ignore_index, 0.0)
-_NO_REDUCTION = 0
+IGNORED = CrossEntropyLoss().ignore_index
+NO_REDUCTION = 0
+_DEFAULTS = (None, 1, IGNORED, 0.0)
 
 
 def split_cross_entropy(graph: fx.Graph) -> int:
     """Rewrites the unreduced losses of class indices in place; returns how many there were."""
     found = 0
     for loss in list(graph.nodes):
-        if loss.op != "call_function" or loss.target is not Aten.cross_entropy_loss.default or loss.kwargs:
+        if (given := unreduced(loss)) is None:
             continue
-        logits, target, *given = loss.args
-        weight, reduction, ignored, smoothing = (*given, *_DEFAULTS[len(given) :])
-        if reduction != _NO_REDUCTION or smoothing != 0 or not _are_few_classes(logits, target):
+        logits, target, weight, ignored = given
+        if not _are_few_classes(logits, target):
             continue
         with graph.inserting_before(loss):
             loss.replace_all_uses_with(_picked(graph, logits, target, weight, ignored))
         graph.erase_node(loss)
         found += 1
     return found
+
+
+def unreduced(loss: fx.Node) -> tuple[Any, Any, Any, Any] | None:
+    """Scores, targets, weights of classes and the ignored class of a cross-entropy, one loss a row and no smoothing."""
+    if loss.op != "call_function" or loss.target is not Aten.cross_entropy_loss.default or loss.kwargs:
+        return None
+    scores, target, *given = loss.args
+    weight, reduction, ignored, smoothing = (*given, *_DEFAULTS[len(given) :])
+    return None if reduction != NO_REDUCTION or smoothing != 0 else (scores, target, weight, ignored)
 
 
 def _are_few_classes(logits: object, target: object) -> bool:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.nn import CrossEntropyLoss
 
+from slicer_core.evaluate.crossentropy import IGNORED, NO_REDUCTION, unreduced
 from slicer_core.evaluate.partition import Partition
 
 Aten = torch.ops.aten
@@ -23,9 +23,6 @@ _MANY_CLASSES = 8192
 # Rows and classes of a block: 4 MB in float32 for a core; elsewhere more, which was not measured.
 _BLOCK = {"cpu": (1024, 1024)}
 _LARGE_BLOCK = (4096, 16384)
-_IGNORED = CrossEntropyLoss().ignore_index
-_DEFAULTS = (None, 1, _IGNORED, 0.0)
-_NO_REDUCTION = 0
 _WIDE = (torch.float32, torch.float64)
 _CONVERSIONS = (Aten._to_copy.default, Aten.to.dtype)
 _RESHAPES = (Aten.view.default, Aten.reshape.default, Aten._unsafe_view.default, Aten.flatten.using_ints)
@@ -57,11 +54,10 @@ def fused_heads(parts: Partition, results: Sequence[fx.Node]) -> dict[fx.Node, C
 
 
 def _head(loss: fx.Node, general: set[fx.Node], kept: set[fx.Node]) -> tuple[fx.Node, list[fx.Node]] | None:
-    if loss.target is not Aten.cross_entropy_loss.default or loss.kwargs:
+    if (given := unreduced(loss)) is None:
         return None
-    scores, target, *given = loss.args
-    _, reduction, _, smoothing = (*given, *_DEFAULTS[len(given) :])
-    if reduction != _NO_REDUCTION or smoothing != 0 or not _are_many_classes(scores, target):
+    scores, target, _, _ = given
+    if not _are_many_classes(scores, target):
         return None
     assert isinstance(scores, fx.Node)
     between: list[fx.Node] = []
@@ -152,8 +148,8 @@ class _BlockwiseLoss:
         scores: Scores,
         target: Tensor,
         weight: Tensor | None = None,
-        reduction: int = _NO_REDUCTION,
-        ignored: int = _IGNORED,
+        reduction: int = NO_REDUCTION,
+        ignored: int = IGNORED,
         smoothing: float = 0.0,
     ) -> Tensor:
         x, matrix, bias, dtype = scores

@@ -127,7 +127,7 @@ class Trials:
         del loop
         self._limit = _trial_seconds(in_loop)
         self._begun: float | None = None
-        # Seconds a sample.
+        # What preparing takes, in seconds a sample.
         self._preparing = 0.0
         self._prepared_for: set[int] = set()
         best, seconds = Candidate(strategy="loop"), in_loop
