@@ -192,9 +192,12 @@ class StrategyChoice:
         traces.decisions.cuts = {**cuts, **traces.decisions.cuts}
 
     def fork(self) -> StrategyChoice:
-        """The same choice for the blocks of another process or thread, which remembers for itself."""
+        """The same choice for a share of the blocks, which remembers for itself what it used and gave up.
+
+        What the trials prepared is its own too: a process that is forked has it as it is.
+        """
         other = StrategyChoice("loop", self._wrapper, self._objective, self._state, self._dtype)
-        other._candidate = self._candidate
+        other._candidate, other._session = self._candidate, self._session
         other._checked, other._given_up = set(self._checked), set(self._given_up)
         other._memory_budget = self._memory_budget // self.workers
         other._max_part = self._max_part

@@ -253,14 +253,17 @@ class ModelWrapper:
                 "and on the batch: leave the mode alone in batch_loss"
             )
         self._check_repeats(batch, whole)
-        ours = self._ratio(self._loss_terms(batch))
+        terms = self._loss_terms(batch)
+        ours = self._ratio(terms)
         # In half precision, the user's own mean over a large batch may be far off or overflow, where ours is not.
         if self._precision() <= _RELATIVE and not _close(ours, whole, abs(whole)):
             raise DataError(f"the loss of a batch is {whole:.8g}, but its samples add up to {ours:.8g}")
-        self.check_halves(batch)
+        self.check_halves(batch, terms)
 
-    def check_halves(self, batch: Batch) -> None:
+    def check_halves(self, batch: Batch, terms: SampleTerms | None = None) -> None:
         """Holds the loss of a batch against that of its two halves; a known loss on data that can't be cut passes.
+
+        `terms`: those of the whole batch, where they are known.
 
         Raises:
             DataError: they differ, so that the loss is no mean over samples or the model couples them.
@@ -270,10 +273,10 @@ class ModelWrapper:
         sizes = (batch.num_samples // 2, batch.num_samples - batch.num_samples // 2)
         parts = split_halves(batch.data, batch.num_samples)
         halves = [Batch(data=data, num_samples=size) for data, size in zip(parts, sizes, strict=True)]
-        whole = self._loss_terms(batch)
+        whole = self._loss_terms(batch) if terms is None else terms
         is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
         try:
-            terms = [self._loss_terms(half) for half in halves]
+            found = [self._loss_terms(half) for half in halves]
         except Exception as error:
             if not is_plain_mean:
                 return
@@ -284,12 +287,12 @@ class ModelWrapper:
             ) from error
         together = self._ratio(
             SampleTerms(
-                sums=torch.cat([_double(term.sums) for term in terms]),
-                counts=torch.cat([_double(term.counts) for term in terms]),
+                sums=torch.cat([_double(term.sums) for term in found]),
+                counts=torch.cat([_double(term.counts) for term in found]),
             )
         )
         expected = self._ratio(whole)
-        scale = max(abs(value) for value in (expected, *map(self._ratio, terms)))
+        scale = max(abs(value) for value in (expected, *map(self._ratio, found)))
         if _close(together, expected, scale, self._precision()):
             return
         raise DataError(
