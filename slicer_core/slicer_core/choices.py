@@ -8,7 +8,16 @@ Normalization = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"
 Ignore = Literal["biasbn", "none", "li"]
 BatchNormPolicy = Literal["frozen", "interpolate", "recompute"]
 StrategyName = Literal[
-    "auto", "partial", "partial-vmap", "partial-compiled", "partial-vmap-compiled", "loop", "vmap", "streaming"
+    "auto",
+    "partial",
+    "partial-vmap",
+    "partial-compiled",
+    "partial-vmap-compiled",
+    "partial-cudagraph",
+    "partial-vmap-cudagraph",
+    "loop",
+    "vmap",
+    "streaming",
 ]
 CompileChoice = Literal["auto", "on", "off"]
 Layout = Literal["rows", "columns"]

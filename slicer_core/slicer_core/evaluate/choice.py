@@ -26,8 +26,10 @@ from slicer_core.evaluate.strategies import (
     Kernel,
     LoopKernel,
     PartialCompiledKernel,
+    PartialCudaGraphKernel,
     PartialKernel,
     PartialVmapCompiledKernel,
+    PartialVmapCudaGraphKernel,
     PartialVmapKernel,
     Session,
     Traces,
@@ -48,10 +50,15 @@ _PARTIAL: Mapping[str, type[PartialKernel]] = {
     "partial-vmap": PartialVmapKernel,
     "partial-compiled": PartialCompiledKernel,
     "partial-vmap-compiled": PartialVmapCompiledKernel,
+    "partial-cudagraph": PartialCudaGraphKernel,
+    "partial-vmap-cudagraph": PartialVmapCudaGraphKernel,
 }
 
 # Strategies whose points processes may share; compiled code has threads of its own, which a fork does not take along.
 _SHARED = ("loop", "vmap", "partial", "partial-vmap")
+
+# Strategies that decide in which layout a matrix is combined.
+_LAID_OUT = ("partial", "partial-cudagraph")
 
 Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
 """Layouts by what moves and the number of threads, and cuts by what moves; see `Traces` and `Decisions`."""
@@ -171,7 +178,7 @@ class StrategyChoice:
             for block in blocks:
                 moved = frozenset(name for direction in block.directions() for name in direction)
                 key = moved_key(moved)
-                is_laid_out = (key, threads) in traces.layouts or self._candidate.strategy != "partial"
+                is_laid_out = (key, threads) in traces.layouts or self._candidate.strategy not in _LAID_OUT
                 if moved not in seen and not (key in traces.decisions.cuts and is_laid_out):
                     with contextlib.suppress(MemoryShortageError):
                         self.kernel(block, part, None, probe=None).terms(part, slice(0, 1))

@@ -22,7 +22,7 @@ from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
-from slicer_core.evaluate.strategies import TRIAL_POINTS, CannotEvaluateError, Kernel, LoopKernel, Session
+from slicer_core.evaluate.strategies import RECORDERS, TRIAL_POINTS, CannotEvaluateError, Kernel, LoopKernel, Session
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -47,8 +47,10 @@ _MIN_PART = 4
 _FORK_SECONDS = 0.05
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
-# Below this a point is mostly Python and the starting of operations, which running many at once spares.
-_SMALL_SECONDS = 2e-4
+# Below this a point is mostly Python and the starting of operations, which running many at once spares. A GPU is done
+# sooner than the next operation is started in larger networks too.
+_SMALL_SECONDS = {"cpu": 2e-4}
+_SMALL_SECONDS_ELSEWHERE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +172,15 @@ class Trials:
             if max_workers > 1:
                 yield Candidate(strategy="loop", workers=max_workers)
             return
-        is_small = self.timings[partials[0]] * first.workers < _SMALL_SECONDS
+        device = self._objective.device.type
+        small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
+        is_small, records = self.timings[partials[0]] * first.workers < small, device in RECORDERS
         if is_small:
             yield Candidate(strategy="partial-vmap", part_size=sizes[0])
+        if records and is_small:
+            yield Candidate(strategy="partial-vmap-cudagraph", part_size=sizes[0])
+        if records:
+            yield Candidate(strategy="partial-cudagraph", part_size=sizes[0])
         for size in sizes:
             for workers in (max_workers, 1) if shares_points else (1,):
                 candidate = Candidate(strategy="partial", part_size=size, workers=workers)

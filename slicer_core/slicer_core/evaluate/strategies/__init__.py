@@ -4,19 +4,25 @@ from slicer_core.evaluate.strategies.kernel import TRIAL_POINTS, CannotEvaluateE
 from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Traces
 from slicer_core.evaluate.strategies.partial_compiled import PartialCompiledKernel
+from slicer_core.evaluate.strategies.partial_cudagraph import PartialCudaGraphKernel
 from slicer_core.evaluate.strategies.partial_vmap import PartialVmapKernel
 from slicer_core.evaluate.strategies.partial_vmap_compiled import PartialVmapCompiledKernel
+from slicer_core.evaluate.strategies.partial_vmap_cudagraph import PartialVmapCudaGraphKernel
 from slicer_core.evaluate.strategies.parts import PartsKernel, terms_if_they_fit
+from slicer_core.evaluate.strategies.recording import RECORDERS
 from slicer_core.evaluate.strategies.vmap import VmapKernel
 
 __all__ = [
+    "RECORDERS",
     "TRIAL_POINTS",
     "CannotEvaluateError",
     "Kernel",
     "LoopKernel",
     "PartialCompiledKernel",
+    "PartialCudaGraphKernel",
     "PartialKernel",
     "PartialVmapCompiledKernel",
+    "PartialVmapCudaGraphKernel",
     "PartialVmapKernel",
     "PartsKernel",
     "Session",

@@ -18,8 +18,10 @@ from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTer
 from slicer_core.evaluate.strategies.partial import PartialKernel
 from slicer_core.subject import Batch
 
-# Frontier and activations of a chunk stay about this large.
-_CHUNK_BYTES = 8 * 2**20
+# What is combined for a chunk stays about this large: on a CPU activations have to fit a cache, elsewhere the work of
+# an operation should outweigh its start.
+_CHUNK_BYTES = {"cpu": 8 * 2**20}
+_CHUNK_BYTES_ELSEWHERE = 128 * 2**20
 _CHUNK_POINTS = 256
 
 
@@ -33,7 +35,8 @@ class PartialVmapKernel(PartialKernel):
         self._chunks = ChunkCombiner(frontier)
         point_bytes = sum(parts[0].nbytes for parts in frontier.values())
         self._results = moving_results(self.trace, self.parts)
-        self._full_chunk = max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // max(1, point_bytes)))
+        limit = _CHUNK_BYTES.get(self.objective.device.type, _CHUNK_BYTES_ELSEWHERE)
+        self._full_chunk = max(1, min(_CHUNK_POINTS, limit // max(1, point_bytes)))
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """See `Kernel`."""
