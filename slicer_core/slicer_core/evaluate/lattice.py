@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_ORDER, _ORDER_AT_ENDS = 6, 4
+_ORDER, _ORDER_AT_ENDS = 6, 5
 """Points of the polynomials along an axis; fewer where they would lie on one side, which magnifies rounding."""
 _MIN_INTERVALS = 10
 """Along an axis, on the coarsest lattice that is evaluated whole."""
