@@ -24,8 +24,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from resident import LOOK_SECONDS, together
+
 LAYERS = 3
-LOOK_SECONDS = 0.02
 SUBJECT = """
 import torch
 from torch import nn
@@ -63,7 +64,7 @@ def measure(folder: Path, log: Path, grid: int, options: list[str]) -> dict[str,
     def look() -> None:
         nonlocal peak
         while running.poll() is None:
-            peak = max(peak, sum(map(resident, family(running.pid))))
+            peak = max(peak, together(running.pid))
             time.sleep(LOOK_SECONDS)
 
     looking = threading.Thread(target=look)
@@ -81,27 +82,6 @@ def measure(folder: Path, log: Path, grid: int, options: list[str]) -> dict[str,
         "steps": len(header["trajectory"]["steps"]),
         "strategy": f"{header['evaluation']['strategy']}, {header['evaluation'].get('workers', 1)} workers",
     }
-
-
-def family(process: int) -> list[int]:
-    """A process and all that descend from it."""
-    found = [process]
-    for entry in found:
-        for children in Path(f"/proc/{entry}/task").glob("*/children"):
-            try:
-                found += map(int, children.read_text().split())
-            except OSError:
-                continue
-    return found
-
-
-def resident(process: int) -> int:
-    """The memory of a process in bytes, pages that it shares with others by its part; 0 where it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def number(text: str) -> int:

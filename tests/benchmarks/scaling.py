@@ -9,7 +9,6 @@ from imports import SECONDS  # isort: skip  # before anything else that imports 
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,13 +17,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import subjects
 from machine import Machine, this_machine
 from measure import run_engine
+from resident import LOOK_SECONDS, together
 from rows import plane
 from slicer_core.choices import StrategyName
 from slicer_core.plan import PointBlock
@@ -97,13 +99,25 @@ def overhead(machine: Machine, repeats: int, *, grid: int) -> None:
 
 
 def memory(device: str, *, grid: int) -> None:
-    """The engine's largest resident memory beyond what its process had, in a process of its own."""
+    """What an evaluation takes beyond what its process had, both with the processes that share the points."""
     context = multiprocessing.get_context("spawn")
     for name, build in {"mlp-10000": partial(subjects.mlp, 10_000), "resnet20": subjects.resnet20}.items():
-        with context.Pool(1) as pool:
-            before, after = pool.apply(_peak, (build, device, grid))
+        here, there = context.Pipe()
+        process = context.Process(target=_evaluate_when_told, args=(there, build, device, grid))
+        process.start()
+        there.close()
+        here.recv()
+        assert process.pid is not None
+        peak = before = together(process.pid)
+        here.send(None)
+        while not here.poll(LOOK_SECONDS):
+            peak = max(peak, together(process.pid))
+        strategy = here.recv()
+        process.join()
         print(
-            f"peak memory, {name}: {after - before:.0f} MiB beyond the {before:.0f} MiB that it begins with", flush=True
+            f"peak memory, {name}, {strategy}: {(peak - before) / 2**20:.0f} MiB beyond the {before / 2**20:.0f} MiB "
+            "that it begins with",
+            flush=True,
         )
 
 
@@ -141,14 +155,14 @@ def _print_growth(what: str, runs: Sequence[Callable[[], object]], machine: Mach
     )
 
 
-def _peak(build: Callable[..., Subject], device: str, grid: int) -> tuple[float, float]:
-    """The process's largest resident memory before and after, MiB."""
-    subject = build(this_machine(device, tuned=False).device)
+def _evaluate_when_told(told: Connection, build: Callable[..., Subject], device: str, grid: int) -> None:
+    subject = build(torch.device(device))
     blocks = plane(subject, quick=False, grid=grid)
     subject.model(subject.data[0])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run_engine(subject.wrapper(), subject, blocks, repeats=_MANY)
-    return before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told.send(None)
+    told.recv()
+    found = run_engine(subject.wrapper(), subject, blocks, repeats=_MANY)
+    told.send(f"{found.strategy}, {found.workers} workers")
 
 
 def _process_seconds(command: list[str]) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, fx
 
-from slicer_core.evaluate import combine, cut
+from slicer_core.evaluate import combine, cut, trials
 from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.combine import Combiner
-from slicer_core.evaluate.trials import part_limits
+from slicer_core.evaluate.trials import part_limits, part_sizes
 
 ROWS = [0.25, 0.25, -1.5]
 
@@ -68,3 +69,17 @@ def test_parts_of_a_batch_on_a_gpu_fit_its_cache_or_are_whole(monkeypatch: pytes
     whole, cached = part_limits(torch.device("cuda"))
     assert (whole > 2**60, cached) == (True, 25 * 2**20)
     assert len(part_limits(torch.device("mps"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "wanted", "expected"),
+    [(256, 20, 16), (256, 24, 32), (100, 20, 20), (257, 20, 20), (10_000, 2_560, 2_500), (39, 20, sys.maxsize)],
+)
+def test_a_batch_is_cut_into_parts_of_one_size_where_it_can_be(
+    num_samples: int, wanted: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "part_limits", lambda device: (wanted,))
+    monkeypatch.setattr(trials, "bytes_a_sample", lambda objective, state, batch: 1)
+    batch = SimpleNamespace(num_samples=num_samples)
+    objective = SimpleNamespace(device=torch.device("cpu"))
+    assert part_sizes(objective, {}, batch) == [expected]  # type: ignore[arg-type]

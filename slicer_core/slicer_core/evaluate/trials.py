@@ -6,6 +6,7 @@ They take at most a share of what the whole job would take by the best way known
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -281,7 +282,20 @@ def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[
     """Numbers of samples a part of the batch may well have, from the largest activation of the model."""
     size = max(1, bytes_a_sample(objective, state, batch))
     fitting = (max(_MIN_PART, limit // size) for limit in part_limits(objective.device))
-    return list(dict.fromkeys(count if 2 * count < batch.num_samples else sys.maxsize for count in fitting))
+    return list(
+        dict.fromkeys(
+            _divided(batch.num_samples, count) if 2 * count < batch.num_samples else sys.maxsize for count in fitting
+        )
+    )
+
+
+def _divided(num_samples: int, wanted: int) -> int:
+    """About as many samples a part as are wanted, or exactly so many where no such number divides the batch.
+
+    Parts of one size share a capture, which each other size needs again.
+    """
+    even = [size for size in range(-(-wanted // 2), 2 * wanted + 1) if num_samples % size == 0]
+    return min(even, key=lambda size: abs(math.log(size / wanted)), default=wanted)
 
 
 def part_limits(device: torch.device) -> tuple[int, ...]:
