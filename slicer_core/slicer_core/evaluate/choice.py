@@ -16,7 +16,7 @@ import torch
 from slicer_core.choices import CompileChoice, Layout
 from slicer_core.errors import SlicerError
 from slicer_core.evaluate.decisions import Decisions, moved_key
-from slicer_core.evaluate.layout import is_splittable, split_batch
+from slicer_core.evaluate.layout import first_samples, is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread
 from slicer_core.evaluate.sharing import Groups
@@ -44,6 +44,10 @@ from slicer_core.subject import LOSS, TF32_RELATIVE, Batch, ModelWrapper
 _RELATIVE = {torch.float64: 1e-9, torch.bfloat16: 3e-2, torch.float16: 3e-3}
 _DEFAULT_RELATIVE = 1e-4
 _ABSOLUTE = 1e-6
+# Of a batch that is not probed so large a share is held against the loop for each set of moved tensors, and no less
+# than so many samples.
+_HELD_SHARE = 8
+_HELD_SAMPLES = 8
 
 _PARTIAL: Mapping[str, type[PartialKernel]] = {
     "partial": PartialKernel,
@@ -259,7 +263,7 @@ class StrategyChoice:
             try:
                 kernel = self._create(name, block, buffers)
                 if probe is not None or varied not in self._checked:
-                    self._check(kernel, block, batch, probe or 0)
+                    self._check(kernel, block, batch, probe)
                     self._checked.add(varied)
             except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
                 if is_shortage(error):
@@ -285,14 +289,24 @@ class StrategyChoice:
             recomputing=self._recomputing,
         )
 
-    def _check(self, kernel: Kernel, block: PointBlock, batch: Batch, seed: int) -> None:
-        """Raises CannotEvaluateError where the kernel's terms at a point are not the loop's."""
-        point = _point_off_center(block, seed)
+    def _check(self, kernel: Kernel, block: PointBlock, batch: Batch, probe: int | None) -> None:
+        """Raises CannotEvaluateError where the kernel's terms at a point are not the loop's.
+
+        Of a batch that is not probed, which another block is or was held against, the first samples are enough to see
+        that what this block moves moves.
+        """
+        point = _point_off_center(block, probe or 0)
+        held = batch
+        if probe is None and is_splittable(self._objective, batch):
+            held = first_samples(batch, max(_HELD_SAMPLES, batch.num_samples // _HELD_SHARE))
         # The loop first, so that its copy of the weights is gone when the kernel makes its own.
-        loops = LoopKernel(self._objective, self._state, block).terms(batch, slice(point, point + 1))
+        loops = LoopKernel(self._objective, self._state, block).terms(held, slice(point, point + 1))
         ours = kernel.terms(batch, slice(point, point + 1))
         for name, (sums, counts) in loops.items():
             mine, my_counts = ours[name]
+            if held is not batch:
+                # Entries lie sample after sample where a batch can be cut.
+                mine, my_counts = mine[:, : sums.shape[1]], my_counts[:, : sums.shape[1]]
             if not torch.equal(counts, my_counts.expand(counts.shape)):
                 raise CannotEvaluateError(f"its counts of {name} differ from the loop's")
             left, right = mine.double().sum().item(), sums.double().sum().item()
@@ -301,7 +315,7 @@ class StrategyChoice:
             if self._wrapper.tf32:
                 relative = max(relative, TF32_RELATIVE)
             # A metric may jump where rounding decides between equals, one sample at a time.
-            steps = 0.0 if name == LOSS else max(2.0, relative * batch.num_samples if self._objective.is_reduced else 0)
+            steps = 0.0 if name == LOSS else max(2.0, relative * held.num_samples if self._objective.is_reduced else 0)
             if not same and not abs(left - right) <= relative * abs(right) + _ABSOLUTE + steps:
                 raise CannotEvaluateError(f"its {name} of a batch at a point is {left:.8g}, the loop's {right:.8g}")
 
