@@ -73,7 +73,15 @@ def test_parts_of_a_batch_on_a_gpu_fit_its_cache_or_are_whole(monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("num_samples", "wanted", "expected"),
-    [(256, 20, 16), (256, 24, 32), (100, 20, 20), (257, 20, 20), (10_000, 2_560, 2_500), (39, 20, sys.maxsize)],
+    [
+        (256, 20, 32),
+        (96, 18, 24),
+        (50, 24, 25),
+        (100, 20, 20),
+        (257, 20, 20),
+        (10_000, 2_560, 2_500),
+        (39, 20, sys.maxsize),
+    ],
 )
 def test_a_batch_is_cut_into_parts_of_one_size_where_it_can_be(
     num_samples: int, wanted: int, expected: int, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,6 @@ They take at most a share of what the whole job would take by the best way known
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +43,8 @@ _TRIAL_SHARE = 0.02
 # misses.
 _PART_BYTES = (5 * 2**18, 4 * 2**20)
 _MIN_PART = 4
+# So many times as large a part may be if that divides the batch evenly.
+_MORE_A_PART = 1.7
 # What starting processes costs, a fork and the prologue in each.
 _FORK_SECONDS = 0.05
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
@@ -292,10 +293,10 @@ def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[
 def _divided(num_samples: int, wanted: int) -> int:
     """About as many samples a part as are wanted, or exactly so many where no such number divides the batch.
 
-    Parts of one size share a capture, which each other size needs again.
+    Parts of one size share a capture, which each other size needs again. Rather more than fewer: a part costs calls.
     """
-    even = [size for size in range(-(-wanted // 2), 2 * wanted + 1) if num_samples % size == 0]
-    return min(even, key=lambda size: abs(math.log(size / wanted)), default=wanted)
+    near = (*range(wanted, int(_MORE_A_PART * wanted) + 1), *range(wanted - 1, wanted // 2, -1))
+    return next((size for size in near if num_samples % size == 0), wanted)
 
 
 def part_limits(device: torch.device) -> tuple[int, ...]:
