@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate import trials
 from slicer_core.evaluate.strategies import RECORDERS, partial_vmap
 from tape import Tape
 
@@ -76,7 +77,13 @@ def test_a_device_without_graphs_is_said_to_have_none(strategy: str, network: Ca
     np.testing.assert_allclose(found.loss, planes(net, "loop").loss, rtol=1e-6)
 
 
-def test_auto_tries_them_where_a_device_records(network: Callable[[str], Any], tape: Tape) -> None:
+def test_auto_tries_them_where_a_device_records(
+    network: Callable[[str], Any], tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Trials without haste, of a point that counts as small however busy the machine is.
+    monkeypatch.setattr(trials, "_trial_seconds", lambda job: 1000.0)
+    monkeypatch.setattr(trials, "_TRIAL_SHARE", 0.0)
+    monkeypatch.setattr(trials, "_SMALL_SECONDS", {"cpu": 1000.0})
     net = network("mlp")
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
     slicer = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(workers=1), progress=False)
