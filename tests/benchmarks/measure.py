@@ -209,7 +209,9 @@ def compare_strategies(row: Row, machine: Machine, effort: Effort) -> dict[str, 
     """
     subject = row.subject(machine.device)
     blocks = row.blocks(subject, effort.quick)
-    names: tuple[StrategyName, ...] = get_args(StrategyName)
+    names: list[StrategyName] = list(get_args(StrategyName))
+    if machine.device.type != "cuda":
+        names = [name for name in names if not name.endswith("-cudagraph")]
     spent: dict[str, list[float]] = {name: [] for name in (*names, CHOOSING)}
     for repetition in range(effort.repeats + 1):
         for name in names:
