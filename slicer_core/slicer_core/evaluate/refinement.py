@@ -28,6 +28,9 @@ _FLOOR = 0.1
 """Of the tolerance: no error is expected to be less, so that what is far below it is not told apart."""
 _SPARE = 0.2
 """Of the tolerance, for what later levels add to the error of the first prediction."""
+_UNSEEN = 1.25
+"""Where evaluated points exceed what was expected of them, the many more that were not evaluated are taken to exceed it
+by so many times as much."""
 _WITHIN = 2.0
 """Of the tolerance: predictions expected to be better than that tell how far expectations can be trusted."""
 
@@ -39,8 +42,8 @@ class Refinement:
     `wanted` are the points to evaluate next; while there are some, the other arrays are not complete. `values` are
     evaluated or interpolated, NaN where neither is possible. `errors` are the estimated largest absolute errors of
     the interpolation, zero at evaluated points, and `noise` the standard errors that values have from their own
-    sampling or from that of those they are interpolated from. `calibration` is the factor, at least 1, by which the
-    worst surplus of an evaluated point exceeded what had been expected there; it is in `errors` already.
+    sampling or from that of those they are interpolated from. `calibration` is 1, or the factor by which the worst
+    surplus of an evaluated point exceeded what had been expected there, with a margin; it is in `errors` already.
     """
 
     wanted: np.ndarray
@@ -189,8 +192,8 @@ class _State:
         if self._tolerance is None:
             return
         telling = have & np.isfinite(surplus) & (bound <= _WITHIN * self._tolerance) & (bound > 0)
-        if telling.any():
-            self.calibration = max(self.calibration, float(np.max(surplus[telling] / bound[telling])))
+        if telling.any() and (exceeded := float(np.max(surplus[telling] / bound[telling]))) > 1:
+            self.calibration = max(self.calibration, _UNSEEN * exceeded)
 
 
 def _near_zero(values: np.ndarray | None, size: int) -> np.ndarray:
