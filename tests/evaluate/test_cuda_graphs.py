@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch import nn
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.evaluate import trials
 from slicer_core.evaluate.strategies import RECORDERS, partial_vmap
-from tape import Tape
+from tape import Run, Tape
 
 STRATEGIES = ("partial-cudagraph", "partial-vmap-cudagraph")
 
@@ -66,6 +68,31 @@ def test_a_chunk_that_is_not_full_is_filled_up(
     found = planes(net, "partial-vmap-cudagraph")
     assert found.evaluation["strategy"] == "partial-vmap-cudagraph"
     np.testing.assert_allclose(found.loss, planes(net, "loop").loss, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_recorded_memory_is_let_go_without_a_collection(
+    strategy: str, network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    def remembered(run: Run, device: torch.device) -> Run:
+        replay = Tape()(run, device)
+        made.append(weakref.ref(replay))
+        return replay
+
+    monkeypatch.setitem(RECORDERS, "cpu", remembered)
+    gc.collect()
+    gc.disable()
+    try:
+        found = planes(network("mlp"), strategy)
+        alive = [reference for reference in made if reference() is not None]
+    finally:
+        gc.enable()
+    assert found.evaluation["strategy"] == strategy
+    # Of four batches; the last one's may be held as long as the evaluation's own objects are.
+    assert len(made) >= 4
+    assert len(alive) <= 1
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

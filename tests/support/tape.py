@@ -40,7 +40,8 @@ class Tape:
             results = run()
         self.made += 1
 
-        def replay() -> tuple[Tensor, ...]:
+        # Who recorded holds what was recorded, whose memory is read.
+        def replay(held: Run = run) -> tuple[Tensor, ...]:
             self.replays += 1
             for func, args, kwargs, result in recording.calls:
                 again = func(*args, **kwargs)

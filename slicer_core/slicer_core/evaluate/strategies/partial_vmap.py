@@ -5,7 +5,7 @@ For networks so small that starting an operation costs more than the operation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -13,6 +13,7 @@ from torch.func import vmap
 
 from slicer_core.evaluate.combine import ChunkCombiner
 from slicer_core.evaluate.epilogue import moving_results
+from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import Components, Values, call
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms
 from slicer_core.evaluate.strategies.partial import PartialKernel
@@ -56,11 +57,19 @@ class PartialVmapKernel(PartialKernel):
 
     def _moved(self, coefficients: Tensor) -> tuple[Tensor, ...]:
         """The results at the points, in the order of `_results`, each of shape (points, *its own)."""
-        values = self._chunks.at(coefficients)
-        nodes = list(values)
-        return vmap(lambda *given: self._general(dict(zip(nodes, given, strict=True))))(*values.values())
+        return general_part(self._chunks.at(coefficients), self.parts, self.constants, self._results)
 
-    def _general(self, values: Values) -> tuple[Tensor, ...]:
-        for node in self.parts.general:
-            values[node] = call(node, lambda entry: values[entry] if entry in values else self.constants[entry])
-        return tuple(values[node] for node in self._results)
+
+def general_part(
+    values: Mapping[fx.Node, Tensor], parts: Partition, constants: Values, results: Sequence[fx.Node]
+) -> tuple[Tensor, ...]:
+    """The results at many points, each of shape (points, *its own), from the frontier's values there."""
+    nodes = list(values)
+
+    def at_point(*given: Tensor) -> tuple[Tensor, ...]:
+        found: Values = dict(zip(nodes, given, strict=True))
+        for node in parts.general:
+            found[node] = call(node, lambda entry: found[entry] if entry in found else constants[entry])
+        return tuple(found[node] for node in results)
+
+    return vmap(at_point)(*values.values())

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from slicer_core.evaluate.prologue import Components
 from slicer_core.evaluate.strategies.full_chunks import FullChunksKernel
-from slicer_core.evaluate.strategies.partial_vmap import PartialVmapKernel
+from slicer_core.evaluate.strategies.partial_vmap import general_part
 from slicer_core.evaluate.strategies.recording import Run, recorded
 
 
@@ -25,8 +25,13 @@ class PartialVmapCudaGraphKernel(FullChunksKernel):
         if self._replay is None or self._place is None or self._place.shape != coefficients.shape:
             # An earlier one's memory is let go first.
             self._replay = None
-            self._place = place = coefficients.clone()
-            self._replay = recorded(lambda: PartialVmapKernel._moved(self, place), self.objective.device)
+            self._place = coefficients.clone()
+            self._replay = recorded(self._run_at(self._place), self.objective.device)
         self._place.copy_(coefficients)
         # The next chunk is written where this one's results lie.
         return tuple(rows.clone() for rows in self._replay())
+
+    def _run_at(self, place: Tensor) -> Run:
+        # A reference to this kernel would keep the graph's memory until the next collection of cycles.
+        chunks, parts, constants, results = self._chunks, self.parts, self.constants, self._results
+        return lambda: general_part(chunks.at(place), parts, constants, results)
