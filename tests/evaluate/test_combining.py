@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from slicer_core import ModelWrapper
 from slicer_core.evaluate import combine, cut, trials
 from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.combine import Combiner
+from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.trials import part_limits, part_sizes
+from slicer_core.subject import Batch
 
 ROWS = [0.25, 0.25, -1.5]
 
@@ -88,6 +91,7 @@ def test_a_batch_is_cut_into_parts_of_one_size_where_it_can_be(
 ) -> None:
     monkeypatch.setattr(trials, "part_limits", lambda device: (wanted,))
     monkeypatch.setattr(trials, "bytes_a_sample", lambda objective, state, batch: 1)
-    batch = SimpleNamespace(num_samples=num_samples)
-    objective = SimpleNamespace(device=torch.device("cpu"))
-    assert part_sizes(objective, {}, batch) == [expected]  # type: ignore[arg-type]
+    data = (torch.zeros(num_samples, 3), torch.zeros(num_samples, dtype=torch.int64))
+    wrapper = ModelWrapper(nn.Linear(3, 2), nn.CrossEntropyLoss(), data)
+    batch = Batch(data=data, num_samples=num_samples)
+    assert part_sizes(Objective(wrapper), wrapper.state(), batch) == [expected]
