@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from slicer_core.evaluate.aliasing import FOREVER, SeenRun, SeenRuns, form_of_value, last_reads, memory_of, seen_run
 from slicer_core.evaluate.heads import fused_heads
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import call
@@ -16,9 +19,6 @@ from slicer_core.evaluate.trace import Trace
 from slicer_core.evaluate.writers import IN_PLACE, OVER_SECOND, BufferPool, Writer, can_write_into, into
 
 Aten = torch.ops.aten
-
-# The group of what shares memory with a constant: never to be written.
-_FOREVER = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +39,31 @@ def moving_results(trace: Trace, parts: Partition) -> tuple[fx.Node, ...]:
 
 
 def compile_epilogue(
-    trace: Trace, parts: Partition, views: Mapping[fx.Node, Tensor], constants: Mapping[fx.Node, Any]
+    trace: Trace,
+    parts: Partition,
+    views: Mapping[fx.Node, Tensor],
+    constants: Mapping[fx.Node, Any],
+    seen: SeenRuns | None = None,
 ) -> Epilogue:
     """Python code for the general nodes, in place or into kept buffers where nobody sees the difference.
 
     What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
+    What such a run showed is kept in `seen`, so that the next batch of the same shape needs none.
     """
     results = moving_results(trace, parts)
-    plan = _Plan(parts, views, constants, results)
+    plan = _Plan(parts, views, constants, results, {} if seen is None else seen)
     source, names = plan.source()
     scope: dict[str, Any] = dict(names)
     # Only names that are made here stand in the source; the user's are never part of it.
-    exec(compile(source, "<epilogue>", "exec"), scope)
+    exec(_code(source), scope)
     # Left among its own globals, the function would keep all buffers until the next collection of cycles.
     return Epilogue(run=scope.pop("run"), results=results)
+
+
+@functools.lru_cache(maxsize=32)
+def _code(source: str) -> CodeType:
+    """The same for most batches of a shape."""
+    return compile(source, "<epilogue>", "exec")
 
 
 class _Plan:
@@ -64,6 +75,7 @@ class _Plan:
         views: Mapping[fx.Node, Tensor],
         constants: Mapping[fx.Node, Any],
         results: tuple[fx.Node, ...],
+        seen: SeenRuns,
     ) -> None:
         self._parts = parts
         self._general = set(parts.general)
@@ -71,14 +83,12 @@ class _Plan:
         self._constants = constants
         self._results = results
         self._fused = fused_heads(parts, results)
-        self._last_read = self._find_last_reads()
-        self._group: dict[fx.Node, int] = {node: index for index, node in enumerate(views)}
-        self._meta: dict[fx.Node, tuple[Any, ...]] = {}
-        self._aliases: set[fx.Node] = set()
+        self._last_read = last_reads(parts, results)
+        run = self._seen_run(seen)
+        self._group, self._meta, self._aliases = dict(run.groups), run.forms, run.aliases
         # What lies in kept memory: the same tensor at each point.
         self._places: dict[fx.Node, Any] = dict(views)
         self._pool = BufferPool()
-        self._run_once()
         self._dies = self._find_deaths()
 
     def source(self) -> tuple[str, dict[str, Any]]:
@@ -131,8 +141,8 @@ class _Plan:
             return None
         view = self._call(node, self._places)
         # A reshape copies where the strides leave no other way.
-        kept = {pointer for entry in node.all_input_nodes for pointer in _memory(self._places.get(entry))}
-        return view if _memory(view) <= kept else None
+        kept = {pointer for entry in node.all_input_nodes for pointer in memory_of(self._places.get(entry))}
+        return view if memory_of(view) <= kept else None
 
     def _over_argument(self, node: fx.Node, index: int) -> Writer | None:
         """The operation in place, if it has a way and nobody reads the argument afterwards."""
@@ -203,25 +213,12 @@ class _Plan:
         names[name] = value
         return name
 
-    def _run_once(self) -> None:
-        """Runs the plain operations, and notes which results share memory with an argument."""
-        values: dict[fx.Node, Any] = dict(self._views)
-        for node, view in self._views.items():
-            self._meta[node] = form_of(view)
-        for index, node in enumerate(self._parts.general):
-            result = self._call(node, values)
-            if node.target is Aten.linear.default and isinstance(result, Tensor):
-                result = _laid_out_like(values.get(node.all_input_nodes[0]), result)
-            self._group[node] = self._group_of(node, result, values)
-            lies_in, moving = _memory(result), {entry for entry in node.all_input_nodes if entry in values}
-            if lies_in and lies_in <= {pointer for entry in moving for pointer in _memory(values[entry])}:
-                self._aliases.add(node)
-            if isinstance(result, Tensor):
-                self._meta[node] = form_of(result)
-            values[node] = result
-            for entry in node.all_input_nodes:
-                if self._is_read_last(entry, index):
-                    values.pop(entry, None)
+    def _seen_run(self, seen: SeenRuns) -> SeenRun:
+        given = (*self._views.values(), *(self._constants[node] for node in self._parts.constants))
+        key = (self._parts, *map(form_of_value, given))
+        if key not in seen:
+            seen[key] = seen_run(self._parts, self._views, self._constants, self._last_read, self._call)
+        return seen[key]
 
     def _call(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         return call(
@@ -230,56 +227,12 @@ class _Plan:
             function=self._fused.get(node),
         )
 
-    def _group_of(self, node: fx.Node, result: Any, values: Mapping[fx.Node, Any]) -> int:
-        shared = {
-            self._group[entry] if entry in values else _FOREVER
-            for entry in node.all_input_nodes
-            if _memory(result) & _memory(values[entry] if entry in values else self._constants[entry])
-        }
-        if not shared:
-            return len(self._group) + len(self._views)
-        # Several at once are parts of one buffer; which of them it is can't be seen, so they live and die together.
-        group = min(shared)
-        for entry, other in self._group.items():
-            if other in shared:
-                self._group[entry] = group
-        return group
-
-    def _find_last_reads(self) -> dict[fx.Node, int]:
-        last: dict[fx.Node, int] = {}
-        for index, node in enumerate(self._parts.general):
-            for entry in node.all_input_nodes:
-                last[entry] = index
-        for node in self._results:
-            last[node] = len(self._parts.general)
-        return last
-
     def _find_deaths(self) -> dict[int, int]:
         """Group -> the index of the node after whose reading nobody needs its memory."""
-        deaths: dict[int, int] = {_FOREVER: len(self._parts.general) + 1}
+        deaths: dict[int, int] = {FOREVER: len(self._parts.general) + 1}
         for node, group in self._group.items():
             deaths[group] = max(deaths.get(group, -1), self._last_read.get(node, -1))
         return deaths
 
     def _is_read_last(self, entry: fx.Node, index: int) -> bool:
         return entry in self._general and self._last_read[entry] == index
-
-
-def _laid_out_like(inputs: Any, result: Tensor) -> Tensor:
-    """A matrix with the samples of each feature side by side, if the matrix that it is computed from is so."""
-    if isinstance(inputs, Tensor) and inputs.ndim == 2 and inputs.stride(0) == 1 and inputs.shape[1] > 1:
-        return result.t().contiguous().t()
-    return result
-
-
-def form_of(tensor: Tensor) -> tuple[Any, ...]:
-    """What memory that another tensor like it is written to has to have."""
-    return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.stride()
-
-
-def _memory(value: Any) -> set[int]:
-    if isinstance(value, Tensor):
-        return {value.untyped_storage().data_ptr()} if value.numel() else set()
-    if isinstance(value, (list, tuple)):
-        return {pointer for entry in value for pointer in _memory(entry)}
-    return set()

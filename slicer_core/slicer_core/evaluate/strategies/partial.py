@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, fx
 
 from slicer_core.choices import Layout
+from slicer_core.evaluate.aliasing import SeenRuns, form_of
 from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.decisions import Decisions, moved_key
-from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue, form_of
+from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
 from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, partition
@@ -49,6 +50,8 @@ class Traces:
     def __init__(self) -> None:
         self.tracer = Tracer()
         self.partitions: dict[tuple[Trace, frozenset[str]], Partition] = {}
+        # Which of its results share memory, so that only the first batch of a shape has to be looked at.
+        self.seen: SeenRuns = {}
         # By what moves and the number of threads: what is faster on two need not be so on one.
         self.layouts: dict[tuple[str, int], Layout] = {}
         self.compiled: dict[tuple[type, Trace, frozenset[str]], Any] = {}
@@ -211,7 +214,9 @@ class PartialKernel(Kernel):
         dtypes = {node: self.held[name].dtype for name, node in self.trace.states.items() if node in frontier}
         combiner = Combiner(frontier, num_directions, layout=layout, dtypes=dtypes)
         combiner.move_to([0.0] * num_directions)
-        return combiner, compile_epilogue(self.trace, self.parts, combiner.views, self.constants)
+        # A partition that is made anew for each block is not to be remembered.
+        seen = None if self._recomputing else self._session.traces.seen
+        return combiner, compile_epilogue(self.trace, self.parts, combiner.views, self.constants, seen)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
         if not any(node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()):
