@@ -76,8 +76,8 @@ def test_recorded_memory_is_let_go_without_a_collection(
 ) -> None:
     made: list[weakref.ref[Any]] = []
 
-    def remembered(run: Run, device: torch.device) -> Run:
-        replay = Tape()(run, device)
+    def remembered(run: Run, device: torch.device, reset: Callable[[], None]) -> Run:
+        replay = Tape()(run, device, reset)
         made.append(weakref.ref(replay))
         return replay
 
@@ -126,4 +126,5 @@ def test_a_plane_on_a_gpu_is_the_loops(name: str, strategy: str, network: Callab
     net.model.to("cuda")
     expected, found = planes(net, "loop"), planes(net, strategy)
     assert found.evaluation["strategy"] == strategy, found.evaluation["reason"]
-    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
+    # Libraries may choose other algorithms for other layouts.
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-4)

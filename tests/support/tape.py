@@ -34,8 +34,10 @@ class Tape:
     def __init__(self) -> None:
         self.made = self.replays = 0
 
-    def __call__(self, run: Run, device: torch.device) -> Run:
+    def __call__(self, run: Run, device: torch.device, reset: Callable[[], None]) -> Run:
+        reset()
         run()
+        reset()
         with _Recording() as recording:
             results = run()
         self.made += 1

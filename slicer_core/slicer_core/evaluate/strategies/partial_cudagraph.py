@@ -20,4 +20,6 @@ class PartialCudaGraphKernel(PartialKernel):
 
     def _compiled(self, frontier: Mapping[fx.Node, Components], layout: Layout) -> tuple[Combiner, Epilogue]:
         combiner, plain = super()._compiled(frontier, layout)
-        return combiner, replace(plain, run=recorded(plain.run, self.objective.device))
+        center = [0.0] * len(self.directions)
+        run = recorded(plain.run, self.objective.device, reset=lambda: combiner.move_to(center))
+        return combiner, replace(plain, run=run)
