@@ -116,6 +116,8 @@ def test_auto_tries_them_where_a_device_records(
     slicer = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(workers=1), progress=False)
     found = slicer.slice_2d(grid_size=(60, 60), seed=5)
     assert set(STRATEGIES) <= found.evaluation["trials"].keys()
+    # What `partial` ran in its trial is not taken for a recording of the same part.
+    assert tape.made >= len(STRATEGIES)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -188,7 +188,8 @@ class PartialKernel(Kernel):
         # What is large is not to stay behind where the next kernel may be another.
         is_kept = not self._recomputing and sum(parts[0].nbytes for parts in frontier.values()) <= _KEPT_BYTES
         forms = tuple((node, form_of(parts[0])) for node, parts in frontier.items())
-        runner, runner_key = self._session.runner if is_kept else None, (self.key, layout, forms, len(self.directions))
+        runner = self._session.runner if is_kept else None
+        runner_key = (type(self), self.key, layout, forms, len(self.directions))
         if runner is None or runner.key != runner_key:
             runner = Runner(runner_key, *self._compiled(frontier, layout), self._token)
         else:
