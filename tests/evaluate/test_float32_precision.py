@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, backends, nn
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate.gradient import DifferentiableLoss
 from slicer_core.subject.float32 import float32_precision
 
 PLACES: tuple[Any, ...] = attrgetter("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv")(backends)
@@ -91,3 +92,43 @@ def test_switches_that_contradict_each_other_are_left_so() -> None:
         assert torch.get_float32_matmul_precision() == "highest"
     assert CUDA_MATMUL.fp32_precision == "ieee"
     assert MKLDNN_MATMUL.fp32_precision == "tf32"
+
+
+class LookingWhileDifferentiated(nn.Module):
+    """Notes what cuDNN is told in each forward pass of which a gradient may be taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(4, 3, batch_first=True)
+        self.seen: list[tuple[Any, ...]] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            cudnn = backends.cudnn
+            self.seen.append((cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32, cudnn.conv.fp32_precision))
+        return self.layer(inputs)[0][:, -1]
+
+
+@pytest.fixture
+def asked_for_determinism() -> Iterator[None]:
+    before = backends.cudnn.deterministic
+    backends.cudnn.deterministic = True
+    yield
+    backends.cudnn.deterministic = before
+
+
+@pytest.mark.usefixtures("as_torch_starts", "asked_for_determinism")
+@pytest.mark.parametrize("what", ["gradient_norm", "curvature"])
+def test_gradients_are_taken_in_float32_and_of_recurrent_layers_without_cudnn(what: str) -> None:
+    model = LookingWhileDifferentiated()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (torch.randn(8, 5, 4), torch.randint(3, (8,))))
+    if what == "gradient_norm":
+        slicer = RandomDirectionSlicer(wrapper, measures=("gradient_norm",), progress=False)
+        slicer.slice_1d(n_samples=2)
+    else:
+        split = wrapper.split("train")
+        settings = EvaluationSettings()
+        DifferentiableLoss(wrapper, split, wrapper.state(), wrapper.varying_names(), settings=settings).gradient()
+    assert model.seen
+    assert set(model.seen) == {(False, True, False, "ieee")}
+    assert (backends.cudnn.enabled, backends.cudnn.deterministic) == (True, True)

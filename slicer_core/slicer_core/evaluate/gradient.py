@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from slicer_core.errors import DataError, ResourceError, UserCodeError
 from slicer_core.evaluate.batchnorm import averaging, running_statistics
 from slicer_core.evaluate.objective import Objective, Result
+from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.shortage import is_shortage
 from slicer_core.parameters import NamedTensors
@@ -169,7 +170,7 @@ class DifferentiableLoss:
                 self._wrapper.evaluating(),
                 torch.set_grad_enabled(grad),
                 sdpa_kernel(SDPBackend.MATH),
-                torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled and not self._has_recurrent_layers()),
+                differentiable_recurrence(self._wrapper.model),
             ):
                 if not self._examined:
                     with torch.no_grad():
@@ -186,9 +187,6 @@ class DifferentiableLoss:
             raise ResourceError(
                 "a batch with the graph of its gradient does not fit the memory: give a smaller --batch-size"
             )
-
-    def _has_recurrent_layers(self) -> bool:
-        return any(isinstance(module, nn.RNNBase) for module in self._wrapper.model.modules())
 
 
 def gradients(term: Tensor, by: Sequence[Tensor], *, create_graph: bool = False) -> Sequence[Tensor | None]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slicer_core.errors import DataError
 from slicer_core.evaluate.objective import REDUCED, Objective
+from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.weight_decay import WeightDecay
 from slicer_core.measures.surroundings import Surroundings
 from slicer_core.parameters import NamedTensors
@@ -52,7 +53,7 @@ class LossGradient:
         total, count = 0.0, 0.0
         gradient = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
         wrapper = self._around.wrapper
-        with wrapper.evaluating(), torch.enable_grad():
+        with wrapper.evaluating(), torch.enable_grad(), differentiable_recurrence(wrapper.model):
             for batch in self._batches():
                 # A forward pass may write to buffers, which have to be the center's at the next one.
                 buffers = {
