@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -74,7 +75,7 @@ class RayCluster(Executor[Task]):
             resources = library.cluster_resources()
             gpus = int(resources.get("GPU", 0))
             count = workers or gpus or max(1, int(resources.get("CPU", 1)))
-            share: Mapping[str, float] = {"num_gpus": min(1.0, gpus / count)} if gpus else {"num_cpus": 1}
+            share: Mapping[str, float] = {"num_gpus": 1 / math.ceil(count / gpus)} if gpus else {"num_cpus": 1}
             actor = library.remote(max_restarts=_RESTARTS, max_task_retries=_RETRIES, **share)(_Actor)
             self._actors = [
                 actor.options(runtime_env={"working_dir": files} if not self._owns else None).remote(make, hello)

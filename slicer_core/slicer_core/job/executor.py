@@ -29,23 +29,30 @@ def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Rep
     return Processes(
         [sys.executable, "-m", "slicer_core.job.worker_process"],
         worker_job(prepared),
-        [_environment(number, workers) for number in range(workers)],
+        [worker_environment(number, workers, prepared.job.device) for number in range(workers)],
         look=lambda: reporter.advance(0.0),
     )
 
 
 def worker_job(prepared: PreparedJob) -> Job:
-    """The job as one of several workers is told it: it has no workers of its own, and the module by its path."""
+    """The job as one of several workers is told it: it has no workers of its own, and the module by its path.
+
+    A worker sees one GPU only, so that its number is another there.
+    """
     module = module_text(prepared.module) if isinstance(prepared.module, ModuleFile) else None
-    return replace(prepared.job, module=module, workers=1, executor="local", ray_address=None, fresh=False)
+    device = prepared.job.device.partition(":")[0]
+    return replace(
+        prepared.job, module=module, device=device, workers=1, executor="local", ray_address=None, fresh=False
+    )
 
 
-def _environment(number: int, workers: int) -> dict[str, str]:
-    """Of one worker: its share of the threads, or a GPU of its own."""
+def worker_environment(number: int, workers: int, device: str) -> dict[str, str]:
+    """Of one worker: its share of the threads, and the GPU that `--device` names, or its share of all."""
     threads = str(max(1, torch.get_num_threads() // workers))
     variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     if torch.cuda.is_available():
         chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         devices = [name for name in chosen if name] or [str(index) for index in range(torch.cuda.device_count())]
-        variables["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+        _, _, named = device.partition(":")
+        variables["CUDA_VISIBLE_DEVICES"] = devices[int(named) if named else number % len(devices)]
     return variables

@@ -291,7 +291,8 @@ def _place(wrapper: ModelWrapper, job: Job) -> None:
     if job.tf32:
         wrapper.tf32 = True
     if job.device == "auto":
-        if torch.cuda.is_available() and not wrapper.device_given:
+        # A module that chose a device for its model is left there: its loss may hold tensors on it.
+        if torch.cuda.is_available() and not wrapper.device_given and wrapper.device.type == "cpu":
             wrapper.to("cuda")
         return
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", job.device):
@@ -303,6 +304,9 @@ def _place(wrapper: ModelWrapper, job: Job) -> None:
         # The rest of torch's message may be a page of its internals.
         reason = str(error).splitlines()[0].partition(". ")[0]
         raise UsageError(f"--device {job.device} can't be used on this machine: {reason}") from error
+    if device.index is not None:
+        # What the module's code calls just "cuda" is this one too.
+        torch.cuda.set_device(device)
     wrapper.to(device)
 
 
