@@ -14,20 +14,25 @@ from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import ResourceError
 
 ALLOCATOR_FAILURE = "[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory"
+GPU_FAILURES = (
+    "CUDA error: out of memory",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 class Hungry(nn.Module):
     """Fails as torch's allocator does once a call asks for more than `limit` samples."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, failure: str = ALLOCATOR_FAILURE) -> None:
         super().__init__()
         self.layer = nn.Linear(5, 3)
-        self.limit = limit
+        self.limit, self.failure = limit, failure
         self.largest = 0
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[0] > self.limit:
-            raise RuntimeError(ALLOCATOR_FAILURE)
+            raise RuntimeError(self.failure)
         self.largest = max(self.largest, x.shape[0])
         return self.layer(x)
 
@@ -38,10 +43,13 @@ def plane(model: nn.Module, data: Any, loss_fn: Any = None, **options: Any) -> A
     return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_2d(grid_size=(3, 4))
 
 
-@pytest.mark.parametrize("limit", [11, 3, 1])
-def test_a_batch_that_does_not_fit_is_run_in_parts(limit: int, network: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "failure"),
+    [(11, ALLOCATOR_FAILURE), (3, ALLOCATOR_FAILURE), (1, ALLOCATOR_FAILURE), *((3, text) for text in GPU_FAILURES)],
+)
+def test_a_batch_that_does_not_fit_is_run_in_parts(limit: int, failure: str, network: Callable[[str], Any]) -> None:
     net = network("mlp")
-    model = Hungry(limit)
+    model = Hungry(limit, failure)
     found = plane(model, net.data, strategy="loop")
     assert model.largest <= limit
     model.limit = 1000

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import torch
 
+# In the texts of errors that are of no class of their own: torch's allocator on a CPU, and what CUDA and its libraries
+# say where they take memory themselves.
+_TEXTS = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
 
 class MemoryShortageError(Exception):
     """A chunk or a prologue needs more memory than there is, or than the budget allows."""
@@ -23,7 +27,7 @@ def is_shortage(error: BaseException) -> bool:
     while seen is not None:
         if isinstance(seen, (MemoryError, torch.OutOfMemoryError, MemoryShortageError)):
             return True
-        if isinstance(seen, RuntimeError) and "DefaultCPUAllocator" in str(seen):
+        if isinstance(seen, RuntimeError) and any(text in str(seen) for text in _TEXTS):
             return True
         seen = seen.__cause__
     return False
