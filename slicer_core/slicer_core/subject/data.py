@@ -21,6 +21,8 @@ from slicer_core.subject.user_code import user_code
 DEFAULT_BATCH_SIZE = 1024
 # Data up to this size is read once and kept; above, it is read again for each slice.
 _KEPT_BYTES = 2 * 2**30
+# A GPU's memory is wanted for more than data.
+_SHARE_OF_GPU = 0.25
 DATA_TIMEOUT = "LOSS_SLICER_DATA_TIMEOUT"
 """Environment variable with the seconds after which a DataLoader's workers that give no batch are given up."""
 _TIMEOUT_SECONDS = 600.0
@@ -74,6 +76,7 @@ def survey(
     read = _reader(source, name, batch_size, list_is_batches)
     digest, kept, kept_bytes = hashlib.blake2b(digest_size=16), [], 0
     num_samples = num_batches = 0
+    most = _most_kept(torch.device(device))
     first: bytes | None = None
     for raw in read():
         print_of_batch = _fingerprint(raw)
@@ -83,7 +86,7 @@ def survey(
         num_samples += count
         num_batches += 1
         kept_bytes += sum(leaf.nbytes for leaf in _tensors(raw))
-        if kept_bytes <= _KEPT_BYTES:
+        if kept_bytes <= most:
             kept.append(Batch(data=move(raw, device), num_samples=count))
     if num_samples == 0:
         raise DataError(f"the {name} data is empty: {_WAYS}")
@@ -99,7 +102,7 @@ def survey(
             for raw in read():
                 yield Batch(data=move(raw, device), num_samples=_num_samples(raw, name))
 
-    fits = kept_bytes <= _KEPT_BYTES
+    fits = kept_bytes <= most
     return SplitData(
         name=name,
         num_samples=num_samples,
@@ -108,6 +111,14 @@ def survey(
         batches=(lambda: kept) if fits else reread,
         in_memory=fits,
     )
+
+
+def _most_kept(device: torch.device) -> int:
+    """How many bytes of a split may stay on the device."""
+    if device.type != "cuda":
+        return _KEPT_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(_KEPT_BYTES, int(_SHARE_OF_GPU * free))
 
 
 def gathered(read: Callable[[], Iterable[Batch]], name: str, fingerprint: str) -> SplitData:
