@@ -100,12 +100,12 @@ class ModelWrapper:
             self.to(device)
 
     def to(self, device: torch.device | str) -> ModelWrapper:
-        """Moves the model, the loss and the batches to the device; returns itself."""
+        """Moves the model, the loss, the metrics and the batches to the device; returns itself."""
         self.device = torch.device(device)
         self.model.to(self.device)
-        for loss in (self.loss_fn, self.form.module):
-            if isinstance(loss, nn.Module):
-                loss.to(self.device)
+        for function in (self.loss_fn, self.form.module, self.batch_loss, *self.metrics.values()):
+            if isinstance(function, nn.Module):
+                function.to(self.device)
         return self
 
     @property
