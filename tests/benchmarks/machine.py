@@ -60,11 +60,13 @@ class Machine:
 
 
 def this_machine(device: str, *, tuned: bool) -> Machine:
-    """The machine; with `tuned`, glibc keeps freed memory from now on, as the command has it."""
+    """The machine, with products of float32 in float32; with `tuned`, glibc keeps freed memory, as in the command."""
     if tuned:
         from loss_slicer.allocator import keep_freed_memory
 
         keep_freed_memory()
+    # torch lets cuDNN round to TF32 by default; loop and engine are to do the same work.
+    torch.backends.cudnn.allow_tf32 = False
     return Machine(device=torch.device(device), processor=_processor(), tuned=tuned)
 
 
