@@ -22,6 +22,7 @@ from slicer_core.evaluate.parallel import one_thread
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
+    RECORDERS,
     CannotEvaluateError,
     Kernel,
     LoopKernel,
@@ -67,7 +68,10 @@ _LAID_OUT = ("partial", "partial-cudagraph")
 Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
 """Layouts by what moves and the number of threads, and cuts by what moves; see `Traces` and `Decisions`."""
 
-_TRACES: weakref.WeakKeyDictionary[ModelWrapper, dict[torch.dtype | None, Traces]] = weakref.WeakKeyDictionary()
+# By precision and device: what is fastest on one need not be so on another.
+_TRACES: weakref.WeakKeyDictionary[ModelWrapper, dict[tuple[torch.dtype | None, torch.device], Traces]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class StrategyChoice:
@@ -95,7 +99,7 @@ class StrategyChoice:
         self._memory_budget = memory_budget
         self._recomputing = False
         self._max_part = sys.maxsize
-        traces = _TRACES.setdefault(wrapper, {}).setdefault(dtype, Traces())
+        traces = _TRACES.setdefault(wrapper, {}).setdefault((dtype, wrapper.device), Traces())
         self._session = Session(traces)
         self._used: dict[str, int] = {}
         self._reasons: dict[str, None] = {}
@@ -166,7 +170,12 @@ class StrategyChoice:
         if not self._session.traces.decides_alike:
             return None
         known = self._session.traces.decisions.strategies.get(moved_key(moved, len(blocks), batch.num_samples))
-        return None if known is None else Candidate.from_tuple(known, max_workers=self._max_workers)
+        if known is None:
+            return None
+        candidate = Candidate.from_tuple(known, max_workers=self._max_workers)
+        # A job that was begun on a GPU may go on without one.
+        can_run = self._objective.device.type in RECORDERS or not candidate.is_recorded
+        return candidate if can_run else None
 
     def decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
@@ -322,7 +331,7 @@ class StrategyChoice:
 
 def decide_alike(wrapper: ModelWrapper, dtype: torch.dtype | None, decisions: Decisions) -> None:
     """Evaluations of the wrapper take what is decided there, and add to it what is not."""
-    traces = _TRACES.setdefault(wrapper, {}).setdefault(dtype, Traces())
+    traces = _TRACES.setdefault(wrapper, {}).setdefault((dtype, wrapper.device), Traces())
     traces.decisions, traces.decides_alike = decisions, True
 
 

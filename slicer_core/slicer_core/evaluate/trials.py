@@ -74,6 +74,11 @@ class Candidate:
         part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
         return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is recorded, which not every device can do; see `RECORDERS`."""
+        return self.strategy.endswith("-cudagraph")
+
     def to_tuple(self) -> tuple[str, int | None, int]:
         """As it is kept among the `Decisions`."""
         return self.strategy, None if self.part_size == sys.maxsize else self.part_size, self.workers
