@@ -11,7 +11,11 @@ import torch
 from torch import Tensor, backends, nn
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate import prologue
 from slicer_core.evaluate.gradient import DifferentiableLoss
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.partition import partition
+from slicer_core.evaluate.trace import Tracer
 from slicer_core.subject.float32 import float32_precision
 
 PLACES: tuple[Any, ...] = attrgetter("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv")(backends)
@@ -132,3 +136,42 @@ def test_gradients_are_taken_in_float32_and_of_recurrent_layers_without_cudnn(wh
     assert model.seen
     assert set(model.seen) == {(False, True, False, "ieee")}
     assert (backends.cudnn.enabled, backends.cudnn.deterministic) == (True, True)
+
+
+def rounded_to_tf32(tensor: Tensor) -> Tensor:
+    """With 10 bits of mantissa, as a GPU rounds what its matrix products are given."""
+    bits = tensor.contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def test_layers_stay_affine_where_their_products_are_rounded_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(node: Any, value: Any, *, function: Any = None) -> Any:
+        def rounded(entry: Any) -> Any:
+            found = value(entry)
+            return rounded_to_tf32(found) if isinstance(found, Tensor) and found.ndim == 2 else found
+
+        is_product = node.target is torch.ops.aten.linear.default
+        return prologue_call(node, rounded if is_product else value, function=function)
+
+    prologue_call = prologue.call
+    monkeypatch.setattr(prologue, "call", call)
+    model = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 3))
+    data = torch.randn(500, 784), torch.randint(3, (500,))
+    seen = []
+    for tf32 in (False, True):
+        wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data, tf32=tf32)
+        objective = Objective(wrapper)
+        with wrapper.evaluating():
+            (batch,) = wrapper.split("train").batches()
+            trace = Tracer().trace(objective, wrapper.state(), batch)
+            parts = partition(trace, {"0.weight"})
+            constants = prologue.center_values(trace, wrapper.state(), batch, parts.constants)
+            direction = {"0.weight": torch.randn(64, 784)}
+            try:
+                prologue.affine_components(
+                    trace, parts, constants, wrapper.state(), [direction], checked=True, still={}
+                )
+                seen.append("affine")
+            except prologue.NotAffineError:
+                seen.append("general")
+    assert seen == ["general", "affine"]

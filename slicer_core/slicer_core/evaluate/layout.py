@@ -44,7 +44,7 @@ def first_samples(batch: Batch, count: int) -> Batch:
 
 def batch_laid_out(batch: Batch, objective: Objective) -> Batch:
     """Images of a convolutional network with their channels last in memory, which its convolutions run faster on."""
-    if not objective.has_convolutions:
+    if not objective.has_channels_last:
         return batch
     data = pytree.tree_map(lambda leaf: _channels_last(leaf) if isinstance(leaf, Tensor) else leaf, batch.data)
     return Batch(data=data, num_samples=batch.num_samples)
@@ -52,7 +52,7 @@ def batch_laid_out(batch: Batch, objective: Objective) -> Batch:
 
 def weight_laid_out(tensor: Tensor, objective: Objective) -> Tensor:
     """A convolution's weight in the layout of its images."""
-    return _channels_last(tensor) if objective.has_convolutions else tensor
+    return _channels_last(tensor) if objective.has_channels_last else tensor
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -39,7 +39,10 @@ class Objective(nn.Module):
         self.is_reduced = dtype in REDUCED
         # Whether any partition of a batch gives the same sums; of losses that are not torch's own, `examine` tells.
         self.sums_over_samples = wrapper.form.terms is not None and not wrapper.batch_coupled
-        self.has_convolutions = any(isinstance(module, nn.Conv2d) for module in wrapper.model.modules())
+        # Convolutions run faster so, but those of a GPU in float32, which have no such kernels of their own.
+        in_full = wrapper.device.type == "cuda" and not (self.is_reduced or wrapper.tf32)
+        has_convolutions = any(isinstance(module, nn.Conv2d) for module in wrapper.model.modules())
+        self.has_channels_last = has_convolutions and not in_full
         self._places = _places(self)
         own = {id(tensor) for _, tensor in _named_tensors(wrapper.model)}
         self._criterion_state = {

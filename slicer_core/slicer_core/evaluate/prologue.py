@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, backends, fx
 
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.trace import Trace, batch_tensors
 from slicer_core.parameters import NamedTensors
-from slicer_core.subject import Batch
+from slicer_core.subject import TF32_RELATIVE, Batch
 
 Values = dict[fx.Node, Any]
 Components = list[Any]
@@ -147,12 +147,19 @@ def _check(
             continue
         if not expected.is_floating_point():
             raise NotAffineError(node)
-        tolerance = _TOLERANCE.get(expected.dtype, 1e-4)
+        tolerance = _tolerance(expected.dtype)
         scale = expected.abs().amax().item()
         error = (expected - ours).abs().amax().item()
         # Written so that a NaN fails.
         if not error <= tolerance * scale + tolerance * 1e-2:
             raise NotAffineError(node)
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    """What rounding may be, of the largest value."""
+    if dtype is torch.float32 and backends.cuda.matmul.fp32_precision == "tf32":
+        return TF32_RELATIVE
+    return _TOLERANCE.get(dtype, 1e-4)
 
 
 def _combine(components: Components, weights: Sequence[float]) -> Any:
