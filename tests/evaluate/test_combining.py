@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -15,6 +16,7 @@ from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.trials import part_limits, part_sizes
+from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
 ROWS = [0.25, 0.25, -1.5]
@@ -95,3 +97,38 @@ def test_a_batch_is_cut_into_parts_of_one_size_where_it_can_be(
     wrapper = ModelWrapper(nn.Linear(3, 2), nn.CrossEntropyLoss(), data)
     batch = Batch(data=data, num_samples=num_samples)
     assert part_sizes(Objective(wrapper), wrapper.state(), batch) == [expected]
+
+
+def test_the_last_blocks_directions_stay_on_a_device_of_its_own_memory() -> None:
+    made: list[int] = []
+
+    def block(number: int) -> PointBlock:
+        def directions() -> tuple[dict[str, Tensor], ...]:
+            made.append(number)
+            return ({"weight": torch.ones(3, 2)},)
+
+        return PointBlock(directions=directions, coefficients=np.zeros((1, 1)))
+
+    wrapper = ModelWrapper(nn.Linear(2, 3).to("meta"), nn.CrossEntropyLoss(), (torch.ones(1, 2), torch.zeros(1)))
+    objective = Objective(wrapper)
+    first, second = block(1), block(2)
+    for given in (first, first, second, second, first):
+        assert objective.directions_of(given)[0]["weight"].device.type == "meta"
+    assert made == [1, 2, 1]
+
+
+def test_what_computes_the_loss_moves_with_the_model() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.ones(1))
+
+        def forward(self, output: Tensor, target: Tensor) -> Tensor:
+            return self.scale * (output[:, 0] - target)
+
+    metric, whole = Scaled(), Scaled()
+    data = (torch.ones(4, 2), torch.zeros(4))
+    ModelWrapper(nn.Linear(2, 3), nn.CrossEntropyLoss(), data, metrics={"scaled": metric}).to("meta")
+    ModelWrapper(nn.Linear(2, 3), train_data=[data], batch_loss=whole).to("meta")
+    assert metric.scale.is_meta
+    assert whole.scale.is_meta

@@ -11,6 +11,7 @@ from torch._C._functorch import is_batchedtensor  # torch has no public way to a
 from torch.func import functional_call
 
 from slicer_core.parameters import NamedTensors
+from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, Batch, ModelWrapper, SampleTerms, copied, user_code, written_versions
 
 Result = TypeVar("Result")
@@ -56,6 +57,7 @@ class Objective(nn.Module):
         self._own_parameters = (dict(wrapper.model.named_parameters()),)
         self.written: frozenset[str] = frozenset()
         self._writes_batch = False
+        self._moved: tuple[PointBlock, list[dict[str, Tensor]]] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -77,6 +79,23 @@ class Objective(nn.Module):
         if self.is_reduced and tensor.is_floating_point():
             return tensor.to(self.device, torch.float32)
         return self.cast(tensor)
+
+    def directions_of(self, block: PointBlock) -> list[dict[str, Tensor]]:
+        """The block's directions, as weights are combined.
+
+        On a device with memory of its own, the last block's stay there: its kernel on the next batch needs them too.
+        """
+        if self._moved is not None and self._moved[0] is block:
+            return self._moved[1]
+        # Not two blocks' at a time.
+        self._moved = None
+        found = [
+            {name: self.cast_for_combining(tensor) for name, tensor in direction.items()}
+            for direction in block.directions()
+        ]
+        if self.device.type != "cpu":
+            self._moved = (block, found)
+        return found
 
     def forward(self, function: Callable[[], Any]) -> Any:
         """Only for `functional_call`."""

@@ -22,7 +22,7 @@ from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
-from slicer_core.evaluate.strategies import RECORDERS, TRIAL_POINTS, CannotEvaluateError, Kernel, LoopKernel, Session
+from slicer_core.evaluate.strategies import RECORDERS, CannotEvaluateError, Kernel, LoopKernel, Session
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -276,7 +276,7 @@ def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
     begun, points = clock(device), 0
     while True:
         # Where one point takes long, several at once would take longer than the limit.
-        size = 1 if points == 0 and count <= TRIAL_POINTS else count
+        size = 1 if points == 0 and not kernel.in_chunks else count
         kernel.terms(part, slice(0, size))
         points += size
         taken = clock(device) - begun

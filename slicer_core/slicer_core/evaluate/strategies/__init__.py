@@ -1,6 +1,6 @@
 """Ways to run the points of a block; all give the same numbers up to rounding."""
 
-from slicer_core.evaluate.strategies.kernel import TRIAL_POINTS, CannotEvaluateError, Kernel
+from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, Kernel
 from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Traces
 from slicer_core.evaluate.strategies.partial_compiled import PartialCompiledKernel
@@ -14,7 +14,6 @@ from slicer_core.evaluate.strategies.vmap import VmapKernel
 
 __all__ = [
     "RECORDERS",
-    "TRIAL_POINTS",
     "CannotEvaluateError",
     "Kernel",
     "LoopKernel",

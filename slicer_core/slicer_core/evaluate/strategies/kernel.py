@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -16,8 +17,10 @@ from slicer_core.subject import Batch
 ChunkTerms = dict[str, tuple[Tensor, Tensor]]
 """Quantity -> (sums, counts), each of shape (points of the chunk, entries of the batch)."""
 
-TRIAL_POINTS = 4
-"""How many points a trial runs together, where that many at once are not the point of it."""
+# How many points a trial runs together, where that many at once are not the point of it. A GPU is waited for after each
+# trial of so many, which in a job happens once a chunk.
+_TRIAL_POINTS = {"cpu": 4}
+_TRIAL_POINTS_ELSEWHERE = 32
 
 
 class CannotEvaluateError(Exception):
@@ -31,6 +34,9 @@ class Kernel(ABC):
     evaluation's dtype. `buffers`, where it is given, holds tensors for each point that take the place of the center's.
     """
 
+    in_chunks: ClassVar[bool] = False
+    """Whether a point alone takes about as long as a chunk of them."""
+
     def __init__(
         self,
         objective: Objective,
@@ -41,10 +47,7 @@ class Kernel(ABC):
         self.objective = objective
         self.center = dict(center)
         self.held = {name: objective.cast(tensor) for name, tensor in center.items()}
-        self.directions = [
-            {name: objective.cast_for_combining(tensor) for name, tensor in direction.items()}
-            for direction in block.directions()
-        ]
+        self.directions = objective.directions_of(block)
         self.coefficients: np.ndarray = block.coefficients
         self.buffers = buffers
         self.varying = [name for name in center if any(name in direction for direction in self.directions)]
@@ -55,7 +58,7 @@ class Kernel(ABC):
 
     def trial_size(self, batch: Batch) -> int:
         """How many points to time together."""
-        return min(self.chunk_size(batch), TRIAL_POINTS)
+        return min(self.chunk_size(batch), _TRIAL_POINTS.get(self.objective.device.type, _TRIAL_POINTS_ELSEWHERE))
 
     @abstractmethod
     def chunk_size(self, batch: Batch) -> int:

@@ -29,6 +29,8 @@ _CHUNK_POINTS = 256
 class PartialVmapKernel(PartialKernel):
     """Needs a batching rule for each general operation; a model that lacks one raises, and the evaluator goes on."""
 
+    in_chunks = True
+
     def make_epilogue(self, frontier: Mapping[fx.Node, Components]) -> None:
         """See `PartialKernel`."""
         if self.objective.is_reduced:
