@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.choices import StrategyName
+from slicer_core.evaluate import trials
 
 
 class Slow(nn.Module):
@@ -60,6 +61,15 @@ def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop() -> None:
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert "partial: " in found.evaluation["reason"]
+
+
+def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_CAPTURE_SECONDS", 1000.0)
+    found = curve(Branching(), 200, workers=2)
+    assert found.evaluation["strategy"] == "loop"
+    assert found.evaluation["workers"] == 2
+    assert set(found.evaluation["trials"]) == {"loop", "loop, 2 workers"}
+    assert "too short to pay for a capture" in found.evaluation["reason"]
 
 
 def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any]) -> None:

@@ -27,10 +27,16 @@ from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
-# A capture pays where the loop alone would take several times as long: seconds of both, measured on two cores.
+# What a capture takes, in seconds measured on two cores: the imports at the first one, what each takes, and what each
+# module adds that has none below it.
 _FIRST_CAPTURE_SECONDS = 1.5
-_CAPTURE_SECONDS = 0.1
+_CAPTURE_SECONDS = 0.05
+_CAPTURE_SECONDS_A_MODULE = 0.01
+# A capture pays where the loop alone would take so many times as long. Of a point that takes long, most is arithmetic
+# that has to be done all the same, so that less is gained.
 _WORTH = 2.0
+_WORTH_WHERE_SLOW = 8.0
+_SLOW_SECONDS = 5e-3
 # What the trials may take of the time that the job would take by the best way known, and how long they may take at
 # least and at most.
 _SHARE = 0.05
@@ -69,15 +75,15 @@ class Candidate:
         return self.strategy.endswith("-compiled")
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it is recorded, which not every device can do; see `RECORDERS`."""
+        return self.strategy.endswith("-cudagraph")
+
+    @property
     def label(self) -> str:
         """As it stands in a result."""
         part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
         return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether it is recorded, which not every device can do; see `RECORDERS`."""
-        return self.strategy.endswith("-cudagraph")
 
     def to_tuple(self) -> tuple[str, int | None, int]:
         """As it is kept among the `Decisions`."""
@@ -128,10 +134,6 @@ class Trials:
         loop = LoopKernel(self._objective, self._state, block)
         self.timings["loop"], _ = _timed(loop, batch, 0.0)
         in_loop = self.timings["loop"] * num_points
-        capture = _CAPTURE_SECONDS if "torch._dynamo" in sys.modules else _FIRST_CAPTURE_SECONDS
-        if not self._session.traces.tracer.knows(batch) and in_loop < _WORTH * capture:
-            self.reasons.append("the job is too short to pay for a capture")
-            return Candidate(strategy="loop")
         # Its copy of the weights is not to lie beside those of the others.
         del loop
         self._limit = _trial_seconds(in_loop)
@@ -153,6 +155,9 @@ class Trials:
             total = point * num_points + prologue * repeats * prologues
             if candidate.workers > 1:
                 total += _FORK_SECONDS * repeats
+            if candidate.strategy != "loop":
+                # Each process holds each batch against the loop, at one point.
+                total += (point * candidate.workers + self.timings["loop"]) * repeats
             if total < seconds:
                 best, seconds = candidate, total
                 # What is left to be gained by more trials.
@@ -165,20 +170,38 @@ class Trials:
                 best = Candidate(strategy="loop")
         return best
 
+    def _capture_pays(self, batch: Batch, in_loop: float) -> bool:
+        """Whether a job that takes the loop so many seconds may well be done sooner with a capture."""
+        if self._session.traces.tracer.knows(batch):
+            return True
+        leaves = sum(next(module.children(), None) is None for module in self._objective.model.modules())
+        seconds = _CAPTURE_SECONDS + leaves * _CAPTURE_SECONDS_A_MODULE
+        if "torch._dynamo" not in sys.modules:
+            seconds += _FIRST_CAPTURE_SECONDS
+        return in_loop > seconds * (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
+
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
+        shares_points = max_workers > 1 and in_loop > 10 * _FORK_SECONDS
+        shared_loop = Candidate(strategy="loop", workers=max_workers)
+        if not self._capture_pays(batch, in_loop):
+            self.reasons.append("the job is too short to pay for a capture")
+            if shares_points:
+                yield shared_loop
+            return
         sizes = [sys.maxsize]
         if is_splittable(self._objective, batch):
             sizes = part_sizes(self._objective, self._state, batch)
-        shares_points = max_workers > 1 and in_loop > 10 * _FORK_SECONDS
         first = Candidate(strategy="partial", part_size=sizes[0], workers=max_workers if shares_points else 1)
         yield first
         partials = [label for label in self.timings if label.startswith("partial")]
         if not partials:
             yield Candidate(strategy="vmap")
             if max_workers > 1:
-                yield Candidate(strategy="loop", workers=max_workers)
+                yield shared_loop
             return
+        if shares_points and self.timings[partials[0]] > self.timings["loop"] / _WORTH:
+            yield shared_loop
         device = self._objective.device.type
         small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
         is_small, records = self.timings[partials[0]] * first.workers < small, device in RECORDERS
