@@ -17,6 +17,7 @@ from slicer_core.evaluate.batchnorm import recomputed_statistics
 from slicer_core.evaluate.choice import Decided, StrategyChoice
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
+from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.parallel import can_fork, shared_out
@@ -119,6 +120,8 @@ class PointEvaluator:
         self._settings, self._recompute = settings, recompute
         self._objective = Objective(wrapper, settings.dtype)
         self._streams = streams(wrapper, settings.strategy, settings.memory_budget)
+        is_auto = settings.strategy == "auto"
+        self._streams_why = "three copies of the parameters do not fit the memory" if is_auto else None
         self._state: NamedTensors = {}
         self._choice: StrategyChoice | None = None
         self._known = KnownBatches()
@@ -134,6 +137,9 @@ class PointEvaluator:
         }
         with wrapper.evaluating():
             first = next(iter(self._cast(self._data)))
+            if reads_elsewhere(wrapper, self._data):
+                self._streams, self._streams_why = True, READS_ELSEWHERE
+                return
             if self._recompute is not None and self._blocks:
                 self._objective.examine(self._state, next(iter(self._cast(self._recompute))))
             self._choice, fitting = _settled(
@@ -158,9 +164,9 @@ class PointEvaluator:
     def evaluate(self, blocks: Sequence[PointBlock], advance: Advance | None = None) -> Evaluation:
         """The sums at the points of `blocks`, some of those that were announced; see `evaluate`."""
         start = time.perf_counter()
+        self.settle()
         if self._streams:
             return self._stream(blocks, advance, start)
-        self.settle()
         assert self._choice is not None
         choice, data, wrapper = self._choice, self._data, self._wrapper
         with wrapper.evaluating():
@@ -266,7 +272,7 @@ class PointEvaluator:
         return Evaluation(
             sums=streamed.result(),
             strategy=STREAMING,
-            reason="three copies of the parameters do not fit the memory" if settings.strategy == "auto" else None,
+            reason=self._streams_why,
             num_batches=data.num_batches,
             num_samples=data.num_samples,
             seconds=time.perf_counter() - start,
@@ -305,6 +311,8 @@ def choose_strategy(
     objective = Objective(wrapper, settings.dtype)
     state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
     with wrapper.evaluating():
+        if reads_elsewhere(wrapper, data):
+            return ChosenStrategy(label=STREAMING, timings={})
         first = cast_batch(next(iter(data.batches())), wrapper.device, settings.dtype)
         choice, fitting = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
     scale = first.num_samples / fitting.num_samples

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slicer_core.errors import DataError, ResourceError, UserCodeError
 from slicer_core.evaluate.batchnorm import averaging, running_statistics
+from slicer_core.evaluate.named import refuse_other_parameters
 from slicer_core.evaluate.objective import Objective, Result
 from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.settings import EvaluationSettings
@@ -174,6 +175,7 @@ class DifferentiableLoss:
             ):
                 if not self._examined:
                     with torch.no_grad():
+                        refuse_other_parameters(self._wrapper, self._data)
                         self._objective.examine(self._state, next(self.batches()))
                     self._examined = True
                 yield

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slicer_core.errors import DataError
+from slicer_core.evaluate.named import refuse_other_parameters
 from slicer_core.evaluate.objective import REDUCED, Objective
 from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.weight_decay import WeightDecay
@@ -54,6 +55,7 @@ class LossGradient:
         gradient = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
         wrapper = self._around.wrapper
         with wrapper.evaluating(), torch.enable_grad(), differentiable_recurrence(wrapper.model):
+            refuse_other_parameters(wrapper, self._data)
             for batch in self._batches():
                 # A forward pass may write to buffers, which have to be the center's at the next one.
                 buffers = {

@@ -203,7 +203,7 @@ def _own_tensors(wrapper: ModelWrapper, objective: Objective) -> Iterator[tuple[
     # `.data`: a graph that the model is part of does not take what is put back for a change.
     own = {name: tensor.data for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]}
     with kept_elsewhere(wrapper) as kept:
-        shared = _overlapping(own)
+        shared = overlapping(own)
         held, in_place = {}, []
         for name, tensor in own.items():
             cast = objective.cast(tensor)
@@ -216,7 +216,7 @@ def _own_tensors(wrapper: ModelWrapper, objective: Objective) -> Iterator[tuple[
             write(own, kept, in_place)
 
 
-def _overlapping(tensors: Mapping[str, Tensor]) -> set[str]:
+def overlapping(tensors: Mapping[str, Tensor]) -> set[str]:
     """The names of tensors with entries at the same place, among themselves or with another's."""
     shared = {
         name

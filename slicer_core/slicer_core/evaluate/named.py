@@ -1,0 +1,97 @@
+"""Whether a loss reads the parameters where its model has them, so that others can be put in their place there.
+
+A list of parameters that was made before (`params = list(model.parameters())`, for a penalty), or a plain attribute
+beside the registration, goes on to read the model's own tensors; points are then written into these.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from slicer_core.errors import DataError
+from slicer_core.evaluate.layout import first_samples, is_splittable
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.strategies.streaming import overlapping
+from slicer_core.subject import LOSS, Batch, ModelWrapper, SplitData, copied
+
+READS_ELSEWHERE = (
+    "the loss or the model reads parameters past the model's own names (a list of them that was made before, say), so "
+    "points are written into the model's own tensors"
+)
+"""As a reason for that."""
+
+_KNOWN: weakref.WeakKeyDictionary[ModelWrapper, bool] = weakref.WeakKeyDictionary()
+_SAMPLES = 8
+_SEED = 40_127
+_RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-5}
+_RELATIVE_OF_HALVES = 1e-2
+
+
+def reads_elsewhere(wrapper: ModelWrapper, data: SplitData) -> bool:
+    """Whether the loss of a few samples depends on tensors that the model does not name; found out once a wrapper.
+
+    Only while the wrapper is `evaluating`; the model is left as it was. Of a loss that can't be run here, or whose
+    parameters share memory, nothing is found.
+    """
+    if wrapper not in _KNOWN:
+        _KNOWN[wrapper] = _reads_elsewhere(wrapper, next(iter(data.batches())))
+    return _KNOWN[wrapper]
+
+
+def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
+    objective = Objective(wrapper)
+    few = first_samples(batch, _SAMPLES) if is_splittable(objective, batch) else batch
+    own = {name: tensor.data for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]}
+    if any(tensor.is_sparse for tensor in own.values()) or overlapping(own):
+        return False
+    names = {name for name, _ in wrapper.model.named_parameters()}
+    point = {name: _moved(tensor) if name in names else tensor.clone() for name, tensor in own.items()}
+
+    def loss() -> Tensor:
+        return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums.detach()
+
+    try:
+        swapped = objective.holding({name: tensor.clone() for name, tensor in point.items()}, loss)
+        written = _written(own, point, loss)
+    except Exception:  # noqa: BLE001 - the user's code; where it fails at the center too, the evaluation tells
+        return False
+    relative = _RELATIVE.get(swapped.dtype, _RELATIVE_OF_HALVES)
+    return not torch.allclose(swapped.double(), written.double(), rtol=relative, atol=relative, equal_nan=True)
+
+
+def _written(own: Mapping[str, Tensor], point: Mapping[str, Tensor], loss: Callable[[], Tensor]) -> Tensor:
+    """The loss while the model's own tensors hold the point."""
+    before = {name: tensor.clone() for name, tensor in own.items()}
+    try:
+        for name, tensor in own.items():
+            tensor.copy_(point[name])
+        return loss()
+    finally:
+        for name, tensor in own.items():
+            tensor.copy_(before[name])
+
+
+def _moved(tensor: Tensor) -> Tensor:
+    """A tenth larger or smaller, entry by entry, and no zeros."""
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    generator = torch.Generator().manual_seed(_SEED)
+    noise = torch.rand(tensor.shape, generator=generator).to(tensor)
+    return tensor + (noise - 0.5) * 0.2 * tensor + (noise - 0.5) * 0.02
+
+
+def refuse_other_parameters(wrapper: ModelWrapper, data: SplitData) -> None:
+    """For what is differentiated by the tensors in the parameters' places.
+
+    Raises:
+        DataError: the loss reads others.
+    """
+    if reads_elsewhere(wrapper, data):
+        raise DataError(
+            "the loss or the model reads parameters past the model's own names (a list of them that was made before, "
+            "say), so it can't be differentiated by them at other points: let it read model.parameters() at each call"
+        )
