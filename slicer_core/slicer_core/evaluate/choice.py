@@ -10,18 +10,21 @@ import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from slicer_core.choices import CompileChoice, Layout
-from slicer_core.errors import SlicerError
+from slicer_core.evaluate.agreement import hold_against_loop
 from slicer_core.evaluate.decisions import Decisions, moved_key
-from slicer_core.evaluate.layout import first_samples, is_splittable, split_batch
+from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread
+from slicer_core.evaluate.python_values import python_values
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
+    FAILURES,
     RECORDERS,
     CannotEvaluateError,
     Kernel,
@@ -39,16 +42,7 @@ from slicer_core.evaluate.strategies import (
 from slicer_core.evaluate.trials import Candidate, Trials, part_sizes, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import LOSS, TF32_RELATIVE, Batch, ModelWrapper
-
-# The rounding of a strategy against the loop's, by the precision of the sums of a batch or of the evaluation.
-_RELATIVE = {torch.float64: 1e-9, torch.bfloat16: 3e-2, torch.float16: 3e-3}
-_DEFAULT_RELATIVE = 1e-4
-_ABSOLUTE = 1e-6
-# Of a batch that is not probed so large a share is held against the loop for each set of moved tensors, and no less
-# than so many samples.
-_HELD_SHARE = 8
-_HELD_SAMPLES = 8
+from slicer_core.subject import Batch, ModelWrapper
 
 _PARTIAL: Mapping[str, type[PartialKernel]] = {
     "partial": PartialKernel,
@@ -72,6 +66,9 @@ Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
 _TRACES: weakref.WeakKeyDictionary[ModelWrapper, dict[tuple[torch.dtype | None, torch.device], Traces]] = (
     weakref.WeakKeyDictionary()
 )
+
+# What the Python code held that was captured.
+_VALUES: weakref.WeakKeyDictionary[ModelWrapper, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 class StrategyChoice:
@@ -101,6 +98,8 @@ class StrategyChoice:
         self._max_part = sys.maxsize
         traces = _TRACES.setdefault(wrapper, {}).setdefault((dtype, wrapper.device), Traces())
         self._session = Session(traces)
+        # What an earlier evaluation captured may have Python values in it that the model has changed since.
+        self._is_inherited = not traces.tracer.is_empty
         self._used: dict[str, int] = {}
         self._reasons: dict[str, None] = {}
         self._given_up: set[frozenset[str]] = set()
@@ -135,7 +134,7 @@ class StrategyChoice:
         if not blocks:
             self._candidate = Candidate(strategy="loop")
             return
-        moved = frozenset(name for direction in typical_block(blocks).directions() for name in direction)
+        moved = _varied(typical_block(blocks))
         self._settle(batch, blocks, repeats, moved)
         key = moved_key(moved, len(blocks), batch.num_samples)
         self._session.traces.decisions.strategies.setdefault(key, self._candidate.to_tuple())
@@ -181,15 +180,18 @@ class StrategyChoice:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
         if not self._candidate.strategy.startswith("partial"):
             return
-        traces = self._session.traces
+        traces, part = self._session.traces, self.parts(batch)[0]
+        if self._is_inherited and blocks:
+            # Found out here, other processes need not find it out each.
+            with contextlib.suppress(MemoryShortageError):
+                self.kernel(typical_block(blocks), part, None, probe=None)
         if not traces.decides_alike and self.workers > 1 and Groups(blocks, self.workers).are_blocks:
             # Each is run by one process, which decides for itself.
             return
-        part = self.parts(batch)[0]
         with one_thread() if self.workers > 1 else contextlib.nullcontext():
             threads, seen = torch.get_num_threads(), set[frozenset[str]]()
             for block in blocks:
-                moved = frozenset(name for direction in block.directions() for name in direction)
+                moved = _varied(block)
                 key = moved_key(moved)
                 is_laid_out = (key, threads) in traces.layouts or self._candidate.strategy not in _LAID_OUT
                 if moved not in seen and not (key in traces.decisions.cuts and is_laid_out):
@@ -220,7 +222,7 @@ class StrategyChoice:
         other._candidate, other._session = self._candidate, self._session
         other._checked, other._given_up = set(self._checked), set(self._given_up)
         other._memory_budget = self._memory_budget // self.workers
-        other._max_part = self._max_part
+        other._max_part, other._is_inherited = self._max_part, self._is_inherited
         return other
 
     def parts(self, batch: Batch) -> list[Batch]:
@@ -258,6 +260,29 @@ class StrategyChoice:
         self._recomputing = True
         return True
 
+    def holds(self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, *, probe: int) -> bool:
+        """Whether the block agrees with the loop on the batch; if not, other blocks may not either, on this batch."""
+        varied = _varied(block)
+        if self._candidate.strategy == "loop" or varied in self._given_up:
+            return True
+        used = dict(self._used)
+        try:
+            self.kernel(block, batch, buffers, probe=probe)
+        except MemoryShortageError:
+            return False
+        finally:
+            self._used = used
+        return varied not in self._given_up
+
+    def give_up(self, block: PointBlock, error: BaseException) -> bool:
+        """From now on the loop runs what moves the block's tensors; False where it does already."""
+        name, varied = self._candidate.strategy, _varied(block)
+        if name == "loop" or varied in self._given_up:
+            return False
+        self._reasons[f"{name}: {first_line(error)}"] = None
+        self._given_up.add(varied)
+        return True
+
     def kernel(
         self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, *, probe: int | None
     ) -> Kernel:
@@ -267,22 +292,51 @@ class StrategyChoice:
         """
         kernel = None
         name = self._candidate.strategy
-        varied = frozenset(name for direction in block.directions() for name in direction)
+        varied = _varied(block)
         if name != "loop" and varied not in self._given_up:
             try:
                 kernel = self._create(name, block, buffers)
                 if probe is not None or varied not in self._checked:
-                    self._check(kernel, block, batch, probe)
+                    kernel = self._held(kernel, block, batch, probe)
                     self._checked.add(varied)
-            except (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, IndexError) as error:
+                kernel.prepare(batch)
+            except FAILURES as error:
                 if is_shortage(error):
                     raise MemoryShortageError from error
-                self._reasons[f"{name}: {first_line(error)}"] = None
-                self._given_up.add(varied)
+                self.give_up(block, error)
                 kernel = None
         used = name if kernel is not None else "loop"
         self._used[used] = self._used.get(used, 0) + 1
         return kernel or LoopKernel(self._objective, self._state, block, buffers)
+
+    def _held(self, kernel: Kernel, block: PointBlock, batch: Batch, probe: int | None) -> Kernel:
+        """The kernel, held against the loop; another one where it ran a trace that the model has left behind.
+
+        Raises:
+            CannotEvaluateError: they differ.
+        """
+        traces = self._session.traces
+        if not self._is_inherited or traces.is_rough:
+            hold_against_loop(kernel, block, batch, self._state, probe=probe)
+            return kernel
+        try:
+            hold_against_loop(kernel, block, batch, self._state, probe=probe, closely=True)
+        except FAILURES as error:
+            if is_shortage(error):
+                raise
+        else:
+            return kernel
+        self._is_inherited = False
+        traces.forget()
+        self._session.forget()
+        kernel = self._create(self._candidate.strategy, block, None)
+        try:
+            hold_against_loop(kernel, block, batch, self._state, probe=probe, closely=True)
+        except CannotEvaluateError:
+            # It is not for the trace's age that they differ.
+            traces.is_rough = True
+            hold_against_loop(kernel, block, batch, self._state, probe=probe)
+        return kernel
 
     def _create(self, name: str, block: PointBlock, buffers: Sequence[NamedTensors] | None) -> Kernel:
         if buffers is not None:
@@ -298,36 +352,6 @@ class StrategyChoice:
             recomputing=self._recomputing,
         )
 
-    def _check(self, kernel: Kernel, block: PointBlock, batch: Batch, probe: int | None) -> None:
-        """Raises CannotEvaluateError where the kernel's terms at a point are not the loop's.
-
-        Of a batch that is not probed, which another block is or was held against, the first samples are enough to see
-        that what this block moves moves.
-        """
-        point = _point_off_center(block, probe or 0)
-        held = batch
-        if probe is None and is_splittable(self._objective, batch):
-            held = first_samples(batch, max(_HELD_SAMPLES, batch.num_samples // _HELD_SHARE))
-        # The loop first, so that its copy of the weights is gone when the kernel makes its own.
-        loops = LoopKernel(self._objective, self._state, block).terms(held, slice(point, point + 1))
-        ours = kernel.terms(batch, slice(point, point + 1))
-        for name, (sums, counts) in loops.items():
-            mine, my_counts = ours[name]
-            if held is not batch:
-                # Entries lie sample after sample where a batch can be cut.
-                mine, my_counts = mine[:, : sums.shape[1]], my_counts[:, : sums.shape[1]]
-            if not torch.equal(counts, my_counts.expand(counts.shape)):
-                raise CannotEvaluateError(f"its counts of {name} differ from the loop's")
-            left, right = mine.double().sum().item(), sums.double().sum().item()
-            same = left == right or (left != left and right != right)
-            relative = _RELATIVE.get(self._dtype or sums.dtype, _RELATIVE.get(sums.dtype, _DEFAULT_RELATIVE))
-            if self._wrapper.tf32:
-                relative = max(relative, TF32_RELATIVE)
-            # A metric may jump where rounding decides between equals, one sample at a time.
-            steps = 0.0 if name == LOSS else max(2.0, relative * held.num_samples if self._objective.is_reduced else 0)
-            if not same and not abs(left - right) <= relative * abs(right) + _ABSOLUTE + steps:
-                raise CannotEvaluateError(f"its {name} of a batch at a point is {left:.8g}, the loop's {right:.8g}")
-
 
 def decide_alike(wrapper: ModelWrapper, dtype: torch.dtype | None, decisions: Decisions) -> None:
     """Evaluations of the wrapper take what is decided there, and add to it what is not."""
@@ -335,15 +359,23 @@ def decide_alike(wrapper: ModelWrapper, dtype: torch.dtype | None, decisions: De
     traces.decisions, traces.decides_alike = decisions, True
 
 
+def forget_if_changed(wrapper: ModelWrapper) -> None:
+    """Lets go of what was captured of the wrapper where its Python code holds other values now; see `python_values`.
+
+    Before it is `evaluating`, which changes some of them.
+    """
+    values = python_values(wrapper)
+    if _VALUES.setdefault(wrapper, values) != values:
+        _VALUES[wrapper] = values
+        for traces in _TRACES.get(wrapper, {}).values():
+            traces.forget()
+
+
+def _varied(block: PointBlock) -> frozenset[str]:
+    return frozenset(name for direction in block.directions() for name in direction)
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, short."""
     text = str(error.__cause__ or error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
-
-
-def _point_off_center(block: PointBlock, seed: int) -> int:
-    """A point of the block by a seed, the next one off the center from there."""
-    generator = torch.Generator().manual_seed(seed)
-    count = len(block.coefficients)
-    first = int(torch.randint(count, (1,), generator=generator))
-    return next((point for point in (*range(first, count), *range(first)) if block.coefficients[point].any()), first)

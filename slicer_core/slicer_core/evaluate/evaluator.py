@@ -14,7 +14,7 @@ import torch
 from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
-from slicer_core.evaluate.choice import Decided, StrategyChoice
+from slicer_core.evaluate.choice import Decided, StrategyChoice, forget_if_changed
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere
@@ -135,6 +135,7 @@ class PointEvaluator:
         self._state = {
             key: self._objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()
         }
+        forget_if_changed(wrapper)
         with wrapper.evaluating():
             first = next(iter(self._cast(self._data)))
             if reads_elsewhere(wrapper, self._data):
@@ -310,6 +311,7 @@ def choose_strategy(
     """
     objective = Objective(wrapper, settings.dtype)
     state = {key: objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()}
+    forget_if_changed(wrapper)
     with wrapper.evaluating():
         if reads_elsewhere(wrapper, data):
             return ChosenStrategy(label=STREAMING, timings={})

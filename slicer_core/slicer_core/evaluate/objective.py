@@ -69,6 +69,11 @@ class Objective(nn.Module):
         """The evaluation's precision, None for the model's own."""
         return self._dtype
 
+    @property
+    def has_tf32(self) -> bool:
+        """Whether products of float32 may be taken in TF32."""
+        return self._wrapper[0].tf32
+
     def cast(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, and in the evaluation's dtype if it is floating."""
         dtype = self._dtype if tensor.is_floating_point() else None

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from torch import fx
+import torch
+from torch import Tensor, fx
+from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
 from slicer_core.evaluate.affine import is_affine
 from slicer_core.evaluate.trace import Trace
+
+# Operations whose first argument is picked from by the second.
+_MASKED = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,3 +62,28 @@ def partition(trace: Trace, varied: Set[str], denied: Set[fx.Node] = frozenset()
         frontier=tuple(node for node in affine if node in read),
         constants=tuple(boundary),
     )
+
+
+def moving_shape(trace: Trace, parts: Partition) -> fx.Node | None:
+    """A general node whose result has another shape at other points, as what a mask of moving values picks has."""
+    # Imports more than most commands need.
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+    moving = {*parts.affine, *parts.general}
+    still: set[object] = set()
+    for node in trace.nodes:
+        value = node.meta.get("val")
+        symbols = free_unbacked_symbols(value)
+        # A size that is first seen in what does not move, or that such a mask gives, is the batch's own.
+        if not any(entry in moving for entry in _shape_inputs(node)):
+            still |= symbols
+        elif isinstance(value, Tensor) and not symbols <= still:
+            return node
+    return None
+
+
+def _shape_inputs(node: fx.Node) -> list[fx.Node]:
+    """The inputs whose values, not only their shapes, the result's shape may depend on."""
+    if node.target in _MASKED:
+        return [entry for entry in pytree.tree_leaves(node.args[1]) if isinstance(entry, fx.Node)]
+    return node.all_input_nodes

@@ -13,7 +13,7 @@ from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.sharing import Taken
 from slicer_core.evaluate.shortage import MemoryShortageError, shortage_message
-from slicer_core.evaluate.strategies import Kernel, PartsKernel, terms_if_they_fit
+from slicer_core.evaluate.strategies import FAILURES, Kernel, PartsKernel, terms_if_they_fit
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -93,15 +93,25 @@ class PointsRun:
                     ),
                 )
                 self._output.begin_batch(batch, terms)
+                probe = None if was_checked else index + part
+                # Every batch is checked with one of the blocks, and with all where that one fails.
+                if probe is not None and len(blocks) > 1 and self._holds(blocks, batch, probe):
+                    probe = None
                 first = 0
                 for number, block in enumerate(blocks):
-                    # Every batch is checked with one of the blocks.
-                    is_probed = not was_checked and number == (index + part) % len(blocks)
-                    probe = index + part if is_probed else None
                     count = len(block.coefficients)
                     ranges = [slice(0, count)] if self._taken is None else self._taken.of_block(number)
                     self._run_block(block, batch, first, probe, ranges, share=batch.num_samples / num_samples)
                     first += count
+
+    def _holds(self, blocks: Sequence[PointBlock], batch: Batch, probe: int) -> bool:
+        number = probe % len(blocks)
+        first = sum(len(block.coefficients) for block in blocks[:number])
+        return self._choice.holds(blocks[number], batch, self._buffers_of(first, blocks[number]), probe=probe)
+
+    def _buffers_of(self, first: int, block: PointBlock) -> Sequence[NamedTensors] | None:
+        """Of a block whose first point is that among all."""
+        return None if self._buffers is None else self._buffers[first : first + len(block.coefficients)]
 
     def _run_block(
         self,
@@ -113,7 +123,7 @@ class PointsRun:
         *,
         share: float,
     ) -> None:
-        buffers = None if self._buffers is None else self._buffers[first : first + len(block.coefficients)]
+        buffers = self._buffers_of(first, block)
         kernel: Kernel | None = None
         size, part_size = 0, batch.num_samples
         for wanted in ranges:
@@ -128,6 +138,17 @@ class PointsRun:
                     terms = terms_if_they_fit(kernel, batch, points)
                 except MemoryShortageError:
                     terms, fits_between = None, False
+                except FAILURES as error:
+                    if not self._choice.give_up(block, error):
+                        raise
+                    is_whole = part_size == batch.num_samples
+                    kernel = (
+                        self._kernel(block, batch, buffers, None)
+                        if is_whole
+                        else self._in_parts(block, batch, buffers, part_size)
+                    )
+                    size = self._chunk_size(kernel, batch)
+                    continue
                 if terms is None:
                     gc.collect()
                     if torch.cuda.is_initialized():

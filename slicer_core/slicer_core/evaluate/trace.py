@@ -67,7 +67,7 @@ class Trace:
 
 
 class Tracer:
-    """Keeps one trace for each kind of batch: structure, shapes, dtypes and all that is not a tensor in it.
+    """Keeps one trace for each kind of state and batch: structure, shapes, dtypes and all that is not a tensor in it.
 
     A trace for one size takes a third of the time of one that leaves the size open, so the first `closed_sizes` sizes
     have one each, and all others share one if the model's code lets them.
@@ -78,9 +78,15 @@ class Tracer:
         self._closed_sizes = closed_sizes
         self._num_sizes: dict[Any, int] = {}
 
-    def knows(self, batch: Batch) -> bool:
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was captured yet."""
+        return not self._traces
+
+    def knows(self, state: NamedTensors, batch: Batch) -> bool:
         """Whether a trace that fits the batch is there already."""
-        return any(isinstance(self._traces.get(_batch_key(batch, dynamic=dynamic)), Trace) for dynamic in (False, True))
+        keys = (_key(state, batch, dynamic=dynamic) for dynamic in _ways(batch))
+        return any(isinstance(self._traces.get(key), Trace) for key in keys)
 
     def trace(self, objective: Objective, state: NamedTensors, batch: Batch) -> Trace:
         """The trace that fits the batch.
@@ -88,14 +94,14 @@ class Tracer:
         Raises:
             NotTraceableError: the loss has no graph.
         """
-        keys = {dynamic: _batch_key(batch, dynamic=dynamic) for dynamic in (False, True)}
-        known = [self._traces[key] for key in keys.values() if key in self._traces]
+        keys = {dynamic: _key(state, batch, dynamic=dynamic) for dynamic in (False, True)}
+        known = [self._traces[keys[dynamic]] for dynamic in _ways(batch) if keys[dynamic] in self._traces]
         if trace := next((found for found in known if isinstance(found, Trace)), None):
             return trace
         is_closed = self._num_sizes.setdefault(keys[True], 0) < self._closed_sizes
         self._num_sizes[keys[True]] += 1
         found: Trace | NotTraceableError = NotTraceableError("nothing was tried")
-        for dynamic in (False,) if is_closed else (True, False):
+        for dynamic in (False,) if is_closed else reversed(_ways(batch)):
             if keys[dynamic] not in self._traces:
                 self._traces[keys[dynamic]] = _attempt(objective, dict(state), batch, dynamic=dynamic)
             found = self._traces[keys[dynamic]]
@@ -107,9 +113,6 @@ class Tracer:
 def _attempt(
     objective: Objective, state: dict[str, Tensor], batch: Batch, *, dynamic: bool
 ) -> Trace | NotTraceableError:
-    # torch.export takes sizes 0 and 1 for constants.
-    if dynamic and batch.num_samples < 2:
-        return NotTraceableError("a batch of one sample")
     try:
         return _capture(objective, state, batch, dynamic=dynamic)
     except NotTraceableError as reason:
@@ -117,6 +120,11 @@ def _attempt(
     except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model's code or its own leads to
         text = str(error.__cause__ or error).strip()
         return NotTraceableError(text.splitlines()[0][:200] if text else type(error).__name__)
+
+
+def _ways(batch: Batch) -> tuple[bool, ...]:
+    """Whether the size may be open in a trace for the batch. torch.export takes an open size to be 2 or more."""
+    return (False, True) if batch.num_samples > 1 else (False,)
 
 
 def batch_tensors(batch: Batch) -> list[Tensor]:
@@ -251,6 +259,12 @@ def _is_still(given: Mapping[str, Any]) -> bool:
 
 def _is_sized(tensor: Tensor, num_samples: int) -> bool:
     return tensor.ndim > 0 and tensor.shape[0] == num_samples
+
+
+def _key(state: NamedTensors, batch: Batch, *, dynamic: bool) -> Any:
+    # A model may have got other layers since the last time.
+    of_state = tuple((name, tensor.shape, tensor.dtype) for name, tensor in state.items())
+    return of_state, _batch_key(batch, dynamic=dynamic)
 
 
 def _batch_key(batch: Batch, *, dynamic: bool) -> Any:

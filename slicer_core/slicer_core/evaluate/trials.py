@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from slicer_core.choices import CompileChoice
-from slicer_core.errors import SlicerError
 from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.layout import is_splittable, split_batch
@@ -22,7 +21,7 @@ from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
-from slicer_core.evaluate.strategies import RECORDERS, CannotEvaluateError, Kernel, LoopKernel, Session
+from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -172,7 +171,7 @@ class Trials:
 
     def _capture_pays(self, batch: Batch, in_loop: float) -> bool:
         """Whether a job that takes the loop so many seconds may well be done sooner with a capture."""
-        if self._session.traces.tracer.knows(batch):
+        if self._session.traces.tracer.knows(self._state, batch):
             return True
         leaves = sum(next(module.children(), None) is None for module in self._objective.model.modules())
         seconds = _CAPTURE_SECONDS + leaves * _CAPTURE_SECONDS_A_MODULE
@@ -230,7 +229,7 @@ class Trials:
         part = batch if candidate.part_size >= batch.num_samples else split_batch(batch, candidate.part_size)[0]
         if self._begun is not None and not candidate.is_compiled:
             # Another size of parts needs a capture and a cut of its own, which for larger ones takes longer.
-            ahead = 0.0 if self._session.traces.tracer.knows(part) else self._preparing * part.num_samples
+            ahead = 0.0 if self._session.traces.tracer.knows(self._state, part) else self._preparing * part.num_samples
             if time.perf_counter() + ahead - self._begun > self._limit:
                 return None
         limit = _TRIAL_SHARE * self._limit
@@ -252,15 +251,7 @@ class Trials:
                 self._begun = time.perf_counter()
             # Processes want memory and cache of one another, so they are timed together.
             found, reasons = shared_out([share] * candidate.workers)
-        except (
-            SlicerError,
-            CannotEvaluateError,
-            MemoryShortageError,
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-        ) as error:
+        except (*FAILURES, MemoryShortageError) as error:
             if is_shortage(error) and is_splittable(self._objective, batch):
                 return _TOO_LARGE
             text = str(error.__cause__ or error).strip()

@@ -1,6 +1,6 @@
 """Ways to run the points of a block; all give the same numbers up to rounding."""
 
-from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, Kernel
+from slicer_core.evaluate.strategies.kernel import FAILURES, CannotEvaluateError, Kernel
 from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Traces
 from slicer_core.evaluate.strategies.partial_compiled import PartialCompiledKernel
@@ -13,6 +13,7 @@ from slicer_core.evaluate.strategies.recording import RECORDERS
 from slicer_core.evaluate.strategies.vmap import VmapKernel
 
 __all__ = [
+    "FAILURES",
     "RECORDERS",
     "CannotEvaluateError",
     "Kernel",

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
+from slicer_core.errors import SlicerError
 from slicer_core.evaluate.objective import Objective
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -25,6 +26,10 @@ _TRIAL_POINTS_ELSEWHERE = 32
 
 class CannotEvaluateError(Exception):
     """Why a strategy can't run a block on a batch; the loop can."""
+
+
+FAILURES = (SlicerError, CannotEvaluateError, RuntimeError, ValueError, TypeError, LookupError)
+"""What a strategy may raise of a model that the loop runs."""
 
 
 class Kernel(ABC):
@@ -51,6 +56,13 @@ class Kernel(ABC):
         self.coefficients: np.ndarray = block.coefficients
         self.buffers = buffers
         self.varying = [name for name in center if any(name in direction for direction in self.directions)]
+
+    def prepare(self, batch: Batch) -> None:  # noqa: B027 - most have nothing to do
+        """Does what has to be done once before the batch's first point; `terms` does it otherwise.
+
+        Raises:
+            CannotEvaluateError: the strategy does not apply to the batch.
+        """
 
     @abstractmethod
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:

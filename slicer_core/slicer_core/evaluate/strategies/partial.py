@@ -22,7 +22,7 @@ from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
 from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.partition import Partition, partition
+from slicer_core.evaluate.partition import Partition, moving_shape, partition
 from slicer_core.evaluate.prologue import (
     Components,
     NotAffineError,
@@ -61,6 +61,12 @@ class Traces:
         self.decisions = Decisions()
         # Whether strategies are among them: a training loop's next slice may be of another length.
         self.decides_alike = False
+        # Whether rounding of this model's terms is more than usual.
+        self.is_rough = False
+
+    def forget(self) -> None:
+        """Lets go of what was captured, for a model that has changed since."""
+        self.tracer, self.partitions, self.seen, self.compiled = Tracer(), {}, {}, {}
 
 
 @dataclass
@@ -91,6 +97,11 @@ class Session:
             self._given, self._laid_out, self._values = batch, batch_laid_out(batch, objective), {}
             self.runner, self.still = None, (None, {})
         return self._laid_out
+
+    def forget(self) -> None:
+        """Lets go of what belongs to the batch."""
+        self._given, self._laid_out, self._values = None, None, {}
+        self.runner, self.still = None, (None, {})
 
     def constants(self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition) -> Values:
         """The values at the center that the moving part reads."""
@@ -253,6 +264,8 @@ class PartialKernel(Kernel):
             except NotAffineError as failure:
                 denied.add(failure.node)
                 continue
+            if (node := moving_shape(trace, parts)) is not None:
+                raise CannotEvaluateError(f"{node.target} has another shape at other points")
             dear = set() if dear_known else dear_nodes(parts, components, constants)
             dear_known = True
             if not dear:

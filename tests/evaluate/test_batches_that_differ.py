@@ -1,0 +1,115 @@
+"""Batches on which a model runs other code than on the first, and shapes that differ from point to point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slicer_core import AxisParallelSlicer, EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
+
+SIZES = (9, 12, 13, 3, 1)
+
+
+class Layers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.between(torch.tanh(self.first(x))))
+
+    def between(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+
+class CenteredIfSeveral(Layers):
+    """One sample alone runs other code."""
+
+    def between(self, hidden: Tensor) -> Tensor:
+        return hidden - 0.1 * hidden.std(dim=1, keepdim=True) if hidden.shape[0] > 1 else hidden
+
+
+class OtherwiseIfFew(Layers):
+    """Few samples run code that depends on a value, and can't be captured."""
+
+    def between(self, hidden: Tensor) -> Tensor:
+        return hidden * 2 if len(hidden) < 4 and hidden.abs().max() > 1e-3 else hidden
+
+
+class Squeezed(Layers):
+    """The axis that one sample alone loses too."""
+
+    def between(self, hidden: Tensor) -> Tensor:
+        squeezed = hidden[:, None].squeeze()
+        return squeezed.unsqueeze(0) if squeezed.dim() == 1 else squeezed
+
+
+def entries(model: nn.Module, strategy: Any) -> Any:
+    torch.manual_seed(3)
+    batches = [(torch.randn(size, 4), torch.randint(3, (size,))) for size in SIZES]
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), batches)
+    settings = EvaluationSettings(strategy=strategy)
+    slicer = AxisParallelSlicer(wrapper, settings=settings, progress=False)
+    return slicer.slice(bounds=(0.0, 0.5), n_samples=3, params_to_slice=[0, 9, 26, 40])
+
+
+@pytest.mark.parametrize("strategy", ["partial", "partial-vmap"])
+@pytest.mark.parametrize("kind", [CenteredIfSeveral, OtherwiseIfFew, Squeezed])
+def test_every_block_is_the_loops_on_every_batch(kind: type[Layers], strategy: Any) -> None:
+    model = kind()
+    found = entries(model, strategy)
+    np.testing.assert_allclose(found.loss, entries(model, "loop").loss, rtol=3e-7)
+    assert strategy in found.evaluation["strategy"]
+
+
+def test_where_one_block_fails_on_a_batch_all_are_held_against_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph with an open size, which torch takes to be 2 or more, is given the sample that is alone."""
+    monkeypatch.setattr("slicer_core.evaluate.trace._ways", lambda batch: (False, True))
+    model = CenteredIfSeveral()
+    found = entries(model, "partial")
+    np.testing.assert_allclose(found.loss, entries(model, "loop").loss, rtol=3e-7)
+    assert "its loss of a batch at a point is" in found.evaluation["reason"]
+
+
+class Gated(Layers):
+    """How many channels there are depends on the point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.channels = nn.Parameter(torch.linspace(-1, 1, 16)), nn.Parameter(torch.randn(16))
+
+    def between(self, hidden: Tensor) -> Tensor:
+        chosen = torch.sigmoid(self.channels.exp()[self.gate > 0])
+        chosen = (chosen * chosen).view(1, -1).t()
+        return hidden + (chosen * chosen.abs()).sum()
+
+
+def curve(wrapper: ModelWrapper, strategy: Any) -> Any:
+    settings = EvaluationSettings(strategy=strategy)
+    slicer = RandomDirectionSlicer(wrapper, settings=settings, progress=False)
+    return slicer.slice_1d(range=(-2.0, 2.0), n_samples=15, normalize="none", ignore="none")
+
+
+def test_a_shape_that_moves_is_left_to_the_loop() -> None:
+    wrapper = ModelWrapper(Gated(), nn.CrossEntropyLoss(), (torch.randn(12, 4), torch.randint(3, (12,))))
+    found = curve(wrapper, "partial")
+    np.testing.assert_allclose(found.loss, curve(wrapper, "loop").loss, rtol=3e-7)
+    assert "has another shape at other points" in found.evaluation["reason"]
+
+
+def test_a_shape_that_is_the_batchs_own_is_captured() -> None:
+    def batch_loss(model: nn.Module, batch: Any) -> LossSum:
+        inputs, target = batch
+        chosen = target > 0
+        losses = nn.functional.cross_entropy(model(inputs)[chosen], target[chosen], reduction="sum")
+        return LossSum(losses, chosen.sum())
+
+    data = [(torch.randn(12, 4), torch.randint(3, (12,)))]
+    wrapper = ModelWrapper(Layers(), train_data=data, batch_loss=batch_loss)
+    found = curve(wrapper, "partial")
+    assert found.evaluation["strategy"] == "partial", found.evaluation["reason"]
+    np.testing.assert_allclose(found.loss, curve(wrapper, "loop").loss, rtol=3e-7)
