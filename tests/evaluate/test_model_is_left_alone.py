@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from slicer_core import (
     ModelWrapper,
     RandomDirectionSlicer,
 )
-from slicer_core.errors import UserCodeError
+from slicer_core.errors import DataError, UserCodeError
 from slicer_core.methods.linear import Linear
 from slicer_core.methods.method import SliceOptions
 from slicer_core.methods.slicer import Slicer
@@ -213,3 +214,104 @@ def test_gradients_can_be_taken_inside_the_loss(network) -> None:
         found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
     assert np.isfinite(found.loss).all()
     assert not net.inputs.requires_grad
+
+
+class CountsClippings(nn.Module):
+    """Writes to a buffer where there is something to clip: in a later batch, or off the center."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.register_buffer("clipped", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x)
+        if (count := (hidden.abs() > 2.5).sum()) > 0:
+            self.clipped += count
+        return self.head(torch.tanh(hidden)) * (1 + 0.01 * self.clipped)
+
+
+class ClampsItsInput(nn.Module):
+    """In place, and only where there is something to clamp."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.abs().max() > 2.6:
+            x.clamp_(-2.6, 2.6)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "vmap", "partial", "auto", "streaming"])
+@pytest.mark.parametrize("kind", [CountsClippings, ClampsItsInput])
+def test_what_only_a_later_pass_writes_is_gone_too(kind: type[nn.Module], strategy: Any) -> None:
+    inputs, target = torch.randn(33, 4).clamp(-1.5, 1.5), torch.randint(3, (33,))
+    inputs[20] *= 4
+    given = inputs.clone()
+    model = kind()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (given, target))
+    settings = EvaluationSettings(strategy=strategy, batch_size=10)
+    slicer = RandomDirectionSlicer(wrapper, settings=settings, progress=False)
+    losses = [slicer.slice_1d(n_samples=5, range=(-3.0, 3.0)).loss for _ in range(2)]
+    np.testing.assert_array_equal(losses[0], losses[1])
+    assert torch.equal(given, inputs)
+    assert all(not buffer.any() for buffer in model.buffers())
+    np.testing.assert_allclose(losses[0][2], F.cross_entropy(model(inputs.clone()), target).item(), rtol=1e-6)
+
+
+class WritesToALargeBuffer(nn.Module):
+    """Which is not put back at each point for fear of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.register_buffer("seen", torch.zeros(600, 500))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.abs().max() > 2.6:
+            self.seen += 1
+        return self.layer(x)
+
+
+def test_a_large_buffer_that_only_a_later_pass_writes_is_an_error() -> None:
+    inputs = torch.randn(33, 4).clamp(-1.5, 1.5)
+    inputs[20] *= 4
+    wrapper = ModelWrapper(WritesToALargeBuffer(), nn.CrossEntropyLoss(), (inputs, torch.randint(3, (33,))))
+    slicer = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(batch_size=10), progress=False)
+    with pytest.raises(DataError, match="writes to seen, but not in the first pass"):
+        slicer.slice_1d(n_samples=3)
+
+
+class Adapted(nn.Module):
+    """Merges its adapter into the weight in eval mode, as loralib's layers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.merged = nn.Parameter(torch.randn(3, 4)), False
+        self.left, self.right = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(2, 4))
+
+    def train(self, mode: bool = True) -> Adapted:
+        super().train(mode)
+        if mode == self.merged:
+            self.weight.data += (self.left @ self.right) * (-1 if mode else 1)
+            self.merged = not mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight if self.merged else self.weight + self.left @ self.right
+        return F.linear(x, weight)
+
+
+@pytest.mark.parametrize("strategy", ["loop", "partial", "streaming"])
+def test_adapters_that_eval_mode_merges_stay_apart(strategy: Any) -> None:
+    model, data = nn.Sequential(Adapted(), nn.Dropout()), (torch.randn(12, 4), torch.randint(3, (12,)))
+    before = copy.deepcopy(model.state_dict())
+    own = F.cross_entropy(model[0](data[0]), data[1]).item()
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
+    found = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy=strategy), progress=False).slice_1d()
+    assert center_loss(found) == pytest.approx(own, rel=1e-6)
+    assert found.loss[25] == pytest.approx(own, rel=1e-6)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert (model.training, model[0].merged) == (True, False)

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from slicer_core.evaluate.layout import first_samples
 from slicer_core.evaluate.objective import Objective
 from slicer_core.parameters import NamedTensors
-from slicer_core.subject import Batch
+from slicer_core.subject import Batch, copied
 
 _FEW = 4
 
@@ -37,8 +37,9 @@ def bytes_a_sample(objective: Objective, state: NamedTensors, batch: Batch) -> i
 
 
 def _result_bytes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
+    held, given = objective.unharmed(state), Batch(data=copied(batch.data), num_samples=batch.num_samples)
     with _Results() as results:
-        objective.at_center(state, batch)
+        objective.holding(held, lambda: objective.terms(given))
     return results.sizes
 
 

@@ -46,7 +46,7 @@ def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
     objective = Objective(wrapper)
     few = first_samples(batch, _SAMPLES) if is_splittable(objective, batch) else batch
     own = {name: tensor.data for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]}
-    if any(tensor.is_sparse for tensor in own.values()) or overlapping(own):
+    if any(tensor.layout is not torch.strided for tensor in own.values()) or overlapping(own):
         return False
     names = {name for name, _ in wrapper.model.named_parameters()}
     point = {name: _moved(tensor) if name in names else tensor.clone() for name, tensor in own.items()}
@@ -55,8 +55,11 @@ def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
         return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums.detach()
 
     try:
-        swapped = objective.holding({name: tensor.clone() for name, tensor in point.items()}, loss)
-        written = _written(own, point, loss)
+        # Buffers may be written to; of parameters, which may be large, there are copies enough.
+        held = {name: tensor if name in names else tensor.clone() for name, tensor in point.items()}
+        swapped = objective.holding(held, loss)
+        # Swapped too, so that a buffer that a pass puts in the place of another is gone after it.
+        written = _written(own, point, lambda: objective.holding(own, loss))
     except Exception:  # noqa: BLE001 - the user's code; where it fails at the center too, the evaluation tells
         return False
     relative = _RELATIVE.get(swapped.dtype, _RELATIVE_OF_HALVES)

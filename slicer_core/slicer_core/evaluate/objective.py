@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor  # torch has no public way to ask
 from torch.func import functional_call
 
+from slicer_core.errors import DataError
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, Batch, ModelWrapper, SampleTerms, copied, user_code, written_versions
 
 Result = TypeVar("Result")
 Terms = dict[str, SampleTerms]
+
+# A buffer up to this size is put back at each point, whether it seems to be written or not.
+_SMALL_BYTES = 2**20
 
 REDUCED = (torch.float16, torch.bfloat16)
 """Precisions in which a model may be run, while its weights are combined and its loss is taken in float32."""
@@ -47,7 +52,8 @@ class Objective(nn.Module):
         self._places = _places(self)
         own = {id(tensor) for _, tensor in _named_tensors(wrapper.model)}
         self._criterion_state = {
-            place: self.cast(tensor.detach())
+            # Its input is in float32 where the model's precision is reduced.
+            place: self.cast_for_combining(tensor.detach())
             for _, tensor in _named_tensors(self.criterion)
             if id(tensor) not in own
             for place in self._places[id(tensor)]
@@ -55,7 +61,10 @@ class Objective(nn.Module):
         self._names = {name: self._places[id(tensor)] for name, tensor in _named_tensors(wrapper.model)}
         # In a tuple, as above: the model's parameters are its own.
         self._own_parameters = (dict(wrapper.model.named_parameters()),)
-        self.written: frozenset[str] = frozenset()
+        # What a pass may write to before any has: a buffer that counts what happens seldom, an embedding that is
+        # kept within a norm. Of larger buffers that are written, the first pass has to tell.
+        self._may_be_written = frozenset(_small_buffers(wrapper.model)) | _renormalized(wrapper.model)
+        self.written = self._may_be_written
         self._writes_batch = False
         self._moved: tuple[PointBlock, list[dict[str, Tensor]]] | None = None
 
@@ -117,8 +126,40 @@ class Objective(nn.Module):
         return functional_call(self, swapped, (function,), tie_weights=False)
 
     def at_center(self, state: NamedTensors, batch: Batch) -> Terms:
-        """The terms of each sample of the batch with `state`, into which nothing is written."""
-        return self.holding(self._unharmed(state), lambda: self.terms(batch))
+        """The terms of each sample of the batch with `state`; nothing is written to it or to the batch.
+
+        Raises:
+            DataError: the model wrote to what is not in `written`.
+        """
+        held, given = self.unharmed(state), Batch(data=copied(batch.data), num_samples=batch.num_samples)
+        with self.leaving_alone({name: held[name] for name in held if name not in self.written}):
+            versions = written_versions(given.data)
+            terms = self.holding(held, lambda: self.terms(given))
+        # That a first batch was not written to says nothing of this one.
+        self._writes_batch = self._writes_batch or written_versions(given.data) != versions
+        return terms
+
+    @contextlib.contextmanager
+    def leaving_alone(self, tensors: NamedTensors, batch: Batch | None = None) -> Iterator[None]:
+        """Passes within leave these tensors, and the batch, as they are.
+
+        Raises:
+            DataError: one did not.
+        """
+        data = None if batch is None or self._writes_batch else batch.data
+        before = [tensor._version for tensor in tensors.values()], written_versions(data)
+        yield
+        if written_versions(data) != before[1]:
+            raise DataError(
+                "the model writes to its input, but not in the first pass over a batch, so the points after it had "
+                "another: let forward write to a copy (x = x.clone())"
+            )
+        changed = [name for name, old in zip(tensors, before[0], strict=True) if tensors[name]._version != old]
+        if changed:
+            raise DataError(
+                f"the model writes to {', '.join(changed)}, but not in the first pass, so the points after it had "
+                "another: let it leave them alone in eval mode"
+            )
 
     def center_terms(self, state: NamedTensors, batch: Batch, *, is_first: bool) -> Terms:
         """`at_center`, with the check of the batch's halves where another batch's may have said nothing of this one."""
@@ -134,7 +175,7 @@ class Objective(nn.Module):
     ) -> None:
         """Finds out what a forward pass writes in place, and checks the loss: see `ModelWrapper.check_batch`.
 
-        Tensors of `state` that are written are from then on in `written`: who evaluates gives each call a copy. The
+        Tensors of `state` that are or may be written are then in `written`: who evaluates gives each call a copy. The
         passes run on copies of `state`, or on `state` itself where `put_back` undoes what was written to some of it.
         """
         held = dict(state)
@@ -145,7 +186,8 @@ class Objective(nn.Module):
         batch_versions = written_versions(trial.data)
         found = self.holding(held, lambda: self.terms(trial))
         self.sums_over_samples = found[LOSS].sums.numel() == batch.num_samples and not self._wrapper[0].batch_coupled
-        self.written = frozenset(name for name, tensor in held.items() if tensor._version != versions[name])
+        written = (name for name, tensor in held.items() if tensor._version != versions[name])
+        self.written = self._may_be_written.union(written)
         self._writes_batch = written_versions(trial.data) != batch_versions
         with user_code("evaluating the loss"):
             if put_back is None:
@@ -153,16 +195,16 @@ class Objective(nn.Module):
                     held[name].copy_(state[name])
             else:
                 put_back(self.written)
-            self.holding(held, lambda: self._wrapper[0].check_batch(batch))
+            self.holding(held, lambda: self._wrapper[0].check_batch(batch, widened=self.is_reduced))
         if put_back is not None:
             put_back(self.written)
 
     def check_halves(self, state: NamedTensors, batch: Batch) -> None:
         """See `ModelWrapper.check_halves`."""
         with user_code("evaluating the loss"):
-            self.holding(self._unharmed(state), lambda: self._wrapper[0].check_halves(batch))
+            self.holding(self.unharmed(state), lambda: self._wrapper[0].check_halves(batch, widened=self.is_reduced))
 
-    def _unharmed(self, state: NamedTensors) -> dict[str, Tensor]:
+    def unharmed(self, state: NamedTensors) -> dict[str, Tensor]:
         """What the model may be given of `state`: copies of what it writes."""
         held = {name: self.cast(tensor) for name, tensor in state.items()}
         return {name: tensor.clone() if name in self.written else tensor for name, tensor in held.items()}
@@ -195,6 +237,17 @@ def _without_graph(terms: SampleTerms) -> SampleTerms:
 
 def _named_tensors(module: nn.Module | None) -> list[tuple[str, Tensor]]:
     return [] if module is None else [*module.named_parameters(), *module.named_buffers()]
+
+
+def _small_buffers(model: nn.Module) -> list[str]:
+    return [name for name, buffer in model.named_buffers() if buffer.numel() * buffer.element_size() <= _SMALL_BYTES]
+
+
+def _renormalized(model: nn.Module) -> frozenset[str]:
+    """The weights of embeddings with `max_norm`, which are written to where a row that is looked up is too long."""
+    owners = [module for module in model.modules() if getattr(module, "max_norm", None) is not None]
+    weights = {id(module.weight) for module in owners if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
+    return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in weights)
 
 
 def _places(module: nn.Module) -> dict[int, list[str]]:

@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from slicer_core.errors import DataError, ModuleError, UsageError
 from slicer_core.philox import standard_normal
 from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
+from slicer_core.subject.eval_mode import enter_eval_mode
 from slicer_core.subject.float32 import TF32_EPS, float32_precision
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.sharding import refuse_sharded
@@ -72,6 +74,8 @@ class ModelWrapper:
         if not isinstance(model, nn.Module):
             raise ModuleError(f"model is a {type(model).__name__}, expected a torch.nn.Module")
         refuse_sharded(model)
+        if lazy := [name for name, tensor in model.named_parameters() if is_lazy(tensor)]:
+            raise ModuleError(f"{lazy[0]} has no shape yet: run the model once on a batch before it is wrapped")
         if (loss_fn is None) == (batch_loss is None):
             raise ModuleError("give either loss_fn(output, target) or batch_loss(model, batch)")
         if train_data is None and test_data is None:
@@ -208,7 +212,7 @@ class ModelWrapper:
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.no_grad(), float32_precision(tf32=self.tf32):
             try:
-                self.model.eval()
+                enter_eval_mode(self.model)
                 yield
             finally:
                 for module, training, attributes in before:
@@ -240,30 +244,32 @@ class ModelWrapper:
         assert self.loss_fn is not None
         return terms_of_value(self.loss_fn(output, target), num_samples)
 
-    def check_batch(self, batch: Batch) -> None:
+    def check_batch(self, batch: Batch, *, widened: bool = False) -> None:
         """Holds the terms of a batch at the current tensors against the user's own value of it.
+
+        `widened`: see `sample_terms`.
 
         Raises:
             DataError: they differ, the loss is random or couples its samples, or evaluation left eval mode.
         """
-        whole = self._value(batch)
+        whole = self._value(batch, widened)
         if any(module.training for module in self.model.modules()):
             raise DataError(
                 "the loss put the model into train mode, where dropout and BatchNorm make its value depend on chance "
                 "and on the batch: leave the mode alone in batch_loss"
             )
-        self._check_repeats(batch, whole)
-        terms = self._loss_terms(batch)
+        self._check_repeats(batch, whole, widened)
+        terms = self._loss_terms(batch, widened)
         ours = self._ratio(terms)
         # In half precision, the user's own mean over a large batch may be far off or overflow, where ours is not.
         if self._precision() <= _RELATIVE and not _close(ours, whole, abs(whole)):
             raise DataError(f"the loss of a batch is {whole:.8g}, but its samples add up to {ours:.8g}")
-        self.check_halves(batch, terms)
+        self.check_halves(batch, terms, widened=widened)
 
-    def check_halves(self, batch: Batch, terms: SampleTerms | None = None) -> None:
+    def check_halves(self, batch: Batch, terms: SampleTerms | None = None, *, widened: bool = False) -> None:
         """Holds the loss of a batch against that of its two halves; a known loss on data that can't be cut passes.
 
-        `terms`: those of the whole batch, where they are known.
+        `terms`: those of the whole batch, where they are known. `widened`: see `sample_terms`.
 
         Raises:
             DataError: they differ, so that the loss is no mean over samples or the model couples them.
@@ -273,10 +279,10 @@ class ModelWrapper:
         sizes = (batch.num_samples // 2, batch.num_samples - batch.num_samples // 2)
         parts = split_halves(batch.data, batch.num_samples)
         halves = [Batch(data=data, num_samples=size) for data, size in zip(parts, sizes, strict=True)]
-        whole = self._loss_terms(batch) if terms is None else terms
+        whole = self._loss_terms(batch, widened) if terms is None else terms
         is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
         try:
-            found = [self._loss_terms(half) for half in halves]
+            found = [self._loss_terms(half, widened) for half in halves]
         except Exception as error:
             if not is_plain_mean:
                 return
@@ -307,9 +313,9 @@ class ModelWrapper:
             )
         )
 
-    def _check_repeats(self, batch: Batch, whole: float) -> None:
+    def _check_repeats(self, batch: Batch, whole: float, widened: bool) -> None:
         before = self._random_state()
-        again = self._value(batch)
+        again = self._value(batch, widened)
         drew = not torch.equal(before, self._random_state())
         if (drew and again != whole and again == again) or not _close(again, whole, abs(whole), self._precision()):
             raise DataError(
@@ -321,8 +327,8 @@ class ModelWrapper:
     def _random_state(self) -> Tensor:
         return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
 
-    def _loss_terms(self, batch: Batch) -> SampleTerms:
-        return self.sample_terms(Batch(data=copied(batch.data), num_samples=batch.num_samples))[LOSS]
+    def _loss_terms(self, batch: Batch, widened: bool) -> SampleTerms:
+        return self.sample_terms(Batch(data=copied(batch.data), num_samples=batch.num_samples), widened=widened)[LOSS]
 
     def _ratio(self, terms: SampleTerms) -> float:
         total, count = (_double(part).sum() for part in (terms.sums, terms.counts))
@@ -334,7 +340,7 @@ class ModelWrapper:
         eps = [torch.finfo(kind).eps for kind in kinds] + ([TF32_EPS] if self.tf32 else [])
         return 8 * max(eps, default=0.0)
 
-    def _value(self, batch: Batch) -> float:
+    def _value(self, batch: Batch, widened: bool) -> float:
         """The user's own loss of a batch, as they would compute it."""
         data = copied(batch.data)
         if self.batch_loss is not None:
@@ -343,7 +349,8 @@ class ModelWrapper:
             inputs, target = _inputs_and_target(data)
             loss = self.form.module or self.loss_fn
             assert loss is not None
-            value = loss(self.model(*inputs), target)
+            output = self.model(*inputs)
+            value = loss(in_float32(output) if widened else output, target)
         if isinstance(value, Tensor) and value.ndim == 0:
             return value.item()
         return self._ratio(terms_of_value(value, batch.num_samples))

@@ -33,13 +33,18 @@ class LoopKernel(Kernel):
         self._restored = [name for name in self.center if name in objective.written and name not in self.varying]
         replaced = {*self.varying, *self._restored, *(buffers[0] if buffers else ())}
         self._held = {name: tensor.clone() if name in replaced else tensor for name, tensor in self.held.items()}
+        self._shared = {name: tensor for name, tensor in self._held.items() if name not in replaced}
         # Where weights are combined in another precision than the model's, they need a place of their own.
         self._sums = (
             {name: torch.empty_like(self.center[name]) for name in self.varying} if objective.is_reduced else {}
         )
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
-        """See `Kernel`."""
+        """See `Kernel`.
+
+        Raises:
+            DataError: the entries of a batch are not as many at each point, or see `Objective.leaving_alone`.
+        """
         collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
         def visit() -> None:
@@ -48,7 +53,8 @@ class LoopKernel(Kernel):
                 for name, terms in self.objective.terms(batch).items():
                     collected.setdefault(name, []).append((terms.sums, terms.counts))
 
-        self.objective.holding(self._held, visit)
+        with self.objective.leaving_alone(self._shared, batch):
+            self.objective.holding(self._held, visit)
         for name, rows in collected.items():
             if len({terms.shape for row in rows for terms in row}) > 1:
                 raise DataError(

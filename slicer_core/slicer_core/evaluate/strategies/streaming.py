@@ -114,6 +114,8 @@ class StreamingKernel(Kernel):
         self._vectors = [_apart(direction, wrapper) for direction in block.directions()]
         self.varying = [name for name in held if any(name in vector for vector in self._vectors)]
         self._point = 0
+        # The buffers that are the point's own.
+        self._recomputed: frozenset[str] = frozenset()
 
     def move_to(self, point: int) -> None:
         """Writes θ of the point."""
@@ -122,8 +124,10 @@ class StreamingKernel(Kernel):
 
     def recompute(self, batches: Iterable[Batch]) -> None:
         """Estimates BatchNorm's running statistics anew at the point, see `recomputed_statistics`."""
-        for name, tensor in fresh_statistics(self.objective.model, self._held).items():
+        fresh = fresh_statistics(self.objective.model, self._held)
+        for name, tensor in fresh.items():
             self._held[name].copy_(tensor)
+        self._recomputed = frozenset(fresh)
 
         def visit() -> None:
             for batch in batches:
@@ -135,7 +139,7 @@ class StreamingKernel(Kernel):
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """See `Kernel`; the one point is where `move_to` went."""
         # An earlier batch's pass may have written there.
-        self._write(self.objective.written)
+        self._write(self.objective.written - self._recomputed)
         found = self.objective.holding(self._held, lambda: self.objective.terms(batch))
         return {name: (terms.sums[None], terms.counts[None]) for name, terms in found.items()}
 
