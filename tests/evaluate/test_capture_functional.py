@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -127,14 +128,20 @@ def test_what_a_model_writes_in_place_is_computed_as_its_own_code_does(
     assert bool(decompositions) == (function in TRACED_AGAIN)
 
 
-def test_what_is_written_through_a_dropout_that_is_off_is_left_to_the_loop() -> None:
+@pytest.mark.parametrize("then", [lambda h: h, written_through_itself, read_through_an_older_view])
+def test_what_is_written_through_a_dropout_that_is_off_is_written(then: Callable[[Tensor], Tensor]) -> None:
     """torch's own tracing takes such a dropout's result for a new tensor."""
     data = (torch.randn(6, 5), torch.randint(0, 3, (6,)))
-    wrapper = ModelWrapper(Between(seen_through_a_dropout_that_is_off), nn.CrossEntropyLoss(), data)
-    settings = EvaluationSettings(strategy="partial")
-    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
-    assert found.evaluation["strategy"] == "loop"
-    assert "the loop's" in found.evaluation["reason"]
+    model = Between(lambda h: then(seen_through_a_dropout_that_is_off(h)))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
+    found, expected = (
+        RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy=strategy), progress=False).slice_1d(
+            n_samples=3
+        )
+        for strategy in ("partial", "loop")
+    )
+    assert found.evaluation["strategy"] == "partial", found.evaluation["reason"]
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=3e-7)
 
 
 def test_a_model_that_writes_to_its_input_has_no_graph(captured: Callable[..., Any]) -> None:

@@ -80,3 +80,25 @@ def test_points_that_overflow_are_evaluated_again_in_float32(strategy: Any) -> N
     assert 0 < again < 9
     assert np.isfinite(found.loss).all()
     assert (found.loss == exact.loss).sum() == again
+
+
+WEIGHTS = torch.tensor([1.0, 2.0, 0.5])
+
+
+def weighted_by_hand(output: Tensor, target: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(output, target, weight=WEIGHTS, reduction="none")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("strategy", ["loop", "partial"])
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(weight=WEIGHTS), weighted_by_hand], ids=["module", "function"])
+def test_a_loss_that_holds_float32_gets_float32(loss_fn: Any, strategy: Any, dtype: torch.dtype, network: Any) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, loss_fn, net.data)
+    found, exact = (
+        RandomDirectionSlicer(
+            wrapper, settings=EvaluationSettings(strategy=strategy, dtype=chosen), progress=False
+        ).slice_1d(n_samples=3)
+        for chosen in (dtype, None)
+    )
+    np.testing.assert_allclose(found.loss, exact.loss, rtol=TOLERANCE[dtype])

@@ -138,6 +138,7 @@ def test_empty_data_is_refused(data, network) -> None:
         ([(1, 2)], "holds no tensor with a dimension"),
         ([torch.zeros(4, 5)], r"a batch is \(inputs…, target\), found Tensor"),
         ([(torch.zeros(5), torch.tensor(1))] * 4, "single samples"),
+        ([(torch.eye(4).to_sparse(), torch.zeros(4))], "holds a sparse tensor: give it dense"),
     ],
 )
 def test_what_is_no_data_is_refused(data, message, network) -> None:
@@ -240,6 +241,7 @@ def test_fingerprints_tell_values_and_shapes_apart(network) -> None:
     [
         ({"model": lambda x: x, "loss_fn": nn.MSELoss(), "train_data": ()}, "expected a torch.nn.Module"),
         ({"model": nn.Linear(1, 1), "train_data": ()}, "either loss_fn"),
+        ({"model": nn.LazyLinear(2), "loss_fn": nn.MSELoss(), "train_data": ()}, "weight has no shape yet: run"),
         ({"model": nn.Linear(1, 1), "loss_fn": nn.MSELoss(), "batch_loss": print, "train_data": ()}, "either loss_fn"),
         ({"model": nn.Linear(1, 1), "loss_fn": nn.MSELoss()}, "give train_data"),
         ({"model": nn.Linear(1, 1), "batch_loss": print, "train_data": (), "metrics": {"a": print}}, "metrics need"),

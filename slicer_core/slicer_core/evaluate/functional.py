@@ -28,16 +28,21 @@ _DROPOUT_TRAIN_POSITION = 2
 
 
 def make_functional(graph: fx.Graph) -> bool:
-    """Rewrites the graph in place, or leaves it as it is and returns False where it can't be seen to be safe.
+    """Rewrites the graph in place, or returns False where it can't be seen to be safe; dropouts go in both cases.
 
     The nodes must carry the tensors that they were traced with, as those of `torch.export` do.
     """
+    # First: what a dropout that is off gives is its input itself, so that a write to the one is a write to the other.
+    for node in [node for node in graph.nodes if _is_idle_dropout(node)]:
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
+    if graph.owning_module is not None:
+        graph.owning_module.recompile()
     if any(node.op in ("get_attr", "call_module") for node in graph.nodes):
         return False
     order = {node: index for index, node in enumerate(graph.nodes)}
     memory = _memory(order)
-    idle = [node for node in order if _is_idle_dropout(node)]
-    writing = [node for node in order if _is_mutable(node) and node not in idle]
+    writing = [node for node in order if _is_mutable(node)]
     if not all(_is_replaceable(node, order, memory) for node in writing):
         return False
     for node in writing:
@@ -46,9 +51,6 @@ def make_functional(graph: fx.Graph) -> bool:
             user.replace_input_with(written, node)
         name = node.target._schema.name.removeprefix("aten::").removesuffix("_")
         node.target = getattr(getattr(Aten, name), node.target._overloadname)
-    for node in idle:
-        node.replace_all_uses_with(node.args[0])
-        graph.erase_node(node)
     return True
 
 

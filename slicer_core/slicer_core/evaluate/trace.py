@@ -27,6 +27,7 @@ from slicer_core.evaluate.objective import Objective
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
 
+_LOGGERS = ("torch.export", "torch.fx", "torch._dynamo", "torch._export", "torch._subclasses")
 # Operations that can drop out do so only where one of these arguments, in this order, is not zero or false.
 _RANDOM_SWITCHES = ("train", "training", "dropout_p")
 # Norms update running statistics where one of these is true, which their schemas don't say.
@@ -284,7 +285,7 @@ def _batch_key(batch: Batch, *, dynamic: bool) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """torch.export warns and logs about its own workings, which are no concern of the user's."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo", "torch._export")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -79,6 +79,10 @@ def survey(
     most = _most_kept(torch.device(device))
     first: bytes | None = None
     for raw in read():
+        if any(leaf.layout is not torch.strided for leaf in _tensors(raw)):
+            raise DataError(
+                f"a batch of the {name} data holds a sparse tensor: give it dense, or let the model hold it as a buffer"
+            )
         print_of_batch = _fingerprint(raw)
         first = first or print_of_batch
         digest.update(print_of_batch)

@@ -160,7 +160,9 @@ def _count_classes(module: Any, output: Any, target: Any, losses: Tensor) -> Ten
     if module.weight is None:
         weights = counted.to(losses.dtype)
     else:
-        weights = module.weight.to(losses.dtype)[target.masked_fill(~counted, 0)] * counted
+        # torch takes 8 bits for a mask.
+        classes = target.masked_fill(~counted, 0).long()
+        weights = module.weight.to(losses.dtype)[classes] * counted
     return _sum_by_sample(weights)
 
 

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 
 from slicer_core.errors import SlicerError, UserCodeError
 
+_NEEDS_GRADIENTS = (
+    " (gradients are off while points are evaluated: let code that needs them run in torch.enable_grad())"
+)
+
 
 @contextlib.contextmanager
 def user_code(doing: str) -> Iterator[None]:
@@ -20,4 +24,5 @@ def user_code(doing: str) -> Iterator[None]:
     except SlicerError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserCodeError(f"{doing} raised {type(error).__name__}: {error}") from error
+        hint = _NEEDS_GRADIENTS if "does not require grad" in str(error) else ""
+        raise UserCodeError(f"{doing} raised {type(error).__name__}: {error}{hint}") from error

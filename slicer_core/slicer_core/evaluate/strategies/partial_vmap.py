@@ -15,6 +15,7 @@ from slicer_core.evaluate.combine import ChunkCombiner
 from slicer_core.evaluate.epilogue import moving_results
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import Components, Values, call
+from slicer_core.evaluate.strategies.batching import quiet_batching
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms
 from slicer_core.evaluate.strategies.partial import PartialKernel
 from slicer_core.subject import Batch
@@ -74,4 +75,5 @@ def general_part(
             found[node] = call(node, lambda entry: found[entry] if entry in found else constants[entry])
         return tuple(found[node] for node in results)
 
-    return vmap(at_point)(*values.values())
+    with quiet_batching():
+        return vmap(at_point)(*values.values())

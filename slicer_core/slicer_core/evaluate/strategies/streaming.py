@@ -41,7 +41,8 @@ def streams(wrapper: ModelWrapper, strategy: str, memory_budget: int | None) -> 
     """Whether a strategy of this name, which may be `auto`, is to stream."""
     if strategy != "auto":
         return strategy == STREAMING
-    size = sum(tensor.nbytes for tensor in wrapper.state().values())
+    # Of a sparse tensor, nobody knows.
+    size = sum(tensor.nbytes for tensor in wrapper.state().values() if tensor.layout is torch.strided)
     return should_stream(size, memory_budget_bytes(memory_budget, wrapper.device))
 
 

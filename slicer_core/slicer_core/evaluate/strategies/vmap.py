@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from slicer_core.evaluate.strategies.batching import quiet_batching
 from slicer_core.evaluate.strategies.kernel import ChunkTerms, Kernel
 from slicer_core.subject import Batch
 
@@ -24,7 +25,8 @@ class VmapKernel(Kernel):
             found = self.objective.holding(self.held | copies | varied, lambda: self.objective.terms(batch))
             return {name: (terms.sums, terms.counts) for name, terms in found.items()}
 
-        return vmap(at)(self._stacked(points))
+        with quiet_batching():
+            return vmap(at)(self._stacked(points))
 
     def chunk_size(self, batch: Batch) -> int:
         """Bounded by the bytes of the stacked parameters; activations are a few times that in common networks."""
