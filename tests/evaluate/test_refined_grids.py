@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from slicer_core.evaluate.lattice import Step
 from slicer_core.evaluate.refinement import Grid, Refinement
 from slicer_core.plan import axis_values
 
@@ -41,6 +42,16 @@ SMOOTH: dict[str, Function] = {
     "bump": spikes,
     "steep": lambda a, b: np.exp(3 * a * a + 2 * b),
 }
+# High derivatives change sign near an end, so that there the coarser levels may see next to no error.
+CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sine": lambda x: np.sin(5 * x + 0.5),
+    "faster sine": lambda x: np.sin(6 * x),
+    "slower sine": lambda x: np.sin(4 * x + 1),
+    "bump": lambda x: np.exp(-((x - 0.6) ** 2) / 0.18),
+    "bump at an end": lambda x: np.exp(-((x - 0.9) ** 2) / 0.1),
+    "valley": lambda x: 1 / (1 + 4 * (x + 0.8) ** 2),
+    "two valleys": lambda x: np.log(np.exp(-16 * (x + 0.7) ** 2) + np.exp(-12 * (x - 0.6) ** 2) + 0.1),
+}
 KINKED: dict[str, Function] = {
     "ridge along an axis": lambda a, b: np.abs(a - 0.13) + b**2,
     "ridge across": lambda a, b: np.abs(a + 0.7 * b - 0.21),
@@ -61,6 +72,37 @@ def test_no_point_is_further_off_than_the_stated_bound(name: str, tolerance: flo
     assert found.errors.max() <= tolerance * found.calibration
     # What was seen is not the worst that there is.
     assert found.calibration == 1 or found.calibration > 1.25
+
+
+@pytest.mark.parametrize("size", [21, 22, 25, 31, 41, 51])
+@pytest.mark.parametrize("name", CURVES)
+def test_no_point_of_a_curve_is_further_off_than_the_tolerance(name: str, size: int) -> None:
+    line = axis_values(-1, 1, size)
+    truth = CURVES[name](line)[None]
+    for tolerance in (3e-4, 1e-3, 3e-3, 1e-2):
+        found, _ = refined(Grid.of([line]), truth, tolerance)
+        error = np.abs(found.values - truth).max()
+        assert error <= tolerance
+        assert error <= found.errors.max() + 1e-12
+
+
+@pytest.mark.parametrize("size", [21, 22, 25, 31, 51])
+def test_a_curve_is_evaluated_next_to_its_ends(size: int) -> None:
+    line = axis_values(-1, 1, size)
+    _, evaluated = refined(Grid.of([line]), line[None] ** 2, 1e3)
+    (interpolated,) = np.nonzero(~evaluated[0])
+    assert {0, 1, size - 2, size - 1}.isdisjoint(interpolated)
+    assert interpolated.size
+
+
+def test_more_error_is_expected_next_to_the_edges_of_a_plane() -> None:
+    line, every = axis_values(-1, 1, 22), np.arange(22)
+    # The last interval is a short one, without a new line.
+    coarse = np.r_[0:22:2, 21]
+    step = Step((line, line), (coarse, coarse), (every, every))
+    edges = np.zeros((22, 22), dtype=bool)
+    edges[[1, 19]] = edges[:, [1, 19]] = True
+    np.testing.assert_array_equal(step.margin > 1, edges & step.new)
 
 
 @pytest.mark.parametrize("name", ["quadratic", "softplus", "bump", "steep"])

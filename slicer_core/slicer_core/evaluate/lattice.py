@@ -10,8 +10,11 @@ _ORDER, _ORDER_AT_ENDS = 6, 5
 """Points of the polynomials along an axis; fewer where they would lie on one side, which magnifies rounding."""
 _MIN_INTERVALS = 10
 """Along an axis, on the coarsest lattice that is evaluated whole."""
-_PROBES, _PROBES_ON_CURVES = 31, 16
+_PROBES, _PROBES_ON_CURVES = 31, 11
 """Of so many points of a lattice one is evaluated in any case."""
+_AT_EDGES = 2.0
+"""Times as much error is expected of points next to an edge: of prod |x - node| over five nodes, which the error is
+proportional to, the outermost interval has 2.3 times as much as the one beside it."""
 _AROUND = 2
 """How many lines away an evaluated point still tells of its neighbors."""
 
@@ -33,6 +36,8 @@ def lines(size: int, *, below: int) -> list[np.ndarray]:
 
 class Step:
     """From a lattice to the next finer one, which adds the points in `new`. Arrays have the shape of the whole grid.
+
+    `probes` are those of `new` that are evaluated in any case, and `margin` is what expected errors are multiplied by.
 
     Args:
         coordinates: of the rows and of the columns; None for an axis along which nothing is interpolated.
@@ -63,7 +68,13 @@ class Step:
         self.new = np.zeros(self._shape, dtype=bool)
         self.new[np.ix_(*fine)] = True
         self.new[np.ix_(*coarse)] = False
-        self.probes = self._placed(_probes(fine, on_curves=coordinates[0] is None)).astype(bool) & self.new
+        # Next to an end predictions are one-sided, and worse than elsewhere. A curve has two such points, which are
+        # evaluated; a plane of 51×51 has 200.
+        on_curves = coordinates[0] is None
+        at_edges = self._at_edges()
+        self.probes = self._placed(_probes(fine, on_curves=on_curves)).astype(bool) & self.new
+        self.probes |= at_edges & on_curves
+        self.margin = np.where(at_edges & (not on_curves), _AT_EDGES, 1.0)
 
     def predict(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values on the finer lattice from those on the coarser one, and whether all that they come from is finite."""
@@ -97,6 +108,14 @@ class Step:
     def around(self, field: np.ndarray) -> np.ndarray:
         """At each point the largest of those a few finer lines away."""
         return _largest(field, *self._neighbors)
+
+    def _at_edges(self) -> np.ndarray:
+        """The mask of the new points in the outermost intervals of either axis."""
+        rows, columns = (
+            np.isin(fine, added[[0, -1]] if (added := np.setdiff1d(fine, coarse)).size else added)
+            for fine, coarse in zip(self._fine, self._coarse, strict=True)
+        )
+        return self._placed(np.logical_or.outer(rows, columns)).astype(bool) & self.new
 
     def _placed(self, on_fine: np.ndarray) -> np.ndarray:
         placed = np.zeros(self._shape)

@@ -156,7 +156,7 @@ class _State:
                 np.abs(self.values - predicted) - 2 * np.hypot(self.noise, inherited_noise), 0.0
             )[have]
         surplus[have & ~(usable & np.isfinite(self.values))] = np.inf
-        foreseen = self._foreseen()
+        foreseen = step.margin * self._foreseen()
         self._calibrate(surplus, foreseen + inherited, have)
         # An evaluated point beside tells more than what the coarser levels let expect.
         expected = np.maximum(foreseen, step.around(surplus))
