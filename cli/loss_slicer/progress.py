@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from loss_slicer.accuracy import describe_accuracy
 from loss_slicer.plain_text import printable
 from loss_slicer.signals import Stop
 from loss_slicer.statuses import say
@@ -144,14 +145,15 @@ class TerminalReporter(QuietReporter):
 
 
 def describe_finished(result: FinishedSlice, seconds: float, *, verbose: bool) -> str:
-    """One line: which checkpoint, its center's loss, and how it was come by."""
+    """One line: which checkpoint, its center's loss, how exact the values are, and how they were come by."""
     center = result.data.center
     losses = ", ".join(_loss(result, split) for split in center.loss) if center is not None else ""
     line = f"{printable(result.source)}  {result.data.step_unit} {result.step}  loss {losses}"
-    if result.stored:
-        return f"{line}  (stored)"
     evaluation = result.data.evaluation
-    line += f"  {result.data.loss.size} points  {seconds:.1f} s"
+    accuracy = "".join(f"  {text}" for text in describe_accuracy(evaluation))
+    if result.stored:
+        return f"{line}  (stored){accuracy}"
+    line += f"  {result.data.loss.size} points  {seconds:.1f} s{accuracy}"
     if verbose:
         line += f"  strategy {evaluation.get('strategy')}, device {evaluation.get('device')}"
         line += f", {evaluation['workers']} workers" if "workers" in evaluation else ""

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loss_slicer.accuracy import describe_accuracy
 from loss_slicer.console import PipeConsole
 from loss_slicer.measure_table import measure_table
 from loss_slicer.pictures import picture
@@ -45,6 +46,8 @@ def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
             Text(f"\n{printable(shown.source)}, {printable(shown.tag)}, {printable(shown.data.step_unit)} {shown.step}")
         )
         console.print(picture(shown.data, color=color), no_wrap=True, overflow="crop")
+        for text in describe_accuracy(shown.data.evaluation):
+            console.print(Text(printable(text, limit=1000)))
     if len(chosen) < len(result.slices):
         console.print(Text(f"\n({len(chosen)} of {len(result.slices)} slices are drawn here)"))
     if result.failures:
