@@ -46,7 +46,7 @@ class QuietReporter(Reporter):
 
     def failed(self, failure: FailedCheckpoint) -> None:
         """See `Reporter`."""
-        say(f"failed: {failure.error}")
+        say(f"failed: {failure.text}")
 
 
 class LineReporter(QuietReporter):
@@ -141,7 +141,7 @@ class TerminalReporter(QuietReporter):
 
     def failed(self, failure: FailedCheckpoint) -> None:
         """See `Reporter`."""
-        self._console.print(Text(printable(f"failed: {failure.error}", limit=4000), style="red"))
+        self._console.print(Text(printable(f"failed: {failure.text}", limit=4000), style="red"))
 
 
 def describe_finished(result: FinishedSlice, seconds: float, *, verbose: bool) -> str:

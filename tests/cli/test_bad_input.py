@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 Run = Callable[..., Result]
@@ -164,6 +165,21 @@ def test_one_broken_checkpoint_does_not_stop_the_others(run: Run, tools: SimpleN
     again = run("--method", "random1d", "--grid", "3")
     assert again.exit_code == 3
     assert again.stderr.count("(stored)") == 2
+
+
+def test_what_fails_says_of_which_checkpoint_it_is_told(run: Run) -> None:
+    tensors = load_file("sgd/checkpoints/step-000200.safetensors")
+    tensors["0.weight"][0, 0] = float("nan")
+    save_file(tensors, "sgd/checkpoints/step-000200.safetensors")
+    told = "sgd/checkpoints/step-000200.safetensors (step 200): the center has weights that are not finite"
+    options = ("--method", "random1d", "--grid", "3")
+    done = run(*options)
+    assert done.exit_code == 3
+    assert f"\nfailed: {told}" in done.stderr
+    assert f"\nerror: {told}" in run(*options, checkpoints="sgd/checkpoints/step-000200.safetensors").stderr
+    # What is wrong with an option is not so of a checkpoint.
+    wrong = run(*options, "--params", "nothing*", "--steps", "last")
+    assert "\nerror: --params 'nothing*' matches no parameter" in wrong.stderr
 
 
 def test_a_module_that_is_not_one_is_told(run: Run) -> None:

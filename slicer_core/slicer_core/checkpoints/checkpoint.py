@@ -105,6 +105,11 @@ class Checkpoint:
     options: ReadOptions = AS_IT_IS
     adapter: Mapping[str, Any] | None = field(default=None, compare=False)
 
+    @property
+    def label(self) -> str:
+        """`step 200`."""
+        return f"{self.step_unit} {self.step}"
+
     def contents(self) -> Contents:
         """Names, shapes and dtypes; see `CheckpointFormat`."""
         return self.format.contents(self.data, self.options)

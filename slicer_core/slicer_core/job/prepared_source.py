@@ -58,13 +58,13 @@ def prepare_source(
     selected, reasons = [], []
     for checkpoint in chosen:
         if checkpoint.step in skipped:
-            reasons.append(f"{checkpoint.step_unit} {checkpoint.step} is skipped: {skipped[checkpoint.step]}")
+            reasons.append(f"{checkpoint.label} is skipped: {skipped[checkpoint.step]}")
             reporter.note(f"{source.name}, {reasons[-1]}")
             continue
         try:
             fits[checkpoint.path] = fit_of(checkpoint, wrapper)
         except SlicerError as error:
-            failures.append(FailedCheckpoint(path=checkpoint.path, error=error))
+            failures.append(FailedCheckpoint(path=checkpoint.path, error=error, label=checkpoint.label))
         else:
             selected.append(checkpoint)
     for note in dict.fromkeys(note for checkpoint in selected for note in fits[checkpoint.path].notes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from slicer_core.errors import SlicerError, StoreError
 from slicer_core.slices import Slice
 
 
@@ -28,10 +29,23 @@ class FinishedSlice:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedCheckpoint:
-    """A checkpoint without a slice, and why."""
+    """A checkpoint without a slice, and why. `label`: its step, as in `step 200`, where that is known."""
 
     path: Path
-    error: Exception
+    error: SlicerError
+    label: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The error, and before it the checkpoint where the error does not name it and is not of the store."""
+        told = str(self.error)
+        if self.path.name in told or isinstance(self.error, StoreError):
+            return told
+        return f"{self.path}{'' if self.label is None else f' ({self.label})'}: {told}"
+
+    def named_error(self) -> SlicerError:
+        """An error of the same class with `text` as its message."""
+        return type(self.error)(self.text)
 
 
 class Reporter:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slicer_core.checkpoints import Checkpoint
-from slicer_core.errors import SlicerError, StoreError
+from slicer_core.errors import ModuleError, SlicerError, StoreError
 from slicer_core.executors import Executor, Failure
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.configuration import Job
@@ -112,7 +112,11 @@ class _Outcome:
         if self._failures and not self._slices:
             for failure in self._failures[1:]:
                 self._reporter.failed(failure)
-            raise self._failures[0].error
+            first = self._failures[0]
+            if isinstance(first.error, ModuleError) or str(first.error).startswith("--"):
+                # The fault is in the user's code or in an option, not in the checkpoint.
+                raise first.error
+            raise first.named_error() from first.error
         return JobResult(slices=tuple(self._slices), failures=tuple(self._failures))
 
 
@@ -131,7 +135,7 @@ def _run_source(
 
     def fail(checkpoint: Checkpoint, error: SlicerError) -> None:
         working.pop(checkpoint.step, None)
-        outcome.fail(FailedCheckpoint(path=checkpoint.path, error=error))
+        outcome.fail(FailedCheckpoint(path=checkpoint.path, error=error, label=checkpoint.label))
 
     def finish(checkpoint: Checkpoint, make: Callable[[], FinishedSlice]) -> None:
         """Logs the slice; what is wrong with it is wrong with the checkpoint."""

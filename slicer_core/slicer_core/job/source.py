@@ -247,7 +247,7 @@ class SourceRunner:
             self._reporter.note(f"{self._source.name}: {taken} tiles from {file.name}")
 
     def _label(self, checkpoint: Checkpoint) -> str:
-        return f"{self._source.name}, {checkpoint.step_unit} {checkpoint.step}"
+        return f"{self._source.name}, {checkpoint.label}"
 
     def _preparation(self, fingerprint: str, label: str) -> Preparation:
         """What took long to make is kept beside the tiles, so that a run that goes on has the same points."""
@@ -316,7 +316,7 @@ class SourceRunner:
             if difference is not None:
                 self._start_anew(store)
                 self._reporter.note(
-                    f"{self._source.name}: {difference} at the center of {checkpoint.step_unit} {checkpoint.step}, "
+                    f"{self._source.name}: {difference} at the center of {checkpoint.label}, "
                     "though options, module file, data and checkpoint are the same: something that the module imports "
                     "has changed, or the machine. A new job starts; nothing stored is mixed into it"
                 )
