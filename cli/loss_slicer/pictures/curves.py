@@ -13,10 +13,10 @@ from loss_slicer.pictures.labels import (
     end_texts,
     gaps,
     lines_text,
-    name_text,
     number_text,
     wrapped,
 )
+from loss_slicer.pictures.names import distinct_names
 from loss_slicer.pictures.sampling import sample_axis
 from loss_slicer.pictures.scale import scale_of
 from slicer_core.slices import Slice
@@ -35,10 +35,11 @@ def draw_curves(data: Slice, width: int, color: bool) -> Text:
     ranges = [_range_text(row) for row in losses]
     # The range is never cut, and the line keeps some cells: a name gives way to both.
     name_cells = max(min(width // 3, width - max(map(len, ranges)) - _MIN_LINE_CELLS - 4), _MIN_NAME_CELLS)
-    names = [
-        name_text(curve.name or f"curve {number}", name_cells, color=color)
-        for number, curve in enumerate(data.curves[:MAX_ROWS])
-    ]
+    names = distinct_names(
+        [curve.name or f"curve {number}" for number, curve in enumerate(data.curves[:MAX_ROWS])],
+        name_cells,
+        color=color,
+    )
     gutter = max(Text(name).cell_len for name in names)
     room = width - gutter - max(map(len, ranges)) - 4
     axis = data.axes[0].values
