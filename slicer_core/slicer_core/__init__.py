@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from slicer_core.methods.random_direction import RandomDirectionSlicer
     from slicer_core.slices import Slice
     from slicer_core.subject import LossSum, ModelWrapper, from_lightning, from_transformers
+    from slicer_core.tolerance import Tolerance
 
 _HOMES = {
     "AxisParallelSlicer": "slicer_core.methods.axis",
@@ -43,6 +44,7 @@ _HOMES = {
     "RandomDirectionSlicer": "slicer_core.methods.random_direction",
     "Slice": "slicer_core.slices",
     "SlicerError": "slicer_core.errors",
+    "Tolerance": "slicer_core.tolerance",
     "from_lightning": "slicer_core.subject",
     "from_transformers": "slicer_core.subject",
     "run_job": "slicer_core.job",
@@ -66,6 +68,7 @@ __all__ = [
     "RandomDirectionSlicer",
     "Slice",
     "SlicerError",
+    "Tolerance",
     "__version__",
     "from_lightning",
     "from_transformers",

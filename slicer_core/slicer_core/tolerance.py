@@ -24,7 +24,7 @@ class Tolerance:
             raise UsageError(f"a tolerance of {self.amount!r} is not a positive number: give a loss, or one as in 1%")
 
     @classmethod
-    def parse(cls, text: str) -> Tolerance:
+    def parse(cls, text: str, *, option: str = "--tolerance") -> Tolerance:
         """`0.01` is a loss; `1%` is relative to the loss at the center of each slice.
 
         Raises:
@@ -37,7 +37,7 @@ class Tolerance:
             amount = math.nan
         if not (math.isfinite(amount) and amount > 0):
             raise UsageError(
-                f"--tolerance {text!r} is not a positive number: give a loss, as in 0.01, or a part of the center's "
+                f"{option} {text!r} is not a positive number: give a loss, as in 0.01, or a part of the center's "
                 "loss, as in 1%"
             )
         relative = text.strip().endswith("%")

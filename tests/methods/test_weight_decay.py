@@ -149,5 +149,5 @@ def test_tied_parameters_count_once(network) -> None:
 
 @pytest.mark.parametrize("strength", [-1e-9, math.nan, math.inf])
 def test_a_decay_that_is_no_number_from_zero_up_is_refused(strength: float) -> None:
-    with pytest.raises(UsageError, match=f"--weight-decay {strength} is not a finite number from 0 up"):
+    with pytest.raises(UsageError, match=f"weight_decay={strength} is not a finite number from 0 up"):
         EvaluationSettings(weight_decay=strength)
