@@ -44,15 +44,14 @@ def _show(store: StoreStatus) -> None:
     typer.echo(f"  {'at work: ' + printable(store.holder, limit=400) if store.holder else 'nobody is at work on it'}")
     for job in store.jobs:
         count = len(job.steps_done)
-        plural = "" if count == 1 else "s"
-        done = f"{count} slice{plural}" if count else "no slice yet"
-        steps = f" (step{plural} {_few(job.steps_done)})" if count else ""
-        typer.echo(f"  {printable(job.tag)}: {done}{steps}")
+        done = f"{count} slice{'' if count == 1 else 's'} ({_steps(job.steps_done)})" if count else "no slice yet"
+        if job.replaced and not count:
+            done = f"slices of another run are in place of its own ({_steps(job.replaced)})"
+        typer.echo(f"  {printable(job.tag)}: {done}")
         for step, share in job.partly.items():
             typer.echo(f"    step {step}: {100 * share:.0f}% of the points")
 
 
-def _few(steps: tuple[int, ...]) -> str:
-    if len(steps) <= 6:
-        return ", ".join(map(str, steps))
-    return f"{', '.join(map(str, steps[:3]))}, …, {steps[-1]}"
+def _steps(steps: tuple[int, ...]) -> str:
+    few = map(str, steps) if len(steps) <= 6 else (*map(str, steps[:3]), "…", str(steps[-1]))
+    return f"step{'' if len(steps) == 1 else 's'} {', '.join(few)}"

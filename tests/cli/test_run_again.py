@@ -125,6 +125,20 @@ def test_another_seed_replaces_the_slices_of_the_tag_and_says_so(run: Run, tools
     assert all(first[step].loss.tobytes() == third[step].loss.tobytes() for step in third)
 
 
+def test_status_says_where_other_slices_are_in_place_of_a_runs_own(run: Run, call: Run) -> None:
+    run(*SMALL)
+    run(*SMALL, "--seed", "1", "--steps", "last")
+    assert call("status", "runs").stdout.splitlines()[2:] == [
+        "  random1d: slices of another run are in place of its own (steps 0, 200, 2000)",
+        "  random1d: 1 slice (step 2000)",
+    ]
+    (store,) = json.loads(call("status", "runs", "--json").stdout)["stores"]
+    assert [(job["steps_done"], job["partly"], job["replaced"]) for job in store["jobs"]] == [
+        ([], {}, [0, 200, 2000]),
+        ([2000], {}, []),
+    ]
+
+
 def test_under_a_name_of_its_own_another_seed_replaces_nothing(run: Run, tools: SimpleNamespace) -> None:
     assert run(*SMALL).exit_code == 0
     assert "tag" not in run(*SMALL, "--seed", "1", "--name", "other seed").stderr

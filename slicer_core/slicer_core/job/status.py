@@ -20,13 +20,18 @@ OUTLINE = "outline"
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """One job of a store. `partly`: the share of points that is there by step, of checkpoints without a slice yet."""
+    """One job of a store.
+
+    `partly`: the share of points that is there by step, of checkpoints without a slice yet. `replaced`: steps whose
+    points are all there, where the tag has slices of another job in place of this one's.
+    """
 
     job: str
     tag: str
     method: str
     steps_done: tuple[int, ...]
     partly: dict[int, float]
+    replaced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +99,8 @@ def _job_statuses(store: Store) -> Iterator[JobStatus]:
     for job, config in store.jobs().items():
         outline = store.note(job, OUTLINE) or {}
         done = {entry.checkpoint: entry.step for entry in slices if entry.job == job and not is_preview(entry.tag)}
+        tag = config.get("name") or config.get("method", "")
+        is_replaced = any(entry.tag == tag and entry.job != job for entry in slices)
         partly: dict[int, float] = {}
         for checkpoint in store.checkpoints(job):
             step = outline.get("steps", {}).get(checkpoint)
@@ -107,12 +114,14 @@ def _job_statuses(store: Store) -> Iterator[JobStatus]:
                 for start, stop in disjoint(name for own, name in names if own == split)
             )
             partly[step] = points / total if total else 0.0
+        replaced = {step for step, share in partly.items() if is_replaced and share == 1.0}
         if done or partly:
             method = config.get("method", "")
             yield JobStatus(
                 job=job,
-                tag=config.get("name") or method,
+                tag=tag,
                 method=method if method in METHODS else f"{method} (unknown here)",
                 steps_done=tuple(sorted(done.values())),
-                partly=dict(sorted(partly.items())),
+                partly={step: share for step, share in sorted(partly.items()) if step not in replaced},
+                replaced=tuple(sorted(replaced)),
             )
