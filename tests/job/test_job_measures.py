@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
+from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import StopRequested, UsageError
+from slicer_core.examples import load_digits
 from slicer_core.job import FinishedSlice, Job, Reporter, estimate, run_job
 from slicer_core.store import FILE_NAME, Store
 from tensorboard_loss_slicer.event_files import read_events
@@ -64,9 +67,31 @@ def test_an_unknown_measure_is_refused_before_anything_runs(make_job: MakeJob) -
 
 
 def test_streaming_refuses_measures_that_need_gradients(make_job: MakeJob) -> None:
-    with pytest.raises(UsageError, match="--measures sharpness needs gradients of all parameters"):
+    needs = "--measures sharpness needs gradients of all parameters at once, and "
+    with pytest.raises(UsageError, match=f"{needs}--strategy streaming never holds them: .* take another --strategy"):
         run_job(make_job(measures="sharpness", strategy="streaming"))
+    with pytest.raises(UsageError, match=f"{needs}they do not fit the memory .* give more with --memory-budget"):
+        run_job(make_job(measures="sharpness", memory_budget="50kB"))
     assert not RUN_DIR.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"strategy": "streaming"}, "--strategy streaming never holds"), ({"memory_budget": "50kB"}, "do not fit")],
+)
+def test_a_slicer_refuses_them_before_it_evaluates(options: dict[str, Any], told: str) -> None:
+    model, (train, _) = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10)), load_digits()
+    shares: list[float] = []
+    slicer = RandomDirectionSlicer(
+        ModelWrapper(model, nn.CrossEntropyLoss(), train),
+        settings=EvaluationSettings(**options),
+        measures=["sharpness"],
+        progress=False,
+        watch=shares.append,
+    )
+    with pytest.raises(UsageError, match=told):
+        slicer.slice_1d(n_samples=3)
+    assert shares == []
 
 
 def test_gradient_norms_and_losses_per_class_are_arrays_of_the_slice(make_job: MakeJob) -> None:

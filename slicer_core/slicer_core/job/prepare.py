@@ -255,7 +255,8 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
         _fits=fits,
     )
     for measure in prepared.measures:
-        check_measurable(measure, streaming=prepared.settings.strategy == "streaming")
+        streaming = prepared.settings.strategy == "streaming"
+        check_measurable(measure, streaming=streaming, chosen=job.strategy == "streaming")
     for source in prepared.sources:
         # What it names has to be there before the first point is evaluated.
         prepared.job_hash(source)

@@ -106,14 +106,22 @@ def with_model_measures(
     return data
 
 
-def check_measurable(row: MeasureRow, *, streaming: bool) -> None:
-    """Raises UsageError where the row needs gradients of a model whose parameters are streamed, or an extra."""
+def check_measurable(row: MeasureRow, *, streaming: bool, chosen: bool = False) -> None:
+    """Raises UsageError where the row needs gradients of a model whose parameters are streamed, or an extra.
+
+    `chosen`: streaming was asked for, and is not there for want of memory.
+    """
     if row.needs_extra:
         check_extra(f"{row.flag} needs")
     if row.kind != "points" and streaming:
+        needs = f"{row.flag} needs gradients of all parameters at once, and "
+        if chosen:
+            raise UsageError(
+                f"{needs}--strategy streaming never holds them: leave the measure out, or take another --strategy"
+            )
         raise UsageError(
-            f"{row.flag} needs gradients of all parameters at once, and they do not fit the memory beside "
-            "the model (strategy: streaming): leave the measure out, or give more with --memory-budget"
+            f"{needs}they do not fit the memory beside the model (strategy: streaming): leave the measure out, or give "
+            "more with --memory-budget"
         )
 
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from slicer_core.directions import PathPoint
 from slicer_core.errors import CheckpointError, UsageError, suggestion
 from slicer_core.evaluate import EvaluationSettings, kept_elsewhere, streams
-from slicer_core.measures.surroundings import named_rows, with_model_measures
+from slicer_core.measures.surroundings import check_measurable, named_rows, with_model_measures
 from slicer_core.methods.assemble import assemble
 from slicer_core.methods.evaluation import evaluate_plan
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions
 from slicer_core.methods.preparation import Preparation
 from slicer_core.parameters import NamedTensors, merged
+from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice
 from slicer_core.subject import ModelWrapper
 
@@ -81,6 +82,7 @@ class Slicer:
                 path=path,
             )
             plan = method.plan(center, options)
+            self._check_measures(plan, settings)
             with _progress_bar(name, plan.num_evaluated * len(splits), shown=self.progress) as bar:
                 evaluated = evaluate_plan(
                     plan,
@@ -115,6 +117,13 @@ class Slicer:
             watch(min(1.0, done / num_points))
 
         return advance
+
+    def _check_measures(self, plan: SlicePlan, settings: EvaluationSettings) -> None:
+        """Before the points are evaluated, which may take long."""
+        streaming, chosen = (each.strategy == "streaming" for each in (settings, self.settings))
+        for row in self.measures:
+            if plan.geometry in row.geometries:
+                check_measurable(row, streaming=streaming, chosen=chosen)
 
     @contextlib.contextmanager
     def _own_state(self) -> Iterator[tuple[EvaluationSettings, NamedTensors]]:
