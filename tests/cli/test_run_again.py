@@ -139,6 +139,16 @@ def test_status_says_where_other_slices_are_in_place_of_a_runs_own(run: Run, cal
     ]
 
 
+def test_a_run_that_can_not_be_says_nothing_of_slices_that_leave(run: Run) -> None:
+    assert run(*SMALL).exit_code == 0
+    before = content(STORE)
+    refused = run(*SMALL, "--params", "nothing*")
+    assert refused.exit_code == 2
+    assert "matches no parameter" in refused.stderr
+    assert "leave the log" not in refused.stderr
+    assert content(STORE) == before
+
+
 def test_under_a_name_of_its_own_another_seed_replaces_nothing(run: Run, tools: SimpleNamespace) -> None:
     assert run(*SMALL).exit_code == 0
     assert "tag" not in run(*SMALL, "--seed", "1", "--name", "other seed").stderr

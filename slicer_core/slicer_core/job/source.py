@@ -66,6 +66,7 @@ class SourceRunner:
         self._store: Store | None = None
         self._tile_points: dict[str, int] | None = None
         self._noted: set[str] = set()
+        self._replacing: str | None = None
 
     def open_stored(self) -> None:
         """Looks at what earlier runs have stored, where there is something.
@@ -142,8 +143,11 @@ class SourceRunner:
             self._tile_points = dict.fromkeys(prepared.splits, num_points)
         if self._tile_points is None:
             self._calibrate(work)
-        # Only now, so that a loss that raises leaves nothing behind.
+        # Only now, so that a loss that raises leaves nothing behind, and nothing is said to be replaced.
         self._outline(work)
+        if self._replacing is not None:
+            self._reporter.note(self._replacing)
+            self._replacing = None
         turn = self._source.selected.index(checkpoint)
         for split in prepared.splits:
             names = [name for own, name in work.tiles if own == split]
@@ -286,7 +290,7 @@ class SourceRunner:
             return
         stored = store.tag_slices(tag)
         if any(there.job != self._job for there in stored):
-            self._reporter.note(
+            self._replacing = (
                 f"{name}: tag {tag} held slices of a run with other options, module or data; they leave the log as the "
                 "new ones come"
             )
