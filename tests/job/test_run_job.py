@@ -69,9 +69,9 @@ def test_the_reporter_is_told_each_step_and_every_point(make_job: MakeJob) -> No
     run_job(make_job(split="both", batch_size=500, grid="5"), reporter=diary)
     kinds = [kind for kind, _ in diary.entries]
     assert kinds == ["note", *["begin", "finished"] * 3]
-    # Points of both splits, whatever the number of batches.
-    assert diary.entries[1] == ("begin", ("sgd, step 0", 10))
-    assert diary.points == pytest.approx([10.0] * 3)
+    # As many as the slice has, whatever the number of splits and batches.
+    assert diary.entries[1] == ("begin", ("sgd, step 0", 5))
+    assert diary.points == pytest.approx([5.0] * 3)
 
 
 def test_a_failed_checkpoint_is_told_once_there_is_a_slice(make_job: MakeJob, workplace: Path) -> None:

@@ -25,7 +25,11 @@ def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Rep
 
         return on_ray(prepared, worker_job(prepared), look=lambda: reporter.advance(0.0))
     if workers is None or workers == 1:
-        return InProcess(lambda task: evaluator.run(task, reporter.advance), evaluator.decide_as)
+
+        def advance(num_points: float) -> None:
+            reporter.advance(num_points * prepared.split_share)
+
+        return InProcess(lambda task: evaluator.run(task, advance), evaluator.decide_as)
     return Processes(
         [sys.executable, "-m", "slicer_core.job.worker_process"],
         worker_job(prepared),

@@ -82,6 +82,11 @@ class PreparedJob:
     _fits: dict[Path, Fit] = field(default_factory=dict, repr=False)
     _fingerprints: dict[Path, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def split_share(self) -> float:
+        """How much of a point is done where it is evaluated on one split."""
+        return 1 / len(self.splits)
+
     def fit(self, checkpoint: Checkpoint) -> Fit:
         """How the checkpoint's tensors are the model's.
 

@@ -55,7 +55,7 @@ class Reporter:
         """Something a person should know: which module runs, what is skipped."""
 
     def begin(self, label: str, num_points: int) -> None:
-        """A checkpoint's evaluation starts."""
+        """A checkpoint's evaluation starts, of so many points, each on all splits."""
 
     def advance(self, num_points: float) -> None:
         """So many of its points are done."""

@@ -135,7 +135,7 @@ class SourceRunner:
         if before is not None:
             return work
         num_points = evaluator.plan.num_evaluated
-        self._reporter.begin(label, num_points * len(prepared.splits))
+        self._reporter.begin(label, num_points)
         self._read_tiles(work)
         if prepared.job.preview and self._shard is None and not self._merging:
             work.preview = Preview.of(prepared, work)
@@ -153,7 +153,7 @@ class SourceRunner:
             names = [name for own, name in work.tiles if own == split]
             done = disjoint(names)
             for bounds in done:
-                self._reporter.advance(bounds[1] - bounds[0])
+                self._reporter.advance((bounds[1] - bounds[0]) * prepared.split_share)
             if prepared.settings.tolerance is None:
                 assert self._tile_points is not None
                 pieces = None if self._shard is None else self._shard.ranges(num_points, turn)
@@ -358,7 +358,7 @@ class SourceRunner:
             work.tiles[where] = self._tile(tile.sums, tile.how)
             if not self._executor.tells_progress and where[1].startswith(POINTS):
                 bounds = tile_range(where[1]) or (0, work.evaluator.plan.num_evaluated)
-                self._reporter.advance(bounds[1] - bounds[0])
+                self._reporter.advance((bounds[1] - bounds[0]) * self._prepared.split_share)
 
     def _read_tiles(self, work: CheckpointWork) -> None:
         """What an interrupted run of the same job left of the checkpoint."""
