@@ -13,10 +13,11 @@ import typer
 
 from slicer_core.errors import UsageError
 from slicer_core.job.configuration import Job, flag, read_config
-from slicer_core.methods import METHODS, MethodOption
+from slicer_core.methods import METHODS, MethodOption, all_options
 
 # The options of a run that are not the job's own are parameters of the command itself.
 _LISTS = ("checkpoints", "set", "params", "exclude")
+_NUMBERS: dict[str, type] = {"int": int, "float": float}
 
 
 def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,12 +36,17 @@ def with_job_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def given_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the command's keywords, those that were given, with `--set` as a mapping.
+    """Of the command's keywords, those that were given, with numbers as such and `--set` as a mapping.
 
     Raises:
         UsageError: a `--set` is not KEY=VALUE.
     """
-    given = {name: value for name, value in values.items() if value not in (None, [], ())}
+    kinds = _number_types()
+    given = {
+        name: _number(value, kinds[name]) if name in kinds else value
+        for name, value in values.items()
+        if value not in (None, [], ())
+    }
     if "set" in given:
         given["set"] = parse_settings(given["set"])
     return given
@@ -73,6 +79,21 @@ def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set {entry!r} is not of the form KEY=VALUE, as in --set width=64")
         settings[key.strip()] = _toml_value(text)
     return settings
+
+
+def _number_types() -> dict[str, type]:
+    """The type of each option that is a number."""
+    texts = {entry.name: str(entry.type).removesuffix(" | None") for entry in dataclasses.fields(Job)}
+    texts |= {name: type(option.default).__name__ for name, option in all_options().items()}
+    return {name: _NUMBERS[text] for name, text in texts.items() if text in _NUMBERS}
+
+
+def _number(text: Any, kind: type) -> Any:
+    """The number; a text that is none stays one, which `Job` refuses in its own words."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text
 
 
 def _toml_value(text: str) -> Any:
@@ -117,7 +138,7 @@ def _method_parameter(method_option: MethodOption, panel: str) -> inspect.Parame
         show_default=False,
         metavar=_metavar(method_option.name, kind.__name__),
     )
-    return _parameter(method_option.name, kind | None, option)
+    return _parameter(method_option.name, _python_type(method_option.name, kind.__name__), option)
 
 
 def _parameter(name: str, annotation: Any, option: Any) -> inspect.Parameter:
@@ -129,7 +150,9 @@ def _parameter(name: str, annotation: Any, option: Any) -> inspect.Parameter:
 def _python_type(name: str, text: str) -> Any:
     if name in _LISTS:
         return list[str] | None
-    return {"str": str, "int": int, "float": float, "bool": bool}[text.removesuffix(" | None")] | None
+    base = text.removesuffix(" | None")
+    # Numbers are read by `given_values`, so that what is none is told as all else is.
+    return (bool if base == "bool" else str) | None
 
 
 def _metavar(name: str, text: str) -> str | None:

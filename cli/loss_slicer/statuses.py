@@ -107,12 +107,12 @@ def _explain(error: SlicerError, *, verbose: bool) -> None:
     if verbose:
         traceback.print_exception(error)
     elif isinstance(error, UserCodeError) and error.__cause__ is not None:
-        _show_user_traceback(error.__cause__)
+        _show_user_traceback(error.__cause__, told=str(error))
     say(f"error: {error}")
 
 
-def _show_user_traceback(cause: BaseException) -> None:
-    """The user's own frames: what lies between us and the failure in their code."""
+def _show_user_traceback(cause: BaseException, *, told: str) -> None:
+    """The user's own frames: what lies between us and the failure in their code, but not what is `told` after it."""
     ours = {str(Path(sys.modules[name].__file__ or "").parent) for name in ("slicer_core", "loss_slicer")}
     frames = traceback.extract_tb(cause.__traceback__)
     theirs = [
@@ -122,5 +122,11 @@ def _show_user_traceback(cause: BaseException) -> None:
     ]
     if theirs:
         say("Traceback (most recent call last):")
-    for line in traceback.format_list(theirs) + traceback.format_exception_only(cause):
+    raised = f"{type(cause).__name__}: {cause}"
+    last = [
+        line
+        for line in traceback.format_exception_only(cause)
+        if raised not in told or not line.rstrip().endswith(raised)
+    ]
+    for line in traceback.format_list(theirs) + last:
         say(line.rstrip("\n"))
