@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loss_slicer.plain_text import printable
+from loss_slicer.step_column import step_column
 from slicer_core.job import FinishedSlice
 from slicer_core.measures import MEASURES
 from slicer_core.slices import Measure
@@ -16,7 +17,7 @@ _GAP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureTable:
-    """`rows` begin with source and step, as do `columns`; `left_out` are measures for which there was no room."""
+    """`rows` begin with source and `step_column`, as do `columns`; `left_out` are measures without room."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -32,8 +33,10 @@ def measure_table(slices: Sequence[FinishedSlice], width: int | None) -> Measure
     names = _names(slices)
     if not names:
         return None
-    starts = [(printable(finished.source, limit=40), str(finished.step)) for finished in slices]
-    head = ("source", "step")
+    unit, steps = step_column(slices)
+    sources = [printable(finished.source, limit=40) for finished in slices]
+    starts = list(zip(sources, steps, strict=True))
+    head = ("source", unit)
     taken = sum(max(len(text) for text in column) for column in zip(head, *starts, strict=True)) + _GAP
     shown: list[str] = []
     cells: list[list[str]] = []

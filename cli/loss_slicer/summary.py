@@ -17,6 +17,7 @@ from loss_slicer.measure_table import measure_table
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
 from loss_slicer.progress import describe_trials
+from loss_slicer.step_column import step_column
 from slicer_core.host_memory import size_text
 from slicer_core.job import Estimate, FinishedSlice, Job, JobResult
 from slicer_core.slices import Center, encode_slice, parse_header
@@ -32,7 +33,8 @@ def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
     color = console.is_terminal and console.color_system is not None and not console.no_color
     if result.num_new == 0 and not result.failures:
         console.print(Text("All of it was there already; nothing was computed. --fresh starts over."))
-    _show_table(console, _COLUMNS, _rows(result.slices))
+    unit, steps = step_column(result.slices)
+    _show_table(console, ("source", unit, *_COLUMNS), _rows(result.slices, steps))
     measures = measure_table(result.slices, console.width if console.is_terminal else None)
     if measures is not None:
         console.print()
@@ -98,15 +100,15 @@ def result_document(job: Job, result: JobResult) -> dict[str, Any]:
     }
 
 
-def _rows(slices: tuple[FinishedSlice, ...]) -> list[tuple[str, ...]]:
+def _rows(slices: tuple[FinishedSlice, ...], steps: Sequence[str]) -> list[tuple[str, ...]]:
     rows = []
-    for finished in slices:
+    for finished, step in zip(slices, steps, strict=True):
         center, loss = finished.data.center, finished.data.loss
         array = finished.data.arrays[0]
         rows.append(
             (
                 printable(finished.source, limit=40),
-                str(finished.step),
+                step,
                 _center_loss(center, array.split),
                 _number(float(loss[loss == loss].min()) if (loss == loss).any() else None),
                 _number(float(loss[loss == loss].max()) if (loss == loss).any() else None),
@@ -117,7 +119,7 @@ def _rows(slices: tuple[FinishedSlice, ...]) -> list[tuple[str, ...]]:
     return rows
 
 
-_COLUMNS = ("source", "step", "loss at center", "lowest", "highest", "points", "time")
+_COLUMNS = ("loss at center", "lowest", "highest", "points", "time")
 
 
 def _show_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -196,6 +196,12 @@ def test_epochs_are_called_epochs(run: Run) -> None:
     done = run(*SMALL, checkpoints="epochs")
     assert "epochs, random1d, epoch 3" in done.stdout
     assert "epoch 3  loss train" in done.stderr
+    assert len(re.findall(r"^source +epoch  ", done.stdout, re.MULTILINE)) == 2
+    # Beside steps, each has its unit.
+    mixed = run(*SMALL, "--checkpoints", "sgd/checkpoints", checkpoints="epochs").stdout
+    assert len(re.findall(r"^source +step  ", mixed, re.MULTILINE)) == 2
+    assert len(re.findall(r"^epochs +epoch 3  ", mixed, re.MULTILINE)) == 2
+    assert len(re.findall(r"^sgd +step 200  ", mixed, re.MULTILINE)) == 2
 
 
 def test_of_many_slices_some_are_drawn(run: Run, tools: SimpleNamespace) -> None:
