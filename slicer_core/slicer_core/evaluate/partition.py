@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -72,7 +73,7 @@ def moving_shape(trace: Trace, parts: Partition) -> fx.Node | None:
     moving = {*parts.affine, *parts.general}
     still: set[object] = set()
     for node in trace.nodes:
-        value = node.meta.get("val")
+        value: Any = node.meta.get("val", ())
         symbols = free_unbacked_symbols(value)
         # A size that is first seen in what does not move, or that such a mask gives, is the batch's own.
         if not any(entry in moving for entry in _shape_inputs(node)):

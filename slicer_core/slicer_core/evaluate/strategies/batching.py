@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from operator import attrgetter
 
 import torch
 
@@ -14,7 +15,7 @@ def quiet_batching() -> Iterator[None]:
 
     That is as fast as it is, and trials see it. torch has no public switch for it, and does not tell how it stands.
     """
-    switch = getattr(torch._C._functorch, "_set_vmap_fallback_warning_enabled", lambda enabled: None)
+    switch = attrgetter("_C._functorch._set_vmap_fallback_warning_enabled")(torch)
     switch(False)
     try:
         yield

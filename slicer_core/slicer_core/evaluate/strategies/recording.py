@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError
 
@@ -23,7 +24,7 @@ Recorder = Callable[[Run, torch.device, Callable[[], None]], Run]
 # Before it is recorded, a run has to make what libraries make at their first call.
 _WARM_UPS = 2
 # A recording that fails leaves torch's allocator as if it went on in older ones.
-_OLDEST_TORCH = (2, 13)
+_OLDEST_TORCH = "2.13"
 
 
 def recorded(run: Run, device: torch.device, reset: Callable[[], None] = lambda: None) -> Run:
@@ -47,7 +48,7 @@ class _CudaGraph:
     failure: str | None = None
 
     def __init__(self, run: Run, device: torch.device, reset: Callable[[], None]) -> None:
-        if torch.__version__ < _OLDEST_TORCH:
+        if TorchVersion(torch.__version__) < TorchVersion(_OLDEST_TORCH):
             raise CannotEvaluateError(f"CUDA graphs are used from torch 2.13 on, and this is {torch.__version__}")
         if _CudaGraph.failure is not None:
             raise CannotEvaluateError(f"an earlier recording in this process failed: {_CudaGraph.failure}")
