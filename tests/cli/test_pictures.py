@@ -17,7 +17,6 @@ from rich.text import Text
 from loss_slicer.pictures import MIN_WIDTH, picture
 from loss_slicer.pictures.colors import viridis
 from loss_slicer.pictures.curves import MAX_ROWS
-from loss_slicer.pictures.names import distinct_names
 from loss_slicer.pictures.sampling import sample_axis
 from loss_slicer.pictures.scale import scale_of
 from slicer_core.slices import Axis, Center, Curve, Slice, SliceArray
@@ -396,36 +395,3 @@ def test_rows_of_different_names_have_different_labels(width: int) -> None:
         assert all(part in name for part in others)
     if width == 200:
         assert labels == LAYERS
-
-
-@pytest.mark.parametrize(
-    ("names", "limit", "labels"),
-    [
-        # What fits, or is told apart by its ends, is as anywhere.
-        (["conv1.weight", "conv2.weight"], 12, ["conv1.weight", "conv2.weight"]),
-        (["a.long.name.of.weight", "b.long.name.of.weight"], 13, ["a.lon...eight", "b.lon...eight"]),
-        (
-            ["enc.layers.0.attention.weight", "enc.layers.1.attention.weight", "head"],
-            18,
-            ["enc...0...weight", "enc...1...weight", "head"],
-        ),
-        (["long" * 9 + "a" + "name" * 9, "long" * 9 + "b" + "name" * 9], 11, ["lon...ame#1", "lon...ame#2"]),
-        (["the.same.name.twice"] * 2, 9, ["the...ice"] * 2),
-    ],
-)
-def test_a_short_name_keeps_what_tells_it_from_the_others(names: list[str], limit: int, labels: list[str]) -> None:
-    assert distinct_names(names, limit, color=False) == labels
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow])
-@given(
-    names=st.lists(
-        st.lists(st.sampled_from(["enc", "0", "1", "self_attention", "weight", "日本語", "\x1b[2J"]), max_size=6)
-    ),
-    limit=st.integers(8, 30),
-)
-def test_short_names_stay_within_the_limit(names: list[list[str]], limit: int) -> None:
-    whole = [".".join(parts) for parts in names]
-    labels = distinct_names(whole, limit, color=True)
-    assert all(cell_len(label) <= limit for label in labels)
-    assert len(set(labels)) == len(set(whole))
