@@ -23,7 +23,7 @@ def _interpolation(told: Mapping[str, Any]) -> str:
     evaluated = told["points_evaluated"]
     text = f"{evaluated:,} of {evaluated + told['points_interpolated']:,} points evaluated"
     bound = told["error_bound"]
-    return f"{text}, no bound on the error" if bound is None else f"{text}, error at most {_rounded_up(bound)}"
+    return f"{text}, no bound on the error" if bound is None else f"{text}, expected error at most {_rounded_up(bound)}"
 
 
 def _precision(told: Mapping[str, Any]) -> str:

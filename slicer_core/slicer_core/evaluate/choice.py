@@ -180,6 +180,12 @@ class StrategyChoice:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
         if not self._candidate.strategy.startswith("partial"):
             return
+        used = dict(self._used)
+        self._decide_all(batch, blocks)
+        # Nothing that a result has was evaluated here.
+        self._used = used
+
+    def _decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
         traces, part = self._session.traces, self.parts(batch)[0]
         if self._is_inherited and blocks:
             # Found out here, other processes need not find it out each.
