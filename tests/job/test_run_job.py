@@ -74,6 +74,15 @@ def test_the_reporter_is_told_each_step_and_every_point(make_job: MakeJob) -> No
     assert diary.points == pytest.approx([5.0] * 3)
 
 
+@pytest.mark.parametrize(("strategy", "is_kept"), [("partial-cudagraph", False), ("loop", True), ("partial", True)])
+def test_a_strategy_that_does_not_run_is_told_once(strategy: str, is_kept: bool, make_job: MakeJob) -> None:
+    diary = Diary()
+    run_job(make_job(strategy=strategy), reporter=diary)
+    notes = [text for kind, text in diary.entries if kind == "note" and str(text).startswith("--strategy")]
+    told = "partial-cudagraph: CUDA graphs need a CUDA device, and the model is on cpu"
+    assert notes == ([] if is_kept else [f"--strategy partial-cudagraph was not kept, loop ran: {told}"])
+
+
 def test_a_failed_checkpoint_is_told_once_there_is_a_slice(make_job: MakeJob, workplace: Path) -> None:
     (workplace / "sgd/checkpoints/step-000000.safetensors").write_bytes(b"")
     diary = Diary()

@@ -62,7 +62,7 @@ def run_job(
     """
     watcher = reporter or Reporter()
     prepared = prepare(job, watcher)
-    outcome = _Outcome(watcher)
+    outcome = _Outcome(watcher, job.strategy)
     evaluator = TileEvaluator(prepared)
     with open_executor(prepared, evaluator, watcher) as executor:
         for source in prepared.sources:
@@ -77,8 +77,9 @@ def run_job(
 class _Outcome:
     """What a run gave so far. A failure is told once there is a slice: without one it is the error of the run."""
 
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
+    def __init__(self, reporter: Reporter, strategy: str) -> None:
+        self._reporter, self._strategy = reporter, strategy
+        self._noted: set[str] = set()
         self._slices: list[FinishedSlice] = []
         self._failures: list[FailedCheckpoint] = []
 
@@ -89,6 +90,15 @@ class _Outcome:
                 self._reporter.failed(failure)
         self._slices.append(result)
         self._reporter.finished(result)
+        self._note_strategy(result)
+
+    def _note_strategy(self, result: FinishedSlice) -> None:
+        """That another ran than was asked for, once for each reason."""
+        ran, reason = (str(result.data.evaluation.get(key, "")) for key in ("strategy", "reason"))
+        is_kept = self._strategy in ("auto", *ran.split("+")) or ran.startswith(f"{self._strategy}-compiled")
+        if not is_kept and reason and reason not in self._noted:
+            self._noted.add(reason)
+            self._reporter.note(f"--strategy {self._strategy} was not kept, {ran} ran: {reason}")
 
     def fail(self, failure: FailedCheckpoint) -> None:
         """A checkpoint has no slice.
