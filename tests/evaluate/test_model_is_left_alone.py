@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -315,3 +316,34 @@ def test_adapters_that_eval_mode_merges_stay_apart(strategy: Any) -> None:
     assert found.loss[25] == pytest.approx(own, rel=1e-6)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert (model.training, model[0].merged) == (True, False)
+
+
+class Drawing(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Draws where it is read, and gives the same all the same."""
+
+    def __init__(self) -> None:
+        self.inputs, self.target = torch.randn(12, 4), torch.randint(3, (12,))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        random.random(), np.random.random(), torch.rand(1)
+        return self.inputs[index], self.target[index]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_all_random_states_are_those_of_before(keeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not keeps:
+        monkeypatch.setattr("slicer_core.subject.data._KEPT_BYTES", 0)
+    generator = torch.Generator()
+    loader = torch.utils.data.DataLoader(Drawing(), batch_size=5, generator=generator)
+    wrapper = ModelWrapper(nn.Linear(4, 3), nn.CrossEntropyLoss(), loader)
+
+    def states() -> list[Any]:
+        return [random.getstate(), *map(str, np.random.get_state()), torch.get_rng_state(), generator.get_state()]
+
+    before = states()
+    RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)
+    for now, then in zip(states(), before, strict=True):
+        assert torch.equal(now, then) if isinstance(now, Tensor) else now == then

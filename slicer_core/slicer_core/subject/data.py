@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from slicer_core.errors import DataError, UsageError
+from slicer_core.subject.random_states import own_generator
 from slicer_core.subject.user_code import user_code
 
 DEFAULT_BATCH_SIZE = 1024
@@ -102,7 +103,7 @@ def survey(
         )
 
     def reread() -> Iterator[Batch]:
-        with user_code(f"reading the {name} data"):
+        with user_code(f"reading the {name} data"), own_generator(source):
             for raw in read():
                 yield Batch(data=move(raw, device), num_samples=_num_samples(raw, name))
 

@@ -23,6 +23,7 @@ from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move,
 from slicer_core.subject.eval_mode import enter_eval_mode
 from slicer_core.subject.float32 import TF32_EPS, float32_precision
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
+from slicer_core.subject.random_states import own_generator, own_random_states
 from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.user_code import user_code
@@ -131,7 +132,7 @@ class ModelWrapper:
         self.check_samples(samples)
         key = (name, batch_size, self.device)
         if key not in self._surveys:
-            with user_code(f"reading the {name} data"), torch.random.fork_rng(devices=()):
+            with user_code(f"reading the {name} data"), own_random_states(), own_generator(self._data[name]):
                 self._surveys[key] = survey(
                     self._data[name],
                     name,
@@ -144,7 +145,7 @@ class ModelWrapper:
             return whole
         if (*key, samples) not in self._subsets:
             joined = -(-whole.num_samples // whole.num_batches) if self.form.terms is not None else None
-            with user_code(f"reading the {name} data"), torch.random.fork_rng(devices=()):
+            with user_code(f"reading the {name} data"), own_random_states(), own_generator(self._data[name]):
                 order = stratified_order(whole, _SAMPLES_SEED)
                 self._subsets[*key, samples] = subset(whole, order[:samples], batch_size=joined)
         return self._subsets[*key, samples]
@@ -210,7 +211,7 @@ class ModelWrapper:
         """
         before = [(module, module.training, dict(vars(module))) for module in self.model.modules()]
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), float32_precision(tf32=self.tf32):
+        with own_random_states(devices), torch.no_grad(), float32_precision(tf32=self.tf32):
             try:
                 enter_eval_mode(self.model)
                 yield
