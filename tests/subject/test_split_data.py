@@ -165,7 +165,7 @@ def test_a_batch_size_that_can_not_be_had_is_refused(network) -> None:
         with pytest.raises(DataError, match="--batch-size 4 can't change"):
             losses(net, data, batch_size=4)
     for size in (0, -3):
-        with pytest.raises(UsageError, match="--batch-size"):
+        with pytest.raises(UsageError, match=f"batch_size={size} is not a number of samples: give 1 or more"):
             losses(net, net.data, batch_size=size)
 
 
