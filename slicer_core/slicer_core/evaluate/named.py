@@ -49,18 +49,20 @@ def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
     if any(tensor.layout is not torch.strided for tensor in own.values()) or overlapping(own):
         return False
     names = {name for name, _ in wrapper.model.named_parameters()}
-    point = {name: _moved(tensor) if name in names else tensor.clone() for name, tensor in own.items()}
 
     def loss() -> Tensor:
-        return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums.detach()
+        found = wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))
+        # Metal has no float64.
+        return found[LOSS].sums.detach().cpu()
 
     try:
+        point = {name: _moved(tensor) if name in names else tensor.clone() for name, tensor in own.items()}
         # Buffers may be written to; of parameters, which may be large, there are copies enough.
         held = {name: tensor if name in names else tensor.clone() for name, tensor in point.items()}
         swapped = objective.holding(held, loss)
         # Swapped too, so that a buffer that a pass puts in the place of another is gone after it.
         written = _written(own, point, lambda: objective.holding(own, loss))
-    except Exception:  # noqa: BLE001 - the user's code; where it fails at the center too, the evaluation tells
+    except Exception:  # noqa: BLE001 - the user's code, or no memory; where it fails at the center too, the evaluation tells
         return False
     relative = _RELATIVE.get(swapped.dtype, _RELATIVE_OF_HALVES)
     return not torch.allclose(swapped.double(), written.double(), rtol=relative, atol=relative, equal_nan=True)
