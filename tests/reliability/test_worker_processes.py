@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from slicer_core.job.executor import worker_environment
 from slicer_core.order import coarse_to_fine
 
 
@@ -64,23 +63,3 @@ def test_a_tile_that_kills_three_workers_is_set_aside_and_the_rest_is_done(
     assert long_jobs.arrays() == undisturbed
     # How many points a tile has depends on how long one took, so their number is not told.
     assert len(long_jobs.tiles()) > there > 0
-
-
-@pytest.mark.parametrize(
-    ("visible", "device", "expected"),
-    [
-        ("", "auto", ["0", "1", "2", "0"]),
-        ("", "cuda", ["0", "1", "2", "0"]),
-        ("", "cuda:1", ["1", "1", "1", "1"]),
-        ("5,7", "cuda", ["5", "7", "5", "7"]),
-        ("5,7", "cuda:1", ["7", "7", "7", "7"]),
-    ],
-)
-def test_each_worker_sees_the_gpu_that_was_named_or_its_share_of_all(
-    visible: str, device: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
-    found = [worker_environment(number, 4, device)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
-    assert found == expected

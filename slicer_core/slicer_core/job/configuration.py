@@ -158,7 +158,9 @@ class Job:
         None, "Of a running Ray cluster, as in auto or HOST:PORT (default: one is started here).", panel=HOW
     )
     memory_budget: str | None = _option(
-        None, "Memory that the evaluation may take, as in 4GiB or 500MB (default: what is free).", panel=HOW
+        None,
+        "Memory that the evaluation may take, as in 4GiB or 500MB; --workers share it (default: what is free).",
+        panel=HOW,
     )
     tolerance: str | None = _option(
         None,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
-
-import torch
 
 from slicer_core.executors import Executor, InProcess, Processes
 from slicer_core.job.configuration import Job
@@ -14,6 +11,7 @@ from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.reporter import Reporter
 from slicer_core.job.subject_source import module_text
 from slicer_core.job.work import TileEvaluator, TileTask
+from slicer_core.job.workers import worker_environment
 from slicer_core.subject import ModuleFile
 
 
@@ -41,22 +39,19 @@ def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Rep
 def worker_job(prepared: PreparedJob) -> Job:
     """The job as one of several workers is told it: it has no workers of its own, and the module by its path.
 
-    A worker sees one GPU only, so that its number is another there.
+    A worker sees one GPU only, so that its number is another there. On a cluster each actor has the whole memory
+    budget, since nothing here tells which of them share a machine.
     """
     module = module_text(prepared.module) if isinstance(prepared.module, ModuleFile) else None
     device = prepared.job.device.partition(":")[0]
+    budget = prepared.settings.memory_budget
     return replace(
-        prepared.job, module=module, device=device, workers=1, executor="local", ray_address=None, fresh=False
+        prepared.job,
+        module=module,
+        device=device,
+        workers=1,
+        memory_budget=None if budget is None else str(budget),
+        executor="local",
+        ray_address=None,
+        fresh=False,
     )
-
-
-def worker_environment(number: int, workers: int, device: str) -> dict[str, str]:
-    """Of one worker: its share of the threads, and the GPU that `--device` names, or its share of all."""
-    threads = str(max(1, torch.get_num_threads() // workers))
-    variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    if torch.cuda.is_available():
-        chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        devices = [name for name in chosen if name] or [str(index) for index in range(torch.cuda.device_count())]
-        _, _, named = device.partition(":")
-        variables["CUDA_VISIBLE_DEVICES"] = devices[int(named) if named else number % len(devices)]
-    return variables

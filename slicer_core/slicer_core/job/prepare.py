@@ -42,6 +42,7 @@ from slicer_core.job.subject_source import (
     module_text,
     subject_entry,
 )
+from slicer_core.job.workers import memory_of_worker
 from slicer_core.measures import MeasureRow, find_measures
 from slicer_core.measures.surroundings import check_measurable
 from slicer_core.methods import MethodRow, find_method
@@ -224,6 +225,8 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     reporter.note(f"module: {from_here(module.path)} ({module.chosen_by})")
     wrapper = load_job_subject(module, job)
     _place(wrapper, job)
+    if job.executor == "local":
+        memory_budget = memory_of_worker(memory_budget, job.workers, wrapper.device, named=":" in job.device)
     wrapper.check_samples(job.samples)
     if job.per_class:
         wrapper.classes = find_classes(wrapper, chosen_splits(wrapper, job.split), job.batch_size)

@@ -1,0 +1,65 @@
+"""What one of several worker processes of a run has of its machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from slicer_core.job import Job, Reporter
+from slicer_core.job.executor import worker_job
+from slicer_core.job.prepare import prepare
+from slicer_core.job.workers import memory_of_worker, worker_environment
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "expected"),
+    [
+        ("", "auto", ["0", "1", "2", "0"]),
+        ("", "cuda", ["0", "1", "2", "0"]),
+        ("", "cuda:1", ["1", "1", "1", "1"]),
+        ("5,7", "cuda", ["5", "7", "5", "7"]),
+        ("5,7", "cuda:1", ["7", "7", "7", "7"]),
+    ],
+)
+def test_each_worker_sees_the_gpu_that_was_named_or_its_share_of_all(
+    visible: str, device: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    found = [worker_environment(number, 4, device)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "named", "expected"),
+    [
+        (None, "cpu", False, 1000),
+        (1, "cuda", False, 1000),
+        (4, "cpu", False, 250),
+        (4, "cuda", True, 250),
+        (4, "cuda", False, 500),
+        (3, "cuda", False, 1000),
+    ],
+)
+def test_workers_share_the_memory_of_the_device_that_they_are_on(
+    workers: int | None, device: str, named: bool, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    assert memory_of_worker(1000, workers, torch.device(device), named=named) == expected
+
+
+def test_without_a_budget_each_of_several_workers_has_its_part_of_what_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("slicer_core.evaluate.memory.free_host_memory", lambda: 9000)
+    assert memory_of_worker(None, 3, torch.device("cpu"), named=False) == 3000
+    assert memory_of_worker(None, None, torch.device("cpu"), named=False) is None
+
+
+def test_a_worker_is_told_its_part_of_the_budget(make_job: Callable[..., Job]) -> None:
+    prepared = prepare(make_job(workers=2, memory_budget="1GiB"), Reporter())
+    assert prepared.settings.memory_budget == 2**29
+    assert prepare(worker_job(prepared), Reporter()).settings.memory_budget == 2**29
