@@ -38,6 +38,7 @@ from slicer_core.examples import load_digits
 
 HERE = Path(os.environ.get("HERE", Path(__file__).parent))
 WORDS = os.environ.get("FAULT", "").split(":")
+CALLS = []
 
 
 def loss(output, target):
@@ -47,9 +48,20 @@ def loss(output, target):
     with open(HERE / "evaluated", "a") as file:
         file.write(f"{os.getpid()} {values.double().sum().item()!r}\\n")
     time.sleep(float(os.environ.get("SLOW", "0")))
+    wait_for_others(int(os.environ.get("PROCESSES", "1")))
     torch.empty(len(values), int(os.environ.get("BYTES_A_SAMPLE", "0")), dtype=torch.uint8)
     fault(values)
     return values
+
+
+def wait_for_others(count):
+    """After its first 60 calls, until as many processes have made calls; a minute at most."""
+    CALLS.append(None)
+    until = time.monotonic() + 60
+    while count > 1 and len(CALLS) == 60 and time.monotonic() < until:
+        if len({line.split()[0] for line in (HERE / "evaluated").read_text().splitlines()}) >= count:
+            break
+        time.sleep(0.05)
 
 
 def fault(values):
