@@ -167,6 +167,34 @@ def test_steps_and_runs_are_compared_and_a_link_restores_it(open_page: Callable[
     assert again.frame.get_by_test_id("comparison").count() == 0
 
 
+def test_a_slice_that_lacks_the_chosen_metric_is_not_subtracted(open_page: Callable[..., Tab], board: Board) -> None:
+    compared = [[ADAM, GRID, 2000], [ADAM, "landscape/explodes", 500], ["measured", "plane", None]]
+    tab = open_page(
+        board,
+        runs=BOTH,
+        filter="no card has this name",
+        metric="accuracy",
+        compared=json.dumps(compared),
+        comparing="true",
+    )
+    comparison = tab.frame.get_by_test_id("comparison")
+    # Without a card there is no step to follow: the newest is shown.
+    sides = comparison.get_by_test_id("compared")
+    sides.nth(2).get_by_test_id("plot").wait_for()
+    assert sides.locator("> h3").all_inner_texts() == [
+        f"{GRID} · {ADAM} step 2,000",
+        f"landscape/explodes · {ADAM} step 500",
+        "plane · measured step 200",
+    ]
+    differences = comparison.get_by_test_id("difference")
+    assert differences.locator("figcaption").all_inner_texts() == [
+        f"landscape/explodes, resnet20-adam, step 500 minus {GRID}, resnet20-adam, step 2,000"
+    ]
+    comparison.get_by_text(
+        "Only accuracy (train) is subtracted: plane, measured, step 200 shows loss (train).", exact=True
+    ).wait_for()
+
+
 def test_a_slice_says_all_of_its_header_and_the_command_that_repeats_it(
     open_page: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
 ) -> None:

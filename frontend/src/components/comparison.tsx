@@ -5,6 +5,7 @@ import { useSliceData } from "@/contexts/slice-data-context";
 import { type ComparedSlice, useComparedSlices } from "@/hooks/use-compared-slices";
 import { BesideContext } from "@/hooks/use-shared-range";
 import { sameCompared } from "@/lib/cards";
+import { stepUnit } from "@/lib/describe";
 import { displayName } from "@/lib/names";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
@@ -56,12 +57,7 @@ export function Comparison() {
           </BesideContext>
         </div>
       )}
-      {view.comparing && colored.length > 1 && (
-        <div className="border-t p-3">
-          <h3 className="mb-2 font-medium text-sm">Differences to the first</h3>
-          <Differences compared={colored} />
-        </div>
-      )}
+      {view.comparing && <Differences compared={colored} />}
     </section>
   );
 }
@@ -115,8 +111,10 @@ function Side({ slice: { key, step, data, error, retry } }: { readonly slice: Co
   return (
     <div className="min-w-0" data-testid="compared">
       <h3 className="mb-1 text-xs [overflow-wrap:anywhere]">
-        <bdi className="font-medium">{displayName(key.run)}</bdi>{" "}
-        <span className="text-muted-foreground">step {formatCount(step)}</span>
+        <bdi className="font-medium">{displayName(key.tag)}</bdi> · <bdi>{displayName(key.run)}</bdi>{" "}
+        <span className="text-muted-foreground">
+          {stepUnit(data.header)} {formatCount(step)}
+        </span>
       </h3>
       <ErrorBoundary
         resetKey={`${data.header.id} ${step}`}

@@ -32,7 +32,12 @@ export function useComparedSlices(): Compared {
   const { compared, metric, split } = view;
   const steps = useAllSteps(compared);
   const shown = useMemo(
-    () => compared.map((key, index) => key.step ?? nearestStep(steps[index]?.steps ?? [], linked)),
+    () =>
+      compared.map((key, index) => {
+        const own = steps[index]?.steps ?? [];
+        // Where no card is shown there is no step to follow.
+        return key.step ?? nearestStep(own, linked ?? own.at(-1) ?? null);
+      }),
     [compared, steps, linked],
   );
   const wanted = compared.map((key, index) => sliceQuery(key, shown[index] ?? null, { metric, split }));

@@ -4,11 +4,11 @@ import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
-import { seriesLabel, shortRun, tailsOf } from "@/lib/describe";
+import { comparable, leftOutText, type NameOf, nameOfCompared } from "@/lib/comparable";
+import { seriesLabel, tailsOf } from "@/lib/describe";
 import type { SliceData } from "@/lib/slice";
 import { DIVERGING } from "@/maths/color";
 import { curveDifference, gridDifference, symmetricRange } from "@/maths/difference";
-import { formatCount } from "@/maths/format";
 import type { ValueRange } from "@/maths/range";
 import { likeCenter } from "@/maths/significance";
 import { curveSummary, gridSummary } from "@/maths/summary";
@@ -19,24 +19,38 @@ export interface ComparedPlot {
   readonly color: string;
 }
 
-interface ComparedPlotsProps {
-  /** The first is what the others are compared with. */
+interface DifferencesProps {
   readonly compared: readonly ComparedPlot[];
 }
 
+interface ComparedPlotsProps {
+  /** The first is what the others are compared with. */
+  readonly compared: readonly ComparedPlot[];
+  readonly name: NameOf;
+}
+
 /** What each slice differs in from the first: maps with one diverging range, or curves in one plot. */
-export function Differences({ compared }: ComparedPlotsProps) {
-  const grids = compared.filter(({ slice }) => slice.header.geometry === "grid");
-  const curves = compared.filter(({ slice }) => slice.header.geometry === "curve");
+export function Differences({ compared }: DifferencesProps) {
+  const name = nameOfCompared(compared.map(({ slice }) => slice));
+  const [grids, curves] = [comparable(compared, "grid"), comparable(compared, "curve")];
+  const leftOut = [grids, curves].map((group) => leftOutText(group, name)).filter(Boolean);
+  const subtracted = [grids, curves].some(({ alike }) => alike.length > 1);
+  if (!subtracted && leftOut.length === 0) return null;
   return (
-    <div className="space-y-4" data-testid="differences">
-      {grids.length > 0 && <ComparedGrids compared={grids} />}
-      {curves.length > 0 && <ComparedCurves compared={curves} />}
+    <div className="space-y-4 border-t p-3" data-testid="differences">
+      <h3 className="font-medium text-sm">Differences to the first</h3>
+      {leftOut.map((text) => (
+        <p key={text} className="text-muted-foreground text-xs [overflow-wrap:anywhere]">
+          {text}
+        </p>
+      ))}
+      {grids.alike.length > 1 && <ComparedGrids compared={grids.alike} name={name} />}
+      {curves.alike.length > 1 && <ComparedCurves compared={curves.alike} name={name} />}
     </div>
   );
 }
 
-function ComparedGrids({ compared }: ComparedPlotsProps) {
+function ComparedGrids({ compared, name }: ComparedPlotsProps) {
   const [first, ...others] = compared;
   const differences = useMemo(
     () => others.map(({ slice }) => (first ? gridDifference(asGrid(first.slice), asGrid(slice)) : null)),
@@ -48,30 +62,19 @@ function ComparedGrids({ compared }: ComparedPlotsProps) {
   );
   if (!first) return null;
   return (
-    <>
-      {others.length > 0 && (
-        <Row>
-          {others.map(({ slice }, index) => (
-            <DifferenceMap
-              key={keyOf(slice)}
-              first={first.slice}
-              second={slice}
-              values={differences[index]?.values ?? EMPTY}
-              stderr={differences[index]?.stderr ?? null}
-              interpolated={differences[index]?.interpolated ?? false}
-              range={shared}
-            />
-          ))}
-        </Row>
-      )}
-    </>
-  );
-}
-
-function Row({ children }: { children: React.ReactNode }) {
-  return (
     <div className="grid grid-cols-[repeat(auto-fit,minmax(min(100%,22rem),1fr))] items-start gap-4">
-      {children}
+      {others.map(({ slice }, index) => (
+        <DifferenceMap
+          key={keyOf(slice)}
+          first={first.slice}
+          second={slice}
+          name={name}
+          values={differences[index]?.values ?? EMPTY}
+          stderr={differences[index]?.stderr ?? null}
+          interpolated={differences[index]?.interpolated ?? false}
+          range={shared}
+        />
+      ))}
     </div>
   );
 }
@@ -79,13 +82,15 @@ function Row({ children }: { children: React.ReactNode }) {
 interface DifferenceMapProps {
   readonly first: SliceData;
   readonly second: SliceData;
+  readonly name: NameOf;
   readonly values: Float64Array;
   readonly stderr: Float64Array | null;
   readonly interpolated: boolean;
   readonly range: ValueRange | null;
 }
 
-function DifferenceMap({ first, second, values, stderr, interpolated, range }: DifferenceMapProps) {
+function DifferenceMap(props: DifferenceMapProps) {
+  const { first, second, name, values, stderr, interpolated, range } = props;
   const { view } = useSliceData();
   const map = useGridProps(first, view);
   const shaded = useMemo(
@@ -96,10 +101,10 @@ function DifferenceMap({ first, second, values, stderr, interpolated, range }: D
   const label = `difference of ${seriesLabel(first.series[0])}`;
   return (
     <figure className="min-w-0" data-testid="difference">
-      <Caption text={`${nameOf(second)} minus ${nameOf(first)}`} />
+      <Caption text={`${name(second)} minus ${name(first)}`} />
       <HeatMap
         {...map}
-        label={`${label}, ${nameOf(second)} minus ${nameOf(first)}`}
+        label={`${label}, ${name(second)} minus ${name(first)}`}
         summary={`${gridSummary(label, [map.xLabel, map.yLabel], map.x, map.y, values)}${interpolated ? " Read between the points of the second." : ""}`}
         note={stderr ? INDEPENDENT : "Without errors of the difference, which these slices do not have."}
         values={values}
@@ -108,7 +113,7 @@ function DifferenceMap({ first, second, values, stderr, interpolated, range }: D
         interpolated={null}
         count={null}
         shaded={shaded}
-        like={`${nameOf(first)} (the first)`}
+        like={`${name(first)} (the first)`}
         colors={DIVERGING}
         scale="linear"
         levels={ZERO}
@@ -127,16 +132,16 @@ const INDEPENDENT =
 const ZERO = { count: 0, at: [0], spacing: "even" } as const;
 const EMPTY = new Float64Array();
 
-function ComparedCurves({ compared }: ComparedPlotsProps) {
+function ComparedCurves({ compared, name }: ComparedPlotsProps) {
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const [first] = compared;
   const lines = useMemo(
     () =>
       compared.map(({ slice, color }, index) =>
-        lineOf(slice, color, index > 0 && color === compared[0]?.color),
+        lineOf(slice, name(slice), color, index > 0 && color === compared[0]?.color),
       ),
-    [compared],
+    [compared, name],
   );
   const differences = useMemo(
     () =>
@@ -165,31 +170,29 @@ function ComparedCurves({ compared }: ComparedPlotsProps) {
         range={view.range}
         heightShare={0.35}
       />
-      {differences.length > 0 && (
-        <LinePlot
-          {...common}
-          label={`Differences to ${nameOf(first.slice)}`}
-          summary={differences
-            .map((line) =>
-              curveSummary(`${line.label} minus ${nameOf(first.slice)}`, common.xLabel, line.x, line.values),
-            )
-            .join(" ")}
-          yLabel={`${label} minus first`}
-          series={differences}
-          note={differences.some(({ stderr }) => stderr) ? INDEPENDENT : ""}
-          scale="linear"
-          range="full"
-          heightShare={0.25}
-        />
-      )}
+      <LinePlot
+        {...common}
+        label={`Differences to ${name(first.slice)}`}
+        summary={differences
+          .map((line) =>
+            curveSummary(`${line.label} minus ${name(first.slice)}`, common.xLabel, line.x, line.values),
+          )
+          .join(" ")}
+        yLabel={`${label} minus first`}
+        series={differences}
+        note={differences.some(({ stderr }) => stderr) ? INDEPENDENT : ""}
+        scale="linear"
+        range="full"
+        heightShare={0.25}
+      />
     </>
   );
 }
 
-function lineOf(slice: SliceData, color: string, dashed: boolean): LineSeries {
+function lineOf(slice: SliceData, label: string, color: string, dashed: boolean): LineSeries {
   const [main] = slice.series;
   return {
-    ...{ key: keyOf(slice), label: nameOf(slice), color, dashed },
+    ...{ key: keyOf(slice), label, color, dashed },
     ...{
       x: slice.header.axes[0]?.values ?? EMPTY,
       values: main.values,
@@ -205,10 +208,6 @@ function Caption({ text }: { text: string }) {
       <bdi>{text}</bdi>
     </figcaption>
   );
-}
-
-function nameOf({ run, step }: SliceData): string {
-  return `${shortRun(run)}, step ${formatCount(step)}`;
 }
 
 function keyOf({ run, tag, step }: SliceData): string {
