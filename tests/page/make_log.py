@@ -317,6 +317,7 @@ def awkward(logdir: Path) -> None:
             ("grid/one-point", 0, grid(0, (1, 1)), ""),
             ("grid/one-row", 0, grid(0, (30, 1)), ""),
             ("grid/constant", 0, _plain_grid(axes, constant), ""),
+            ("grid/zero", 0, _plain_grid(axes, np.maximum(np.arange(24.0) - 5, 0).reshape(6, 4)), ""),
             ("grid/nothing-finite", 0, _plain_grid(axes, nothing), ""),
             ("grid/descending", 0, _plain_grid((reverse, flipped.axes[1]), flipped.loss), ""),
             (f"grid/{LONG}", 0, grid(0, (21, 21)), LONG),

@@ -79,7 +79,7 @@ def test_all_views_of_the_page_are_in_the_file(open_page: Callable[..., Tab], fi
     tab.frame.wait_for_function("() => document.querySelector('[data-testid=surface] canvas')?.width > 0")
     for method in ("linear_interpolation", "axis_parallel", "pca_2d"):
         open_page(file, runs=ADAM, method=method)
-    for method, count in (("linear_interpolation", 3), ("random_direction_2d", 7)):
+    for method, count in (("linear_interpolation", 3), ("random_direction_2d", 8)):
         tab = open_page(file, runs='["awkward"]', method=method)
         tab.frame.wait_for_function("n => document.querySelectorAll('[data-testid=plot]').length === n", arg=count)
         assert tab.frame.get_by_role("alert").count() == 0

@@ -163,6 +163,21 @@ def test_an_exploding_corner_is_clipped_and_the_label_says_so(open_page: Callabl
     card.get_by_text("Clipped at").wait_for(state="detached")
 
 
+def test_where_values_are_not_above_zero_a_logarithmic_scale_says_that_it_is_linear(
+    open_page: Callable[..., Tab], board: Board
+) -> None:
+    said = "Linear, not logarithmic: not all values are above zero."
+    view = {"runs": '["awkward"]', "method": "random_direction_2d", "filter": "grid/(zero|holes)"}
+    tab = open_page(board, **view, scale="log", across="log")
+    tab.card("grid/zero").get_by_text(said).wait_for()
+    assert said not in tab.card("grid/holes").inner_text()
+    tab.card("grid/zero").get_by_role("button", name="Surface").click()
+    tab.card("grid/zero").get_by_text(said).wait_for()
+    tab.frame.get_by_label("Filter tags").fill("gap")
+    tab.frame.get_by_text("Linear interpolation").click()
+    tab.card("curve/gap").get_by_text("13 points are not shown: logarithms end at zero.").wait_for()
+
+
 def test_cells_that_are_not_finite_are_hatched_in_grey(open_page: Callable[..., Tab], board: Board) -> None:
     tab = open_page(board, runs='["awkward"]', method="random_direction_2d", filter="holes")
     card = tab.card("grid/holes")
@@ -225,7 +240,7 @@ def test_hundreds_of_curves_can_be_narrowed_and_enlarged(open_page: Callable[...
 
 
 def test_awkward_slices_are_all_drawn(open_page: Callable[..., Tab], board: Board) -> None:
-    for method, count in (("linear_interpolation", 3), ("random_direction_2d", 7)):
+    for method, count in (("linear_interpolation", 3), ("random_direction_2d", 8)):
         tab = open_page(board, runs='["awkward"]', method=method)
         tab.frame.wait_for_function("n => document.querySelectorAll('[data-testid=plot]').length === n", arg=count)
         assert tab.frame.get_by_role("alert").count() == 0

@@ -23,6 +23,7 @@ import {
 } from "@/maths/family";
 import { formatNumber, plural } from "@/maths/format";
 import { chosenRange } from "@/maths/range";
+import { linearCurvesText, linearText } from "@/maths/scale";
 import { curveSummary, familySummary } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
 
@@ -96,6 +97,12 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   );
   const clipped = alike && shared && (shared.low > shared.min || shared.high < shared.max);
   const cut = alike ? 0 : chosen.filter((index) => domains[index]?.clipped).length;
+  const linear = alike
+    ? linearText(view.scale, shared?.low)
+    : linearCurvesText(
+        view.scale,
+        chosen.map((index) => domains[index]?.low ?? Number.NaN),
+      );
 
   return (
     <DashboardFrame figure={figure} sliceData={sliceData} selectedStep={selectedStep} factsOf={familyFacts}>
@@ -138,7 +145,8 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
         <span data-figure-note>
           {note} {clipped && clippedText(shared)}
           {cut > 0 &&
-            `${plural(cut, "curve leaves its plot", "curves leave their plots")} at clipped values.`}
+            `${plural(cut, "curve leaves its plot", "curves leave their plots")} at clipped values.`}{" "}
+          {linear}
         </span>{" "}
         Horizontal: {axis?.label}.{series.length > 1 && <SeriesKey labels={lines[0] ?? []} />}
       </p>

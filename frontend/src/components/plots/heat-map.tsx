@@ -7,6 +7,7 @@ import { contourLevels, type Levels } from "@/maths/contour";
 import type { Cut } from "@/maths/cut";
 import { cellAt } from "@/maths/grid";
 import type { ValueRange } from "@/maths/range";
+import { linearText } from "@/maths/scale";
 import { STANDARD_ERRORS } from "@/maths/significance";
 import { BottomAxis, LeftAxis } from "./axes";
 import { ColorBar } from "./color-bar";
@@ -159,6 +160,7 @@ export function HeatMap(props: HeatMapProps) {
   const notes = [
     props.note ?? "",
     range && (clippedLow || clippedHigh) ? clippedText(range) : "",
+    linearText(props.scale, range?.low),
     shaded?.includes(1)
       ? `Lined cells differ from ${like} by less than ${STANDARD_ERRORS} standard errors of the difference.`
       : "",

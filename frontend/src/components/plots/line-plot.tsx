@@ -4,7 +4,7 @@ import type { ScaleName } from "@/maths/color";
 import { formatNumber } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import type { Tails, ValueRange } from "@/maths/range";
-import { type Scale, scaleOf } from "@/maths/scale";
+import { leftOutText, linearText, type Scale, scaleOf } from "@/maths/scale";
 import { axisTicks } from "@/maths/ticks";
 import { BottomAxis, LeftAxis, leftMargin, RightAxis } from "./axes";
 import { LineCursor } from "./line-cursor";
@@ -128,7 +128,12 @@ export function LinePlot(props: LinePlotProps) {
     cursors.set(key, { x: x[index] as number, y: -1, source: id });
   };
   const clipped = visible !== null && (visible.low > visible.min || visible.high < visible.max);
-  const notes = [props.note ?? "", clipped ? clippedText(visible) : ""].filter(Boolean);
+  const notes = [
+    props.note ?? "",
+    clipped ? clippedText(visible) : "",
+    linearText(props.scale, visible?.low),
+    leftOutText(props.across ?? "linear", series[0]?.x ?? []),
+  ].filter(Boolean);
 
   return (
     <PlotShell

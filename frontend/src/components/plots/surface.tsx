@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import { useWidth } from "@/hooks/use-size";
 import { colorMap, placement, type ScaleName } from "@/maths/color";
 import { contourLevels } from "@/maths/contour";
+import { linearText } from "@/maths/scale";
 import { extentOf, surfaceLines, surfaceMesh } from "@/maths/surface";
 import { barExtent, ColorBar } from "./color-bar";
 import type { HeatMapProps } from "./heat-map";
@@ -110,7 +111,9 @@ function SurfaceOfCells(props: SurfaceProps) {
       ref={container}
       label={`${props.label}, as a surface`}
       summary={props.summary}
-      note={[props.note ?? "", clipped ? clippedText(range) : ""].filter(Boolean).join(" ")}
+      note={[props.note ?? "", clipped ? clippedText(range) : "", linearText(props.scale, range?.low)]
+        .filter(Boolean)
+        .join(" ")}
       width={available}
       height={height + TOP}
       camera={camera}
