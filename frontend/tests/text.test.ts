@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatCount, formatEnds, formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
-import { curveSummary, familySummary, gridSummary, lowerBoundsText } from "@/maths/summary";
+import { curveSummary, familySummary, gridSummary, lowerBoundsText, summaries } from "@/maths/summary";
 import { axisTicks } from "@/maths/ticks";
 
 describe("a number as text", () => {
@@ -93,6 +93,21 @@ describe("a picture in words", () => {
     expect(curveSummary("loss (train)", "α", x, Float64Array.from([3, 1, Number.NaN]))).toBe(
       "Loss (train): 1 to 3 over 3 points, lowest at α = 0. 1 value is not finite.",
     );
+  });
+
+  it("has as many digits as tell the ends of the range apart", () => {
+    const range = (...values: number[]) => curveSummary("loss", "α", x, Float64Array.from(values));
+    expect(range(-123456.75, -123454.5, -123455)).toContain(": −123456.8 to −123454.5 over");
+    expect(range(0.4931471805, 0.4931471811, 0.493147181)).toContain(": 0.4931471805 to 0.4931471811 over");
+    expect(range(123456.75, 123456.75, 123456.75)).toContain(": 123456.8 over");
+    expect(range(0.00012, 4.26612, 1)).toContain(": 0.00012 to 4.266 over");
+  });
+
+  it("stops after some lines, and says how many there are", () => {
+    const lines = Array.from({ length: 40 }, (_, index) => `Line ${index}.`);
+    expect(summaries(lines.slice(0, 8))).toBe(lines.slice(0, 8).join(" "));
+    expect(summaries(lines)).toBe(`${lines.slice(0, 7).join(" ")} And 33 more lines.`);
+    expect(summaries(["One."])).toBe("One.");
   });
 
   it("counts the values that are lower bounds", () => {

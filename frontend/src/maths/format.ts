@@ -24,10 +24,10 @@ export function formatWithError(value: number, error: number | null | undefined,
     : `${text} \u00b1 ${formatNumber(error, 2)}`;
 }
 
-/** Both ends of a range, with as many digits as tell them apart: at least three, at most eight. */
-export function formatEnds(low: number, high: number): [string, string] {
+/** Both ends of a range, with as many digits as tell them apart, between these numbers of them. */
+export function formatEnds(low: number, high: number, least = 3, most = 8): [string, string] {
   const share = (high - low) / Math.max(Math.abs(low), Math.abs(high));
-  const digits = share > 0 ? Math.min(Math.max(Math.ceil(-Math.log10(share)) + 2, 3), 8) : 3;
+  const digits = share > 0 ? Math.min(Math.max(Math.ceil(-Math.log10(share)) + 2, least), most) : least;
   return [formatNumber(low, digits), formatNumber(high, digits)];
 }
 

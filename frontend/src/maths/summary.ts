@@ -1,5 +1,5 @@
 /** A picture in one or two sentences: for people who can't see it, and for those who want the numbers. */
-import { formatNumber, plural } from "./format";
+import { formatCount, formatEnds, formatNumber, plural } from "./format";
 
 interface Extreme {
   readonly min: number;
@@ -34,6 +34,15 @@ export function curveSummary(label: string, xLabel: string, x: Float64Array, val
   return `${sentenceCase(label)}: ${range} over ${points}${lowest}.${nonfiniteText(found.nonfinite)}`;
 }
 
+/** Sentences of summaries in a row: more than these would push the plot out of sight, and the legend is cut as well. */
+const MOST_SUMMARIES = 8;
+
+export function summaries(sentences: readonly string[]): string {
+  const shown = sentences.length <= MOST_SUMMARIES ? sentences : sentences.slice(0, MOST_SUMMARIES - 1);
+  const missing = sentences.length - shown.length;
+  return [...shown, ...(missing > 0 ? [`And ${formatCount(missing)} more lines.`] : [])].join(" ");
+}
+
 /** How many of the values of a curve are lower bounds; nothing where none is. */
 export function lowerBoundsText(atLeast: Uint8Array): string {
   const count = atLeast.reduce((sum, entry) => sum + entry, 0);
@@ -62,9 +71,11 @@ export function familySummary(label: string, count: number, points: number, valu
   return `${sentenceCase(label)}: ${rangeText(found)} on ${size}.${nonfiniteText(found.nonfinite)}`;
 }
 
-function rangeText(found: Extreme): string {
-  const [low, high] = [formatNumber(found.min, 4), formatNumber(found.max, 4)];
-  return low === high ? low : `${low} to ${high}`;
+/** All digits that a number has: values that differ are told apart. */
+const EXACT = 15;
+
+function rangeText({ min, max }: Extreme): string {
+  return min === max ? formatNumber(min) : formatEnds(min, max, 4, EXACT).join(" to ");
 }
 
 function nonfiniteText(count: number): string {

@@ -24,7 +24,7 @@ import {
 import { formatNumber, plural } from "@/maths/format";
 import { chosenRange } from "@/maths/range";
 import { linearCurvesText, linearText } from "@/maths/scale";
-import { curveSummary, familySummary } from "@/maths/summary";
+import { curveSummary, familySummary, summaries } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
 
 const TILE_WIDTH = 210;
@@ -141,7 +141,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
       )}
       <p className="mt-2 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
         {chosen.length < header.curves.length && `${chosen.length} of ${header.curves.length} shown. `}
-        {summary.join(" ")}{" "}
+        {summaries(summary)}{" "}
         <span data-figure-note>
           {note} {clipped && clippedText(shared)}
           {cut > 0 &&
@@ -156,9 +156,11 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
             <p className="text-muted-foreground text-xs">{caption(openCurve)}</p>
             <LinePlot
               label={`${seriesLabel(series[0])} along ${openCurve.name}, step ${sliceData.step}`}
-              summary={(lines[open] ?? [])
-                .map((entry) => curveSummary(entry.label, axis?.label ?? "", x, entry.values))
-                .join(" ")}
+              summary={summaries(
+                (lines[open] ?? []).map((entry) =>
+                  curveSummary(entry.label, axis?.label ?? "", x, entry.values),
+                ),
+              )}
               xLabel={axis?.label ?? ""}
               yLabel={series.length > 1 ? words(series[0].name) : seriesLabel(series[0])}
               series={(lines[open] ?? []).map((entry) => ({

@@ -11,7 +11,7 @@ import { DIVERGING } from "@/maths/color";
 import { curveDifference, gridDifference, symmetricRange } from "@/maths/difference";
 import type { ValueRange } from "@/maths/range";
 import { likeCenter } from "@/maths/significance";
-import { curveSummary, gridSummary } from "@/maths/summary";
+import { curveSummary, gridSummary, summaries } from "@/maths/summary";
 import { useGridProps } from "./random-direction-dashboard";
 
 export interface ComparedPlot {
@@ -163,7 +163,7 @@ function ComparedCurves({ compared, name }: ComparedPlotsProps) {
       <LinePlot
         {...common}
         label={`${label} of ${compared.length} slices`}
-        summary={lines.map((line) => curveSummary(line.label, common.xLabel, line.x, line.values)).join(" ")}
+        summary={summaries(lines.map((line) => curveSummary(line.label, common.xLabel, line.x, line.values)))}
         yLabel={label}
         series={lines}
         scale={view.scale}
@@ -173,11 +173,11 @@ function ComparedCurves({ compared, name }: ComparedPlotsProps) {
       <LinePlot
         {...common}
         label={`Differences to ${name(first.slice)}`}
-        summary={differences
-          .map((line) =>
+        summary={summaries(
+          differences.map((line) =>
             curveSummary(`${line.label} minus ${name(first.slice)}`, common.xLabel, line.x, line.values),
-          )
-          .join(" ")}
+          ),
+        )}
         yLabel={`${label} minus first`}
         series={differences}
         note={differences.some(({ stderr }) => stderr) ? INDEPENDENT : ""}

@@ -11,7 +11,7 @@ import { seriesLabel, shortRun, tailsOf, words } from "@/lib/describe";
 import type { Series, SliceData } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
-import { curveSummary } from "@/maths/summary";
+import { curveSummary, summaries } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
 import { EndsTable } from "./ends-table";
 
@@ -38,9 +38,11 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   );
   const markers = useMemo(() => curveMarkers(sliceData), [sliceData]);
   if (!axis) return null;
-  const summary = sliceData.series
-    .map((series) => curveSummary(seriesLabel(series), axis.label, axis.values, series.values))
-    .join(" ");
+  const summary = summaries(
+    sliceData.series.map((series) =>
+      curveSummary(seriesLabel(series), axis.label, axis.values, series.values),
+    ),
+  );
   const right = [...new Set(lines.filter((line) => line.right).map((line) => line.metric))];
   return (
     <DashboardFrame figure={figure} sliceData={sliceData} selectedStep={selectedStep} factsOf={curveFacts}>

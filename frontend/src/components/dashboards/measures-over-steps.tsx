@@ -10,7 +10,7 @@ import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
 import type { SliceData, SliceHeader } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError } from "@/maths/format";
-import { curveSummary, lowerBoundsText } from "@/maths/summary";
+import { curveSummary, lowerBoundsText, summaries } from "@/maths/summary";
 
 interface RunEvolution extends Evolution {
   readonly run: string;
@@ -65,13 +65,13 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
       </div>
       <LinePlot
         label={`${chosen} over the steps of ${sliceData.tag}`}
-        summary={series
-          .map(
+        summary={summaries(
+          series.map(
             (line) =>
               curveSummary(`${chosen}, ${line.label}`, "step", line.x, line.values) +
               lowerBoundsText(line.atLeast ?? new Uint8Array()),
-          )
-          .join(" ")}
+          ),
+        )}
         note={
           series.some((line) => line.atLeast?.includes(1))
             ? "Open triangles: at least; the range of the slice cuts the width."
