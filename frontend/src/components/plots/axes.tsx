@@ -38,6 +38,33 @@ export function fitted(text: string, width: number, size = TICK_SIZE): string {
   return `${text.slice(0, most - 1 - tail)}…${text.slice(text.length - tail)}`;
 }
 
+export interface PlacedLabel {
+  readonly text: string;
+  /** The middle of the text, from the start of the axis. */
+  readonly at: number;
+}
+
+/** Between two labels in a row, and beyond the end of an axis. */
+const GAP = 6;
+const BEYOND = 12;
+
+/** The labels below a horizontal axis: every one, or every second, third… so that none touches its neighbour or leaves the picture. */
+export function labelsBelow(ticks: readonly PlacedTick[], length: number, size = TICK_SIZE): PlacedLabel[] {
+  const all = ticks.map(({ label, at }) => {
+    const half = textWidth(label, size) / 2;
+    return { text: label, at: Math.min(at, length + BEYOND - half), half };
+  });
+  for (let every = 1; every < all.length; every++) {
+    const kept = all.filter((_, index) => index % every === 0);
+    const clear = kept.every(({ at, half }, index) => {
+      const before = kept[index - 1];
+      return !before || at - half >= before.at + before.half + GAP;
+    });
+    if (clear) return kept;
+  }
+  return all.slice(0, 1);
+}
+
 interface AxisProps {
   readonly ticks: readonly PlacedTick[];
   readonly width: number;
@@ -54,10 +81,12 @@ export const BottomAxis = memo(function BottomAxis({ ticks, width, height, label
         <g key={tick.value} transform={`translate(${round(tick.at)},0)`}>
           {grid && <line y2={height} stroke={theme.grid} />}
           <line y1={height} y2={height + 4} stroke={theme.axis} />
-          <text y={height + 16} textAnchor="middle">
-            {tick.label}
-          </text>
         </g>
+      ))}
+      {labelsBelow(ticks, width).map(({ text, at }) => (
+        <text key={at} x={round(at)} y={height + 16} textAnchor="middle">
+          {text}
+        </text>
       ))}
       <line x2={width} y1={height} y2={height} stroke={theme.axis} />
       <text x={width / 2} y={height + 33} textAnchor="middle" fill={theme.foreground} fontSize={12}>

@@ -2,7 +2,7 @@ import { useId } from "react";
 import { type ColorMap, cssColor, type ScaleName } from "@/maths/color";
 import { scaleOf } from "@/maths/scale";
 import { axisTicks } from "@/maths/ticks";
-import { fitted, round, TICK_SIZE, textWidth } from "./axes";
+import { fitted, labelsBelow, round, TICK_SIZE, textWidth } from "./axes";
 import { FONT, type PlotTheme } from "./theme";
 
 interface ColorBarProps {
@@ -40,6 +40,12 @@ export function ColorBar(props: ColorBarProps) {
   const ticks = axisTicks(low, high, Math.max(length / (vertical ? 45 : 70), 2), log);
   const degenerate = !(high > low);
   const at = (value: number) => round(degenerate ? length / 2 : place(value));
+  const below = vertical
+    ? []
+    : labelsBelow(
+        ticks.map((tick) => ({ ...tick, at: at(tick.value) })),
+        length,
+      );
   const stops = Array.from({ length: STOPS + 1 }, (_, index) => index / STOPS);
   return (
     <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted}>
@@ -87,12 +93,14 @@ export function ColorBar(props: ColorBarProps) {
         ) : (
           <g key={tick.value} transform={`translate(${at(tick.value)},${BAR})`}>
             <line y2={4} stroke={theme.axis} />
-            <text y={15} textAnchor="middle">
-              {tick.label}
-            </text>
           </g>
         ),
       )}
+      {below.map((tick) => (
+        <text key={tick.at} x={round(tick.at)} y={BAR + 15} textAnchor="middle">
+          {tick.text}
+        </text>
+      ))}
       <text
         transform={
           vertical
