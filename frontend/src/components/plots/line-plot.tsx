@@ -57,10 +57,14 @@ export function LinePlot(props: LinePlotProps) {
 
   const acrossLog = props.across === "log" && series.some(({ x }) => (x[x.length - 1] ?? 0) > 0);
   const [first, last] = useMemo(() => horizontalSpan(series, acrossLog), [series, acrossLog]);
-  const rows = useMemo(() => markerRows(markers, [first, last], width), [markers, first, last, width]);
+  const rows = useMemo(
+    () => markerRows(markers, scaleOf([first, last], [0, width - 80], acrossLog ? "log" : "linear")),
+    [markers, first, last, width, acrossLog],
+  );
   const named = useMemo(() => series.filter((entry) => !entry.ghost), [series]);
   const legend = useMemo(() => legendRows(named, width - left - 16), [named, width, left]);
-  const top = 10 + legend.length * LEGEND + (markers.length > 0 ? MARKER_ROW * (Math.max(...rows) + 1) : 0);
+  const top =
+    10 + legend.length * LEGEND + (markers.length > 0 ? MARKER_ROW * (Math.max(...rows, 0) + 1) : 0);
   const height = usual + Math.max(legend.length - 1, 0) * LEGEND;
   const rightSeries = useMemo(() => series.filter((entry) => entry.right), [series]);
   const rightRange = useMemo(
