@@ -373,7 +373,10 @@ STRANGE_RUN = "run\u202eeslaf\u200b"
 def strange_names(logdir: Path) -> None:
     """Names that turn the reading direction, and one of 5,000 characters."""
     tags = ("tag\u202egnp.exe", "x" * 5000)
-    write_run(logdir, STRANGE_RUN, [(tag, 0, curve(0, 21), "\u2066" + "y" * 9000) for tag in tags])
+    strange = curve(0, 21)
+    labelled = Axis(name="alpha", label="\u202e\x00" + "🔥" * 500, values=strange.axes[0].values)
+    strange = replace(strange, axes=(labelled,), markers=(Marker(name="\u202e" + "z" * 3000, coordinates=(0.5,)),))
+    write_run(logdir, STRANGE_RUN, [(tag, 0, strange, "\u2066" + "y" * 9000) for tag in tags])
 
 
 def far_apart(logdir: Path) -> None:

@@ -67,6 +67,12 @@ def test_names_can_neither_hide_nor_turn_nor_fill_the_page(
         assert box is not None
         assert box["height"] < 200
 
+    for plot in tab.frame.get_by_test_id("plot").all():
+        assert plot.locator("xpath=..").evaluate("element => element.getBoundingClientRect().height") < 700
+    with tab.page.expect_download() as download:
+        tab.save("PNG, 1×")
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+
     description = tab.frame.get_by_role("note", name="Description").first
     assert description.evaluate("element => element.scrollHeight > element.clientHeight")
     box = description.bounding_box()

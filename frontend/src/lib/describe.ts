@@ -1,16 +1,18 @@
 /** A slice's parts as text for people. */
 import { formatNumber } from "@/maths/format";
 import type { Tails } from "@/maths/range";
+import { displayName, LONGEST_LABEL } from "./names";
 import type { Json, Series, SliceHeader } from "./slice";
 
 /** `loss (train)`. */
 export function seriesLabel({ name, split }: Pick<Series, "name" | "split">): string {
-  return split ? `${name} (${split})` : name;
+  const shown = displayName(name, LONGEST_LABEL);
+  return split ? `${shown} (${displayName(split, LONGEST_LABEL)})` : shown;
 }
 
 /** A run without the folder that the command gives its slices: `exp7/loss_slicer` → `exp7`. */
 export function shortRun(run: string): string {
-  return run.replace(/\/loss_slicer$/, "") || run;
+  return displayName(run.replace(/\/loss_slicer$/, "") || run);
 }
 
 const LONGEST = 400;
@@ -44,7 +46,7 @@ export function stepUnit({ checkpoint }: Pick<SliceHeader, "checkpoint">): "step
 
 /** `explained_variance` → `explained variance`. */
 export function words(name: string): string {
-  return name.replaceAll("_", " ");
+  return displayName(name.replaceAll("_", " "), LONGEST_LABEL);
 }
 
 /** `provisional, 40 % of the points, about 3 min left at 14:05`: the run may have been stopped since. */

@@ -1,5 +1,6 @@
 /** How the numbers of whole slices change over the steps of a tag. */
 import { isCut, words } from "./describe";
+import { displayName, LONGEST_LABEL } from "./names";
 import type { SliceHeader } from "./slice";
 
 export interface Column {
@@ -42,12 +43,14 @@ function numbersOf(header: SliceHeader): (readonly [string, number, number, bool
         [words(name), value ?? Number.NaN, error ?? Number.NaN, isCut(details)] as const,
     ),
     ...Object.entries(header.center?.loss ?? {}).map(([split, value]): [string, number, number] => [
-      `loss at the center (${split})`,
+      `loss at the center (${displayName(split, LONGEST_LABEL)})`,
       value,
       Number.NaN,
     ]),
     ...header.directions.flatMap(({ name, eigenvalue }): [string, number, number][] =>
-      eigenvalue === null ? [] : [[`eigenvalue, direction ${name}`, eigenvalue, Number.NaN]],
+      eigenvalue === null
+        ? []
+        : [[`eigenvalue, direction ${displayName(name, LONGEST_LABEL)}`, eigenvalue, Number.NaN]],
     ),
   ];
 }

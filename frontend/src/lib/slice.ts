@@ -3,6 +3,7 @@
  * checked here, so that views need not.
  */
 import { CODECS, type Codec, DTYPES, type Dtype } from "@/maths/decode";
+import { displayName, LONGEST_LABEL } from "./names";
 
 export const GEOMETRIES = ["curve", "curves", "grid"] as const;
 export type Geometry = (typeof GEOMETRIES)[number];
@@ -195,7 +196,7 @@ function parseAxis(value: unknown, index: number): Axis {
   const values = Float64Array.from(entries, (entry) => (typeof entry === "number" ? entry : Number.NaN));
   if (!values.every(Number.isFinite)) throw new HeaderError(`axis ${index} has values that are not finite`);
   const name = text(fields.name) || `axis ${index}`;
-  return { name, label: text(fields.label) || name, values };
+  return { name, label: displayName(text(fields.label) || name, LONGEST_LABEL), values };
 }
 
 /** None where the role is one that this page does not know. */
@@ -222,8 +223,8 @@ function parseArray(value: unknown, shape: readonly number[]): ArrayRecord[] {
 function parseCurve(value: unknown, index: number): Curve {
   const fields = optionalRecord(value);
   return {
-    name: text(fields.name) || `curve ${index}`,
-    layer: text(fields.layer),
+    name: displayName(text(fields.name)) || `curve ${index}`,
+    layer: displayName(text(fields.layer)),
     index: optionalList(fields.index).filter(isFiniteNumber),
     shape: optionalList(fields.shape).filter(isFiniteNumber),
     center: numberOrNull(fields.center),
@@ -259,7 +260,7 @@ function parseMarker(value: unknown, dimensions: number): Marker[] {
   const fields = optionalRecord(value);
   const coordinates = optionalList(fields.coordinates);
   if (coordinates.length < dimensions || !coordinates.every(isFiniteNumber)) return [];
-  return [{ name: text(fields.name), coordinates, loss: numbers(fields.loss) }];
+  return [{ name: displayName(text(fields.name), LONGEST_LABEL), coordinates, loss: numbers(fields.loss) }];
 }
 
 function parseTrajectory(value: unknown, dimensions: number): Trajectory | null {

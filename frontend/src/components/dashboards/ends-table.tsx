@@ -1,4 +1,5 @@
 import { Disclosure } from "@/components/slice-info";
+import { displayName } from "@/lib/names";
 import type { Json, SliceHeader } from "@/lib/slice";
 import { formatNumber } from "@/maths/format";
 
@@ -36,7 +37,7 @@ export function EndsTable({ header }: { readonly header: SliceHeader }) {
           <tbody>
             {sorted.slice(0, SHOWN).map(({ name, share }) => (
               <tr key={name}>
-                <td className="max-w-56 py-0.5 pr-3 [overflow-wrap:anywhere]">{name}</td>
+                <td className="max-w-56 py-0.5 pr-3 [overflow-wrap:anywhere]">{displayName(name)}</td>
                 <td className="w-16 pr-3 text-right">{formatNumber(100 * share, 3)} %</td>
                 <td aria-hidden="true">
                   <div

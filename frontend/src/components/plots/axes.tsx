@@ -1,5 +1,6 @@
 /** Axes drawn by hand: grid lines, ticks and labels as plain SVG attributes, so that an exported picture has them. */
 import { memo } from "react";
+import { beginning, ending } from "@/lib/names";
 import type { Tick } from "@/maths/ticks";
 import { FONT, type PlotTheme } from "./theme";
 
@@ -35,7 +36,7 @@ export function fitted(text: string, width: number, size = TICK_SIZE): string {
   if (whole <= width) return text;
   const most = Math.max(Math.floor((width / whole) * text.length) - 1, 4);
   const tail = Math.floor((most - 1) / 2);
-  return `${text.slice(0, most - 1 - tail)}…${text.slice(text.length - tail)}`;
+  return `${beginning(text, most - 1 - tail)}…${ending(text, tail)}`;
 }
 
 export interface PlacedLabel {

@@ -3,8 +3,9 @@ import { DropdownMenu } from "radix-ui";
 import { type RefObject, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { usePlotTheme } from "@/contexts/theme-context";
-import { seriesLabel } from "@/lib/describe";
+import { seriesLabel, stepUnit } from "@/lib/describe";
 import { methodLabel } from "@/lib/methods";
+import { displayName } from "@/lib/names";
 import type { SliceData } from "@/lib/slice";
 import { formatCount } from "@/maths/format";
 import { type PictureFormat, SCALES, savePicture } from "./save-picture";
@@ -25,10 +26,10 @@ export function SaveMenu({ data, figure }: SaveMenuProps) {
     if (!data || !figure.current) return;
     try {
       await savePicture(figure.current, {
-        title: data.tag,
+        title: displayName(data.tag),
         lines: [
-          `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · step ${formatCount(data.step)}`,
-          data.run,
+          `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · ${stepUnit(data.header)} ${formatCount(data.step)}`,
+          displayName(data.run),
         ],
         name: `${data.tag} ${data.run} step ${data.step}`,
         ...{ format, scale, theme },

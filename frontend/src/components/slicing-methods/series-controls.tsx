@@ -3,6 +3,7 @@ import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { type SeriesOptions, useSeriesOptions } from "@/hooks/use-series-options";
 import { words } from "@/lib/describe";
+import { displayName, LONGEST_LABEL } from "@/lib/names";
 import { ALL_METRICS, ALL_SPLITS } from "@/lib/slice-loading";
 import { CheckboxField, Field } from "./field";
 
@@ -17,7 +18,10 @@ export function SeriesControls() {
 const Choices = memo(function Choices({ metrics, splits }: SeriesOptions) {
   const { view, change, cards } = useSliceData();
   const lines = cards.some((card) => card.geometry !== "grid");
-  const splitOptions = splits.map((split) => ({ value: split, label: SPLITS[split] ?? split }));
+  const splitOptions = splits.map((split) => ({
+    value: split,
+    label: SPLITS[split] ?? displayName(split, LONGEST_LABEL),
+  }));
   if (lines && splits.length > 1) splitOptions.push({ value: ALL_SPLITS, label: "All splits" });
   const metricOptions = metrics.map((name) => ({ value: name, label: words(name) }));
   if (cards.some((card) => card.geometry === "curve")) {
