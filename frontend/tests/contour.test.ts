@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { contourLevels, isolines, type Point, parseLevels } from "@/maths/contour";
+import { axisTicks } from "@/maths/ticks";
 
 /** `values[i * n1 + j]` at column i and row j. */
 function field(n0: number, n1: number, value: (i: number, j: number) => number): Float64Array {
@@ -180,5 +181,12 @@ describe("contour levels", () => {
   it("are none for none, and none for a constant", () => {
     expect(contourLevels(0, 1, { ...even, count: 0 })).toEqual([]);
     expect(contourLevels(1, 1, { ...even, count: 5 })).toEqual([]);
+  });
+
+  it("are none where the range is too narrow for round numbers", () => {
+    const even = { count: 10, at: [], spacing: "even" } as const;
+    expect(contourLevels(2.3e-310, 5.9e-310, even)).toEqual([]);
+    expect(axisTicks(2.3e-310, 5.9e-310, 6)).toHaveLength(1);
+    expect(contourLevels(2.3e-290, 5.9e-290, even).length).toBeGreaterThan(5);
   });
 });

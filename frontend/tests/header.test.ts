@@ -114,6 +114,10 @@ describe("a header", () => {
     ["too few axes", header({ axes: [] })],
     ["an axis without numbers", header({ axes: [{ values: [] }, { values: [0] }] })],
     ["an axis that is not finite", header({ axes: [{ values: [0, null, 2] }, { values: [0, 1] }] })],
+    [
+      "an axis that is too long to measure",
+      header({ axes: [{ values: [-1e308, 0, 1e308] }, { values: [0, 1] }] }),
+    ],
     ["an array of another shape", header({ arrays: [{ ...array("loss", "train", 1), shape: [2, 3] }] })],
     ["a dtype that it can't read", header({ arrays: [{ ...array("loss", "train", 1), dtype: "f2" }] })],
     ["the header's own blob as an array", header({ arrays: [array("loss", "train", 0)] })],

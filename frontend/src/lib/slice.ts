@@ -142,6 +142,7 @@ export class HeaderError extends Error {
 }
 
 const MAX_POINTS_AN_AXIS = 1_000_000;
+const FURTHEST = 1e300;
 
 /** Raises HeaderError, with a message for a person, where the header can't be drawn. */
 export function parseHeader(value: unknown): SliceHeader {
@@ -195,6 +196,10 @@ function parseAxis(value: unknown, index: number): Axis {
   }
   const values = Float64Array.from(entries, (entry) => (typeof entry === "number" ? entry : Number.NaN));
   if (!values.every(Number.isFinite)) throw new HeaderError(`axis ${index} has values that are not finite`);
+  // Between its ends, with room at both, lie numbers too.
+  if (!values.every((value) => Math.abs(value) < FURTHEST)) {
+    throw new HeaderError(`axis ${index} reaches further than this page can draw`);
+  }
   const name = text(fields.name) || `axis ${index}`;
   return { name, label: displayName(text(fields.label) || name, LONGEST_LABEL), values };
 }

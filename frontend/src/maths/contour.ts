@@ -1,5 +1,5 @@
 /** Lines of equal value on a grid whose `values[i * n1 + j]` belongs to column `i` and row `j`. */
-import { ticks } from "d3-array";
+import { roundNumbers } from "./ticks";
 
 export type Point = readonly [number, number];
 
@@ -157,7 +157,7 @@ export function contourLevels(low: number, high: number, { count, at, spacing }:
   if (spacing === "ratio" && low > 0) {
     return Array.from({ length: count }, (_, index) => low * (high / low) ** ((index + 1) / (count + 1)));
   }
-  return ticks(low, high, count).filter(inside);
+  return roundNumbers(low, high, count).filter(inside);
 }
 
 /** `0.1, 0.5; 2e-3` as numbers; null where a part is none. */

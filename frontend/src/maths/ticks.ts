@@ -9,14 +9,22 @@ export interface Tick {
   readonly label: string;
 }
 
-/** About `count` round numbers inside [low, high]. */
+/** A range below this has no round numbers that a double can hold. */
+const NARROWEST = 1e-300;
+
+/** About `count` round numbers inside [low, high]; none where it is too narrow for them. */
+export function roundNumbers(low: number, high: number, count: number): number[] {
+  return high - low > NARROWEST ? linearTicks(low, high, count) : [];
+}
+
+/** Ticks at about `count` round numbers, or at the low end alone. */
 export function axisTicks(low: number, high: number, count: number, scale: ScaleName = "linear"): Tick[] {
-  if (!(high > low)) return [{ value: low, label: formatNumber(low, 4) }];
+  if (!(high - low > NARROWEST)) return [{ value: low, label: formatNumber(low, 4) }];
   if (scale === "log" && low > 0 && high / low > 3) {
     const values = thinned(scaleLog().domain([low, high]).ticks(count), count);
     if (values.length >= 2) return values.map((value) => ({ value, label: formatNumber(value, 3) }));
   }
-  const values = linearTicks(low, high, Math.max(count, 2));
+  const values = roundNumbers(low, high, Math.max(count, 2));
   const labels = formatTicks(values);
   return values.map((value, index) => ({ value, label: labels[index] as string }));
 }
