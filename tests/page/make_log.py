@@ -187,13 +187,16 @@ def trajectory(step: int) -> Slice:
     """A plane of principal components with the checkpoints' way through it."""
     turn = np.linspace(0, 1, 9)
     way = np.stack([-0.9 * (1 - turn), 0.9 * (1 - turn) ** 2 - 0.2 * np.sin(3 * turn) * (1 - turn)], axis=1)
-    return grid(
+    plane = grid(
         step,
         (41, 41),
         slice_type="pca_2d",
         trajectory={"steps": list(range(0, 900, 100)), "coordinates": way.tolist(), "residuals": [0.1] * 9},
         markers=(Marker(name="first", coordinates=(float(way[0, 0]), float(way[0, 1])), loss={"train": 2.4}),),
     )
+    labels = ("principal component 1 (95.5 %)", "principal component 2 (3.78 %)")
+    axes = tuple(replace(axis, label=label) for axis, label in zip(plane.axes, labels, strict=True))
+    return replace(plane, axes=axes)
 
 
 def told(step: int) -> Slice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -295,6 +296,34 @@ def test_all_surfaces_have_one_camera(open_page: Callable[..., Tab], board: Boar
     tab.frame.wait_for_function(
         f"before => (places => places[0] !== before && places[0] === places[1])(({places})())", arg=before
     )
+
+
+@pytest.mark.parametrize("width", [360, 700, 1280])
+def test_the_names_of_a_surfaces_axes_stay_clear_of_all_else(
+    open_page: Callable[..., Tab], board: Board, width: int
+) -> None:
+    wait = "[data-testid=surface] svg text"
+    tab = open_page(board, width=width, runs=ADAM, method="pca_2d", display="surface", wait=wait)
+    surface = tab.frame.get_by_test_id("surface")
+    surface.locator("svg text", has_text=re.compile("^princ")).nth(1).wait_for()
+    boxes = surface.locator("svg text").evaluate_all(
+        """texts => texts.filter(text => !text.hasAttribute("paint-order")).map(text => {
+            const { left, top, right, bottom } = text.getBoundingClientRect();
+            return { name: /^princ/.test(text.textContent), box: [left, top, right, bottom] };
+        })"""
+    )
+    names = [entry["box"] for entry in boxes if entry["name"]]
+    assert len(names) == 2
+    edge = surface.locator("svg rect").first.bounding_box()
+    around = surface.bounding_box()
+    assert edge is not None
+    assert around is not None
+    for name in names:
+        assert around["x"] <= name[0]
+        assert name[2] <= edge["x"]
+        others = [entry["box"] for entry in boxes if entry["box"] != name]
+        for left, top, right, bottom in others:
+            assert right <= name[0] or left >= name[2] or bottom - 2 <= name[1] or top + 2 >= name[3]
 
 
 def test_without_webgl_a_surface_says_so(open_page: Callable[..., Tab], board: Board) -> None:

@@ -2,7 +2,7 @@ import type { ScaleName } from "@/maths/color";
 import { valueAt } from "@/maths/cut";
 import type { Extent } from "@/maths/surface";
 import { axisTicks } from "@/maths/ticks";
-import { TICK_SIZE, textWidth } from "./axes";
+import { fitted, TICK_SIZE, textWidth } from "./axes";
 import { type Box, type GridMarker, GridMarks, overlap, type PathPoint } from "./grid-marks";
 import type { Projection } from "./surface-scene";
 import { FONT, type PlotTheme } from "./theme";
@@ -91,24 +91,42 @@ export function SurfaceLabels(props: SurfaceLabelsProps) {
   const xTicks = allXTicks.filter((tick, index) => clear(tick) && free(xBoxes[index], yBoxes));
   const yTicks = allYTicks.filter((tick, index) => clear(tick) && free(yBoxes[index], xBoxes));
   const taken = [...xTicks, ...yTicks].map((tick) => boxOf(tick.at, tick.label, TICK_SIZE));
-  /** As near to the axis as its ticks let it: a wide name leaves an edge that goes upwards further than a short one. */
+  /**
+   * As near to the axis as its ticks let it: a wide name leaves an edge that goes upwards further than a short one.
+   * Beside the surface stands its colour bar: a name that would reach it, or leave the picture, is moved inwards.
+   */
   const titleAt = (edge: readonly [number, number], text: string) => {
-    for (let by = TITLE; by < FURTHEST; by += 4) {
-      const at = outward(edge, by);
+    const half = textWidth(text, TITLE_SIZE) / 2 + 3;
+    const within = (at: readonly [number, number]) =>
+      [
+        Math.max(Math.min(at[0], props.width - half), half),
+        Math.min(at[1], props.height - TITLE_SIZE / 2),
+      ] as const;
+    const steps = Array.from({ length: (FURTHEST - TITLE) / 4 }, (_, index) => TITLE + 4 * index);
+    const places = [
+      ...steps.map((by) => within(outward(edge, by))),
+      ...steps.map((by) => within([edge[0], edge[1] + by])),
+    ];
+    const roomy = places.find((at) => {
       const box = boxOf(at, text, TITLE_SIZE);
-      if (!taken.some((other) => overlap(box, other))) {
-        taken.push(box);
-        return at;
-      }
-    }
-    return outward(edge, TITLE);
+      return !taken.some((other) => overlap(box, other));
+    });
+    const found = roomy ?? within(outward(edge, TITLE));
+    taken.push(boxOf(found, text, TITLE_SIZE));
+    return found;
   };
+  // Both have room side by side.
+  const longest = Math.max(props.width / 2 - 8, 60);
+  const [xTitle, yTitle] = [props.xLabel, props.yLabel].map((text) => fitted(text, longest, TITLE_SIZE)) as [
+    string,
+    string,
+  ];
   return (
     <g fontFamily={FONT} fontSize={TICK_SIZE} fill={theme.muted}>
       {xTicks.map((tick) => label(`x ${tick.value}`, tick.at, tick.label))}
-      {label("x", titleAt(projection(0, 0, front), props.xLabel), props.xLabel, true)}
+      {label("x", titleAt(projection(0, 0, front), xTitle), xTitle, true)}
       {yTicks.map((tick) => label(`y ${tick.value}`, tick.at, tick.label))}
-      {label("y", titleAt(projection(side, 0, 0), props.yLabel), props.yLabel, true)}
+      {label("y", titleAt(projection(side, 0, 0), yTitle), yTitle, true)}
       {up.map((tick) => {
         const [left, top] = projection(leftmost[0], place(tick.value), leftmost[1]);
         return (
