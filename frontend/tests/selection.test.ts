@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { TagInfo } from "@/lib/api";
-import { CARDS_A_PAGE, chosenMethod, firstTags, methodChoices, shownTags } from "@/lib/selection";
+import { CARDS_A_PAGE, chosenMethod, firstTags, hiddenRuns, methodChoices, shownTags } from "@/lib/selection";
 import { DEFAULT_VIEW } from "@/lib/view-state";
 
 function tag(run: string, name: string, change: Partial<TagInfo> = {}): TagInfo {
@@ -61,5 +61,15 @@ describe("the tags that a view shows first", () => {
     const log = [tag("a", "train/x"), tag("a", "test/x")];
     expect(names(firstTags(log, { ...DEFAULT_VIEW, filter: "^test" }))).toEqual(["a test/x"]);
     expect(shownTags(log, [], 5, [])).toEqual([]);
+  });
+});
+
+describe("runs that are not shown yet", () => {
+  it("are counted tag by tag", () => {
+    const matching = Array.from({ length: 20 }, (_, index) => tag(`run ${index}`, index < 15 ? "x" : "y"));
+    const shown = shownTags(matching, matching, CARDS_A_PAGE, [{ run: "run 14", tag: "x" }]);
+    expect(hiddenRuns(matching, shown, "x")).toBe(2);
+    expect(hiddenRuns(matching, shown, "y")).toBe(5);
+    expect(hiddenRuns(matching, matching, "x")).toBe(0);
   });
 });

@@ -270,3 +270,14 @@ def test_five_hundred_runs_of_two_hundred_tags_are_listed_without_filling_the_pa
     tab.frame.locator("main").evaluate("main => main.scrollTo(0, 0)")
     tab.frame.wait_for_function("document.querySelectorAll('[data-testid=slice-card]').length < 40")
     assert tab.frame.evaluate("document.querySelectorAll('main *').length") < 20_000
+
+
+def test_a_plot_of_all_runs_says_how_many_are_not_in_it(open_page: Callable[..., Tab], large_board: Board) -> None:
+    runs = json.dumps([f"run-{index:03d}" for index in range(20)])
+    tab = open_page(large_board, runs=runs, filter="tag-000", overlay="true")
+    said = "8 runs are not in this plot: Show more adds the next."
+    tab.frame.get_by_text(said).wait_for()
+    tab.frame.get_by_role("button", name="Over steps").click()
+    tab.frame.get_by_test_id("evolution").get_by_text(said).wait_for()
+    tab.frame.get_by_role("button", name="Show more").click()
+    tab.frame.get_by_text(said).wait_for(state="detached")

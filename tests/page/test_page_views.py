@@ -175,6 +175,28 @@ def test_measures_over_steps_are_the_headers(open_page: Callable[..., Tab], boar
     assert number(tab.readout()["measured"].split(" ± ")[0]) == seven_digits(measures[0].value)
 
 
+def test_measures_that_can_not_be_read_say_so_and_can_be_tried_again(
+    open_page: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_page(board, runs=MEASURED, method="random_direction_2d", filter="plane")
+    tab.page.route("**/batch*", lambda route: route.abort())
+    tab.frame.get_by_role("button", name="Over steps").click()
+    tab.frame.get_by_role("button", name="Try again").wait_for()
+    tab.page.unroute("**/batch*")
+    tab.frame.get_by_role("button", name="Try again").click()
+    tab.frame.get_by_test_id("evolution").wait_for()
+    # The browser reports each request that failed.
+    assert all("ERR_FAILED" in problem for problem in tab.problems)
+    tab.problems.clear()
+
+
+def test_measures_of_a_compared_slice_need_no_card(open_page: Callable[..., Tab], board: Board) -> None:
+    compared = '[["measured","plane",0],["measured","plane",200]]'
+    wait = "[data-testid=evolution]"
+    tab = open_page(board, filter="none", compared=compared, comparing="true", display="steps", wait=wait)
+    assert tab.frame.get_by_test_id("evolution").count() == 2
+
+
 def test_cells_like_the_center_and_interpolated_ones_are_marked(
     open_page: Callable[..., Tab], board: Board, make_log: Any
 ) -> None:

@@ -11,7 +11,7 @@ import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
 import { Differences } from "./dashboards/differences";
 import { ErrorBoundary } from "./error-boundary";
-import { Failure, Notice } from "./slice-card";
+import { Failure, Notice } from "./notice";
 
 /** The slices that were chosen for comparing, as a list, and side by side where that is open. */
 export function Comparison() {

@@ -1,8 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { RefreshCw } from "lucide-react";
 import { memo, type ReactNode, useEffect, useRef } from "react";
 import { Badge } from "@/components/ui/badge";
-import { Button } from "@/components/ui/button";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { includesCard } from "@/lib/cards";
 import { provisionalText, stepUnit } from "@/lib/describe";
@@ -14,6 +12,7 @@ import { formatCount } from "@/maths/format";
 import { CardActions } from "./card-actions";
 import { DASHBOARDS } from "./dashboards";
 import { ErrorBoundary } from "./error-boundary";
+import { Failure, Notice } from "./notice";
 import { SaveMenu } from "./plots/save-menu";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
@@ -129,29 +128,6 @@ function usePrefetch(card: Card, step: number | null, metric: string, split: str
     }, 250);
     return () => clearTimeout(timer);
   }, [client, run, tag, step, steps, metric, split]);
-}
-
-export function Failure({ error, onRetry }: { error: Error; onRetry: () => void }) {
-  return (
-    <Notice role="alert">
-      <p className="max-w-prose text-destructive [overflow-wrap:anywhere]">{error.message}</p>
-      <Button onClick={onRetry}>
-        <RefreshCw />
-        Try again
-      </Button>
-    </Notice>
-  );
-}
-
-export function Notice({ role, children }: { role?: "alert" | "status"; children: ReactNode }) {
-  return (
-    <div
-      role={role}
-      className="flex min-h-48 flex-col items-center justify-center gap-3 p-4 text-center text-sm"
-    >
-      {children}
-    </div>
-  );
 }
 
 function Skeleton() {

@@ -11,6 +11,7 @@ import {
   CARDS_A_PAGE,
   chosenMethod,
   chosenRuns,
+  hiddenRuns,
   isReadable,
   type MethodChoice,
   matchingTags,
@@ -45,6 +46,8 @@ export interface SliceDataState {
   readonly count: { readonly all: number; readonly matching: number };
   /** Cards that the filter lets through and that are not shown yet. */
   readonly hidden: number;
+  /** How many of them are the same tag of other runs. */
+  readonly hiddenRuns: (tag: string) => number;
   readonly showMore: () => void;
   /** Tags of the chosen runs that this version can't read. */
   readonly problems: readonly TagInfo[];
@@ -131,6 +134,7 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
     () => setShown({ selection, count: count + CARDS_A_PAGE }),
     [selection, count],
   );
+  const hiddenRunsOf = useCallback((tag: string) => hiddenRuns(matching, visible, tag), [matching, visible]);
   const { refetch } = tags;
   const retry = useCallback(() => void refetch(), [refetch]);
   const status = tags.data ? "success" : tags.status;
@@ -141,11 +145,11 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
       ...{ status, error, retry, runs, selectedRuns, runColor, methods, method, cards },
       count: { all: inMethod, matching: matching.length },
       hidden: matching.length - Math.min(count, matching.length),
-      ...{ showMore, problems, steps, followNewest, view: settings, change },
+      ...{ hiddenRuns: hiddenRunsOf, showMore, problems, steps, followNewest, view: settings, change },
     }),
     [
       ...[status, error, retry, runs, selectedRuns, runColor, methods, method, cards, inMethod],
-      ...[matching.length, count, showMore, problems, steps, followNewest, settings, change],
+      ...[matching.length, count, hiddenRunsOf, showMore, problems, steps, followNewest, settings, change],
     ],
   );
   return (

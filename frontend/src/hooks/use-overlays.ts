@@ -5,6 +5,7 @@ import { evenly, slicesQuery } from "@/lib/many";
 import { useSteps } from "@/lib/queries";
 import { sliceQuery } from "@/lib/query-options";
 import type { SliceData } from "@/lib/slice";
+import { plural } from "@/maths/format";
 
 /** More faint lines would be a grey area. */
 const MAX_GHOSTS = 24;
@@ -21,6 +22,14 @@ export function useOtherRuns({ run, tag }: SliceData): readonly SliceData[] {
     queries: others.map((card) => sliceQuery(card, stepOf(card, linked), view)),
     combine: (results) => results.flatMap((result) => result.data ?? []),
   });
+}
+
+/** What has to be said where not all of the chosen runs of a tag are on the page, and so in a plot of all of them. */
+export function useHiddenRunsNote(tag: string): string {
+  const hidden = useSliceData().hiddenRuns(tag);
+  return hidden === 0
+    ? ""
+    : `${plural(hidden, "run is", "runs are")} not in this plot: Show more adds the next.`;
 }
 
 /** The curves of the same tag at other steps, evenly chosen where there are many. */

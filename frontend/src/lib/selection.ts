@@ -74,6 +74,11 @@ export function shownTags(
   return [...first, ...matching.slice(0, count).filter((tag) => !includesCard(first, tag))];
 }
 
+/** How many runs of a tag match and are not shown yet. */
+export function hiddenRuns(matching: readonly TagInfo[], shown: readonly TagInfo[], tag: string): number {
+  return matching.filter((entry) => entry.tag === tag && !includesCard(shown, entry)).length;
+}
+
 /** The tags whose cards a view shows first. */
 export function firstTags(tags: readonly TagInfo[], view: ViewState): TagInfo[] {
   const inRuns = tagsOfRuns(tags, chosenRuns(runsOf(tags), view.runs));

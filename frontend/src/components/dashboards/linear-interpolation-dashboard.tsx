@@ -5,7 +5,7 @@ import { type PlotTheme, seriesColor } from "@/components/plots/theme";
 import type { Fact } from "@/components/slice-info";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
-import { useGhosts, useOtherRuns } from "@/hooks/use-overlays";
+import { useGhosts, useHiddenRunsNote, useOtherRuns } from "@/hooks/use-overlays";
 import { useSharedRange } from "@/hooks/use-shared-range";
 import { seriesLabel, shortRun, tailsOf, words } from "@/lib/describe";
 import type { Series, SliceData } from "@/lib/slice";
@@ -22,6 +22,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   const axis = sliceData.header.axes[0];
   const [main] = sliceData.series;
   const others = useOtherRuns(sliceData);
+  const hidden = useHiddenRunsNote(sliceData.tag);
   const ghosts = useGhosts(sliceData);
   const { range, note } = useSharedRange(sliceData);
   const lines = useMemo(
@@ -60,7 +61,12 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
         limits={view.limits === "all" ? range : null}
         tails={tailsOf(main)}
         linked={view.linked}
-        note={[ghosts.length > 0 ? ghostNote(ghosts) : "", spreadNote(sliceData), note]
+        note={[
+          ghosts.length > 0 ? ghostNote(ghosts) : "",
+          spreadNote(sliceData),
+          note,
+          view.overlay ? hidden : "",
+        ]
           .filter(Boolean)
           .join(" ")}
         theme={theme}

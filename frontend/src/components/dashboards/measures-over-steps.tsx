@@ -1,13 +1,16 @@
 import { useQueries } from "@tanstack/react-query";
 import { useCallback, useMemo, useState } from "react";
+import { Failure } from "@/components/notice";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
 import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
+import { useHiddenRunsNote } from "@/hooks/use-overlays";
 import { shortRun } from "@/lib/describe";
 import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
+import { useSteps } from "@/lib/queries";
 import type { SliceData, SliceHeader } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError } from "@/maths/format";
 import { curveSummary, lowerBoundsText, summaries } from "@/maths/summary";
@@ -20,7 +23,8 @@ interface RunEvolution extends Evolution {
 export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData }) {
   const { view, runColor } = useSliceData();
   const theme = usePlotTheme();
-  const runs = useEvolutions(sliceData);
+  const { runs, failed, retry } = useEvolutions(sliceData);
+  const hidden = useHiddenRunsNote(sliceData.tag);
   const names = [...new Set(runs.flatMap((run) => run.columns.map((column) => column.name)))];
   const [wanted, setWanted] = useState("");
   const chosen = names.includes(wanted) ? wanted : names[0];
@@ -44,6 +48,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
     [runs, chosen, runColor],
   );
   const own = runs.find((run) => run.run === sliceData.run);
+  if (!own && failed) return <Failure error={failed} onRetry={retry} />;
   if (!own)
     return (
       <p role="status" className="py-10 text-center text-muted-foreground text-sm">
@@ -72,11 +77,14 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
               lowerBoundsText(line.atLeast ?? new Uint8Array()),
           ),
         )}
-        note={
+        note={[
           series.some((line) => line.atLeast?.includes(1))
             ? "Open triangles: at least; the range of the slice cuts the width."
-            : ""
-        }
+            : "",
+          hidden,
+        ]
+          .filter(Boolean)
+          .join(" ")}
         xLabel="step"
         yLabel={chosen}
         series={series}
@@ -98,22 +106,52 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
   );
 }
 
-function useEvolutions({ run, tag }: SliceData): readonly RunEvolution[] {
+interface Evolutions {
+  /** The own run first. */
+  readonly runs: readonly RunEvolution[];
+  /** Why the own run's are not there. */
+  readonly failed: Error | null;
+  readonly retry: () => void;
+}
+
+function useEvolutions({ run, tag }: SliceData): Evolutions {
   const { cards } = useSliceData();
-  const shown = cards.filter((card) => card.tag === tag && card.steps);
+  const steps = useSteps({ run, tag });
+  // A slice that is compared may have no card.
+  const shown = [
+    { run, tag, steps: steps.data },
+    ...cards.filter((card) => card.tag === tag && card.run !== run && card.steps),
+  ];
   const select = useCallback((headers: ReadonlyMap<number, SliceHeader>) => evolution(headers), []);
   const found = useQueries({
     queries: shown.map((card) => ({ ...headersQuery(card, card.steps?.steps ?? []), select })),
-    combine: (results) => results.map((result) => result.data),
+    combine: evolutionsOf,
   });
   const names = JSON.stringify(shown.map((card) => card.run));
-  return useMemo(() => {
-    const runs = (JSON.parse(names) as string[]).flatMap((name, index) => {
-      const data = found[index];
-      return data ? [{ ...data, run: name }] : [];
-    });
-    return runs.toSorted((a, b) => Number(b.run === run) - Number(a.run === run));
-  }, [found, names, run]);
+  const runs = useMemo(
+    () =>
+      (JSON.parse(names) as string[]).flatMap((name, index) => {
+        const data = found[index]?.data;
+        return data ? [{ ...data, run: name }] : [];
+      }),
+    [found, names],
+  );
+  const [own] = found;
+  return {
+    runs,
+    failed: steps.error ?? own?.error ?? null,
+    retry: () => void (steps.error ? steps.refetch() : own?.refetch()),
+  };
+}
+
+interface Result {
+  readonly data: Evolution | undefined;
+  readonly error: Error | null;
+  readonly refetch: () => Promise<unknown>;
+}
+
+function evolutionsOf(results: readonly Result[]): readonly Result[] {
+  return results.map(({ data, error, refetch }) => ({ data, error, refetch }));
 }
 
 function MeasureTable({ evolution: { steps, columns }, step }: { evolution: Evolution; step: number }) {
