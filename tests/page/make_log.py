@@ -360,6 +360,16 @@ def many(logdir: Path, steps: int = 130) -> None:
     write_run(logdir, "many", [("path", 10 * index, curve(10 * index, 21), "") for index in range(steps)])
 
 
+def epochs(logdir: Path) -> None:
+    """Checkpoints that are counted in epochs: a line, and a way through a plane."""
+
+    def counted(data: Slice, epoch: int) -> Slice:
+        return replace(data, checkpoint={"path": f"epoch-{epoch}.pt", "step": epoch, "step_unit": "epoch"})
+
+    lines = [("line", epoch, counted(curve(epoch, 21), epoch), "") for epoch in (0, 3)]
+    write_run(logdir, "epochs", [*lines, ("way", 3, counted(trajectory(3), 3), "")])
+
+
 def scalars(logdir: Path) -> None:
     """Data for another tab."""
     directory = logdir / "scalars"
@@ -393,7 +403,14 @@ def far_apart(logdir: Path) -> None:
     write_run(logdir, "far", entries)
 
 
-LOGS = {"usual": usual, "awkward": awkward, "hostile": hostile, "many": many, "measured": measured}
+LOGS = {
+    "usual": usual,
+    "awkward": awkward,
+    "hostile": hostile,
+    "many": many,
+    "measured": measured,
+    "epochs": epochs,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[2:] or list(LOGS):

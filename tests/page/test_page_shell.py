@@ -37,7 +37,15 @@ def step_of(tab: Tab, tag: str, run: str) -> str:
 def test_runs_have_the_colors_of_tensorboards_own_charts(open_tab: Callable[..., Tab], board: Board) -> None:
     tab = open_tab(board, runs=BOTH, method="random_direction_2d")
     order = tab.page.evaluate("fetch('data/runs').then(reply => reply.json())")
-    palette = [(66, 80, 102), (18, 181, 203), (229, 37, 146), (249, 171, 0), (147, 52, 230), (124, 179, 66)]
+    palette = [
+        (66, 80, 102),
+        (18, 181, 203),
+        (229, 37, 146),
+        (249, 171, 0),
+        (147, 52, 230),
+        (124, 179, 66),
+        (232, 113, 10),
+    ]
     for run in (ADAM, SGD):
         row = tab.frame.get_by_role("listitem").filter(has=tab.frame.get_by_label(f"Show run {run}"))
         wanted = palette[order.index(run) % 7]

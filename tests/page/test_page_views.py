@@ -175,6 +175,27 @@ def test_measures_over_steps_are_the_headers(open_page: Callable[..., Tab], boar
     assert number(tab.readout()["measured"].split(" ± ")[0]) == seven_digits(measures[0].value)
 
 
+def test_what_is_counted_in_epochs_is_never_called_a_step(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["epochs"]', method="linear_interpolation")
+    card = tab.card("line")
+    card.get_by_text("Faint lines: 1 other epoch, from 0 to 0.").wait_for()
+    assert card.get_by_test_id("plot").get_attribute("aria-label") == "loss (train) along α, epoch 3"
+    with tab.page.expect_download() as download:
+        tab.save("SVG")
+    assert "· epoch 3</text>" in download.value.path().read_text()
+    tab.frame.get_by_role("button", name="Over steps").click()
+    evolution = tab.frame.get_by_test_id("evolution")
+    evolution.wait_for()
+    assert evolution.locator("thead th").first.inner_text() == "epoch"
+    assert {"epoch", "epoch 3"} <= set(evolution.locator("svg text").all_text_contents())
+
+    tab = open_page(board, runs='["epochs"]', method="pca_2d")
+    card = tab.card("way")
+    card.locator("canvas").wait_for()
+    assert "epoch 0" in card.locator("svg text").all_text_contents()
+    assert not any(text.startswith("step") for text in card.locator("svg text").all_text_contents())
+
+
 def test_measures_that_can_not_be_read_say_so_and_can_be_tried_again(
     open_page: Callable[..., Tab], board: Board
 ) -> None:

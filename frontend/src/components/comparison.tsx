@@ -5,7 +5,7 @@ import { useSliceData } from "@/contexts/slice-data-context";
 import { type ComparedSlice, useComparedSlices } from "@/hooks/use-compared-slices";
 import { BesideContext } from "@/hooks/use-shared-range";
 import { sameCompared } from "@/lib/cards";
-import { stepUnit } from "@/lib/describe";
+import { stepText } from "@/lib/describe";
 import { displayName } from "@/lib/names";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
@@ -112,9 +112,7 @@ function Side({ slice: { key, step, data, error, retry } }: { readonly slice: Co
     <div className="min-w-0" data-testid="compared">
       <h3 className="mb-1 text-xs [overflow-wrap:anywhere]">
         <bdi className="font-medium">{displayName(key.tag)}</bdi> · <bdi>{displayName(key.run)}</bdi>{" "}
-        <span className="text-muted-foreground">
-          {stepUnit(data.header)} {formatCount(step)}
-        </span>
+        <span className="text-muted-foreground">{stepText(data.header, step)}</span>
       </h3>
       <ErrorBoundary
         resetKey={`${data.header.id} ${step}`}

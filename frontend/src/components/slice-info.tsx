@@ -4,7 +4,7 @@ import { LinkButton } from "@/components/ui/button";
 import { CopyBlock } from "@/components/ui/copy-block";
 import { exportAddress, hasDownloads } from "@/lib/api";
 import { commandOf, finerRegion } from "@/lib/command";
-import { isCut, jsonText, words } from "@/lib/describe";
+import { isCut, jsonText, stepUnit, words } from "@/lib/describe";
 import { displayName } from "@/lib/names";
 import type { Direction, Json, SliceData, Trajectory } from "@/lib/slice";
 import { formatNumber, formatWithError, plural } from "@/maths/format";
@@ -64,7 +64,7 @@ export function SliceInfo({ sliceData, facts, visible = null }: SliceInfoProps) 
           ))}
         </Disclosure>
       )}
-      {header.trajectory && <Path trajectory={header.trajectory} />}
+      {header.trajectory && <Path trajectory={header.trajectory} unit={stepUnit(header)} />}
       <Disclosure title="How it was made">
         <FactGroup title="Checkpoint" facts={jsonFacts(header.checkpoint)} />
         <FactGroup title="Evaluation" facts={jsonFacts(header.evaluation)} />
@@ -134,7 +134,7 @@ function Directions({ directions }: { readonly directions: readonly Direction[] 
 }
 
 /** The way of the checkpoints through the slice, as numbers. */
-function Path({ trajectory }: { readonly trajectory: Trajectory }) {
+function Path({ trajectory, unit }: { readonly trajectory: Trajectory; readonly unit: string }) {
   const { steps, coordinates, residuals, losses } = trajectory;
   const splits = Object.entries(losses);
   return (
@@ -143,7 +143,7 @@ function Path({ trajectory }: { readonly trajectory: Trajectory }) {
         <table className="w-full text-right">
           <thead className="text-muted-foreground">
             <tr>
-              <th className="pr-2 text-left font-normal">step</th>
+              <th className="pr-2 text-left font-normal">{unit}</th>
               <th className="pr-2 font-normal">at</th>
               {residuals.length > 0 && <th className="pr-2 font-normal">off the plane</th>}
               {splits.map(([split]) => (

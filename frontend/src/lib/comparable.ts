@@ -1,7 +1,6 @@
 /** Which of the slices that a reader compares can be subtracted from one another, and what tells them apart. */
 
-import { formatCount } from "@/maths/format";
-import { seriesLabel, shortRun, stepUnit } from "./describe";
+import { seriesLabel, shortRun, stepText } from "./describe";
 import { displayName } from "./names";
 import type { Geometry, SliceData } from "./slice";
 
@@ -46,9 +45,7 @@ export type NameOf = (slice: Pick<SliceData, "run" | "tag" | "step" | "header">)
 export function nameOfCompared(slices: readonly Pick<SliceData, "tag">[]): NameOf {
   const several = new Set(slices.map(({ tag }) => tag)).size > 1;
   return ({ run, tag, step, header }) =>
-    [
-      ...(several ? [displayName(tag, 80)] : []),
-      displayName(shortRun(run), 80),
-      `${stepUnit(header)} ${formatCount(step)}`,
-    ].join(", ");
+    [...(several ? [displayName(tag, 80)] : []), displayName(shortRun(run), 80), stepText(header, step)].join(
+      ", ",
+    );
 }

@@ -1,5 +1,5 @@
 /** A slice's parts as text for people. */
-import { formatNumber } from "@/maths/format";
+import { formatCount, formatNumber } from "@/maths/format";
 import type { Tails } from "@/maths/range";
 import { displayName, LONGEST_LABEL } from "./names";
 import type { Json, Series, SliceHeader } from "./slice";
@@ -42,6 +42,11 @@ function spelled(value: Json): string {
 /** What the checkpoint's step counts. */
 export function stepUnit({ checkpoint }: Pick<SliceHeader, "checkpoint">): "step" | "epoch" {
   return checkpoint.step_unit === "epoch" ? "epoch" : "step";
+}
+
+/** `epoch 1,200`. */
+export function stepText(header: Pick<SliceHeader, "checkpoint">, step: number): string {
+  return `${stepUnit(header)} ${formatCount(step)}`;
 }
 
 /** `explained_variance` → `explained variance`. */

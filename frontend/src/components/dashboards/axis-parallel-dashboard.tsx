@@ -8,7 +8,7 @@ import { usePlotTheme } from "@/contexts/theme-context";
 import { useSharedRange } from "@/hooks/use-shared-range";
 import { useWidth } from "@/hooks/use-size";
 import { useVisibleRows } from "@/hooks/use-visible-rows";
-import { seriesLabel, tailsOf, words } from "@/lib/describe";
+import { seriesLabel, stepText, tailsOf, words } from "@/lib/describe";
 import { nameFilter } from "@/lib/pattern";
 import type { Curve, SliceData } from "@/lib/slice";
 import type { FamilySort } from "@/lib/view-state";
@@ -155,7 +155,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
           <div className="space-y-2 p-4">
             <p className="text-muted-foreground text-xs">{caption(openCurve)}</p>
             <LinePlot
-              label={`${seriesLabel(series[0])} along ${openCurve.name}, step ${sliceData.step}`}
+              label={`${seriesLabel(series[0])} along ${openCurve.name}, ${stepText(header, sliceData.step)}`}
               summary={summaries(
                 (lines[open] ?? []).map((entry) =>
                   curveSummary(entry.label, axis?.label ?? "", x, entry.values),

@@ -3,7 +3,7 @@ import { LinePlot } from "@/components/plots/line-plot";
 import { seriesColor } from "@/components/plots/theme";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
-import { seriesLabel, tailsOf } from "@/lib/describe";
+import { seriesLabel, stepText, tailsOf } from "@/lib/describe";
 import type { SliceData } from "@/lib/slice";
 import { type Cut, profile } from "@/maths/cut";
 import { formatNumber } from "@/maths/format";
@@ -40,7 +40,7 @@ export function CutCurve({ sliceData, cut }: { readonly sliceData: SliceData; re
   return (
     <div className="mt-3" data-testid="cut">
       <LinePlot
-        label={`${label} ${name}, step ${sliceData.step}`}
+        label={`${label} ${name}, ${stepText(sliceData.header, sliceData.step)}`}
         summary={curveSummary(label, "share", along.share, along.values)}
         xLabel={name}
         yLabel={label}

@@ -7,7 +7,7 @@ import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useGhosts, useHiddenRunsNote, useOtherRuns } from "@/hooks/use-overlays";
 import { useSharedRange } from "@/hooks/use-shared-range";
-import { seriesLabel, shortRun, tailsOf, words } from "@/lib/describe";
+import { seriesLabel, shortRun, stepText, stepUnit, tailsOf, words } from "@/lib/describe";
 import type { Series, SliceData } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
@@ -48,7 +48,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   return (
     <DashboardFrame figure={figure} sliceData={sliceData} selectedStep={selectedStep} factsOf={curveFacts}>
       <LinePlot
-        label={`${sliceData.series.map(seriesLabel).join(" and ")} along ${axis.label}, step ${sliceData.step}`}
+        label={`${sliceData.series.map(seriesLabel).join(" and ")} along ${axis.label}, ${stepText(sliceData.header, sliceData.step)}`}
         summary={summary}
         xLabel={axis.label}
         yLabel={sliceData.series.length > 1 ? words(main.name) : seriesLabel(main)}
@@ -96,7 +96,7 @@ function namedLines(
         ? [
             shortRun(slice.run),
             seriesLabel(series),
-            slice.step !== first?.step && `step ${formatCount(slice.step)}`,
+            slice.step !== first?.step && stepText(slice.header, slice.step),
           ]
             .filter(Boolean)
             .join(" · ")
@@ -125,7 +125,7 @@ function ghostLines(
       .filter((series) => series.name === main.name && series.split === main.split)
       .map((series) => ({
         key: `step ${slice.step}`,
-        label: `step ${formatCount(slice.step)}`,
+        label: stepText(slice.header, slice.step),
         metric: series.name,
         color,
         x: slice.header.axes[0]?.values ?? EMPTY,
@@ -141,7 +141,8 @@ const EMPTY = new Float64Array();
 
 function ghostNote(ghosts: readonly SliceData[]): string {
   const [first, last] = [ghosts[0]?.step ?? 0, ghosts[ghosts.length - 1]?.step ?? 0];
-  return `Faint lines: ${plural(ghosts.length, "other step")}, from ${formatCount(first)} to ${formatCount(last)}.`;
+  const unit = ghosts[0] ? stepUnit(ghosts[0].header) : "step";
+  return `Faint lines: ${plural(ghosts.length, `other ${unit}`)}, from ${formatCount(first)} to ${formatCount(last)}.`;
 }
 
 function spreadNote({ header, series }: SliceData): string {

@@ -7,7 +7,7 @@ import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useHiddenRunsNote } from "@/hooks/use-overlays";
-import { shortRun } from "@/lib/describe";
+import { shortRun, stepText, stepUnit } from "@/lib/describe";
 import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
 import { useSteps } from "@/lib/queries";
@@ -24,6 +24,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
   const { view, runColor } = useSliceData();
   const theme = usePlotTheme();
   const { runs, failed, retry } = useEvolutions(sliceData);
+  const unit = stepUnit(sliceData.header);
   const hidden = useHiddenRunsNote(sliceData.tag);
   const names = [...new Set(runs.flatMap((run) => run.columns.map((column) => column.name)))];
   const [wanted, setWanted] = useState("");
@@ -73,7 +74,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
         summary={summaries(
           series.map(
             (line) =>
-              curveSummary(`${chosen}, ${line.label}`, "step", line.x, line.values) +
+              curveSummary(`${chosen}, ${line.label}`, unit, line.x, line.values) +
               lowerBoundsText(line.atLeast ?? new Uint8Array()),
           ),
         )}
@@ -85,12 +86,12 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
         ]
           .filter(Boolean)
           .join(" ")}
-        xLabel="step"
+        xLabel={unit}
         yLabel={chosen}
         series={series}
         markers={
           own.steps.length > 1
-            ? [{ name: `step ${formatCount(sliceData.step)}`, x: sliceData.step, y: null }]
+            ? [{ name: stepText(sliceData.header, sliceData.step), x: sliceData.step, y: null }]
             : []
         }
         scale={view.scale}
@@ -101,7 +102,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
         theme={theme}
         heightShare={0.42}
       />
-      <MeasureTable evolution={own} step={sliceData.step} />
+      <MeasureTable evolution={own} step={sliceData.step} unit={unit} />
     </div>
   );
 }
@@ -154,7 +155,13 @@ function evolutionsOf(results: readonly Result[]): readonly Result[] {
   return results.map(({ data, error, refetch }) => ({ data, error, refetch }));
 }
 
-function MeasureTable({ evolution: { steps, columns }, step }: { evolution: Evolution; step: number }) {
+interface MeasureTableProps {
+  readonly evolution: Evolution;
+  readonly step: number;
+  readonly unit: string;
+}
+
+function MeasureTable({ evolution: { steps, columns }, step, unit }: MeasureTableProps) {
   return (
     <section
       className="max-h-80 overflow-auto rounded border"
@@ -166,7 +173,7 @@ function MeasureTable({ evolution: { steps, columns }, step }: { evolution: Evol
         <thead className="sticky top-0 bg-muted">
           <tr>
             <th scope="col" className="px-3 py-1.5 text-right font-medium">
-              step
+              {unit}
             </th>
             {columns.map((column) => (
               <th

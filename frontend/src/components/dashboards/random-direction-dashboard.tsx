@@ -7,7 +7,7 @@ import type { Fact } from "@/components/slice-info";
 import { type Settings, useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useSharedRange } from "@/hooks/use-shared-range";
-import { seriesLabel } from "@/lib/describe";
+import { seriesLabel, stepText } from "@/lib/describe";
 import type { SliceData } from "@/lib/slice";
 import { parseLevels } from "@/maths/contour";
 import type { Cut } from "@/maths/cut";
@@ -71,7 +71,7 @@ export function useGridProps(
   const label = seriesLabel(main);
   const axes = [horizontal.label, vertical.label] as const;
   return {
-    label: `${label} over ${axes[0]} and ${axes[1]}, step ${step}`,
+    label: `${label} over ${axes[0]} and ${axes[1]}, ${stepText(header, step)}`,
     summary: gridSummary(label, axes, horizontal.values, vertical.values, main.values),
     x: horizontal.values,
     xLabel: horizontal.label,
@@ -114,7 +114,7 @@ function pathPoints({ header, series }: SliceData): PathPoint[] {
   return trajectory.coordinates.map((point, index) => ({
     x: point[0] ?? 0,
     y: point[1] ?? 0,
-    step: trajectory.steps[index] ?? index,
+    name: stepText(header, trajectory.steps[index] ?? index),
     loss: losses?.[index] ?? null,
     residual: trajectory.residuals[index] ?? null,
   }));

@@ -96,7 +96,7 @@ function cellRows(props: GridCursorProps, i: number, j: number, near: PathPoint 
       : []),
     ...(near
       ? [
-          { label: "checkpoint", value: `step ${formatCount(near.step)}` },
+          { label: "checkpoint", value: near.name },
           ...(near.loss === null ? [] : [{ label: "its own loss", value: formatNumber(near.loss) }]),
           ...(near.residual === null
             ? []

@@ -1,4 +1,3 @@
-import { formatCount } from "@/maths/format";
 import { fitted, round, textWidth } from "./axes";
 import { FONT } from "./theme";
 
@@ -12,7 +11,8 @@ export interface GridMarker {
 export interface PathPoint {
   readonly x: number;
   readonly y: number;
-  readonly step: number;
+  /** Its step, with the unit. */
+  readonly name: string;
   readonly loss: number | null;
   /** Its distance from the plane. */
   readonly residual: number | null;
@@ -51,7 +51,7 @@ export function GridMarks({ markers, path, xScale, yScale, width, height }: Grid
   const wanted = [
     ...crosses.filter((cross) => cross.name),
     ...ends(places.length).map((index) => ({
-      name: `step ${formatCount(path[index]?.step ?? 0)}`,
+      name: path[index]?.name ?? "",
       x: places[index]?.[0] ?? 0,
       y: places[index]?.[1] ?? 0,
     })),

@@ -3,11 +3,10 @@ import { DropdownMenu } from "radix-ui";
 import { type RefObject, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { usePlotTheme } from "@/contexts/theme-context";
-import { seriesLabel, stepUnit } from "@/lib/describe";
+import { seriesLabel, stepText } from "@/lib/describe";
 import { methodLabel } from "@/lib/methods";
 import { displayName } from "@/lib/names";
 import type { SliceData } from "@/lib/slice";
-import { formatCount } from "@/maths/format";
 import { type PictureFormat, SCALES, savePicture } from "./save-picture";
 
 interface SaveMenuProps {
@@ -28,7 +27,7 @@ export function SaveMenu({ data, figure }: SaveMenuProps) {
       await savePicture(figure.current, {
         title: displayName(data.tag),
         lines: [
-          `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · ${stepUnit(data.header)} ${formatCount(data.step)}`,
+          `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · ${stepText(data.header, data.step)}`,
           displayName(data.run),
         ],
         name: `${data.tag} ${data.run} step ${data.step}`,
