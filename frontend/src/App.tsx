@@ -49,13 +49,14 @@ function Page() {
   }
   if (runs.length === 0) return <EmptyState />;
   return (
-    <div className="flex h-dvh">
+    // Paper has no place to scroll nor anything to choose.
+    <div className="flex h-dvh print:block print:h-auto">
       {!mobile && (
-        <nav className="w-64 shrink-0 overflow-y-auto border-r bg-card" aria-label="Controls">
+        <nav className="w-64 shrink-0 overflow-y-auto border-r bg-card print:hidden" aria-label="Controls">
           {controls && <Controls />}
         </nav>
       )}
-      <div className="flex min-w-0 grow flex-col">
+      <div className="flex min-w-0 grow flex-col print:block">
         {controls ? <Toolbar mobile={mobile} /> : <div className="min-h-[45px] border-b bg-card" />}
         <Cards />
       </div>
@@ -66,7 +67,7 @@ function Page() {
 function Toolbar({ mobile }: { mobile: boolean }) {
   const [open, setOpen] = useState(false);
   return (
-    <header className="flex flex-wrap items-center gap-x-4 gap-y-1.5 border-b bg-card px-3 py-1.5">
+    <header className="flex flex-wrap items-center gap-x-4 gap-y-1.5 border-b bg-card px-3 py-1.5 print:hidden">
       <h1 className="sr-only">Loss Slicer</h1>
       <div className="flex w-full items-center gap-2 sm:w-auto">
         {mobile && (
@@ -92,7 +93,7 @@ function Cards() {
   const { cards, count, hidden, showMore, problems, view } = useSliceData();
   const wide = cards.length <= 1 || cards.some((card) => card.geometry === "curves");
   return (
-    <main className="min-h-0 grow overflow-y-auto p-3">
+    <main className="min-h-0 grow overflow-y-auto p-3 print:overflow-visible">
       {problems.length > 0 && (
         <ul role="alert" className="mb-3 space-y-1 rounded-md border bg-card px-4 py-2 text-xs">
           {problems.slice(0, SHOWN_PROBLEMS).map((tag) => (

@@ -108,6 +108,19 @@ def notebook(board: Board) -> Iterator[str]:
     server.server_close()
 
 
+def test_all_cards_are_printed_without_the_controls(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs='["awkward"]', method="random_direction_2d")
+    main, controls = tab.frame.locator("main"), tab.frame.get_by_role("navigation", name="Controls")
+    assert main.evaluate("main => main.scrollHeight > innerHeight")
+    assert controls.is_visible()
+    tab.page.emulate_media(media="print")
+    # All of it is on the document, which is what pages are made from.
+    assert main.evaluate("main => main.clientHeight === main.scrollHeight")
+    assert tab.frame.evaluate("document.documentElement.scrollHeight >= document.querySelector('main').scrollHeight")
+    assert not controls.is_visible()
+    assert not tab.frame.get_by_label("Filter tags").is_visible()
+
+
 def test_in_a_frame_of_another_origin_the_page_works(
     browser: Browser, notebook: str, find_frame: Callable[[Page], Frame]
 ) -> None:

@@ -56,7 +56,7 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
   return (
     <article
       className={cn(
-        "flex min-w-0 flex-col rounded-md border bg-card",
+        "flex min-w-0 break-inside-avoid flex-col rounded-md border bg-card",
         card.pinned && "border-primary/60",
         includesCard(view.wide, card) && "col-span-full",
       )}
