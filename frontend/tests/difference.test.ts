@@ -23,6 +23,13 @@ describe("the difference of two slices", () => {
     expect([...found.values]).toEqual([Number.NaN, Number.NaN, 0, -1, 1, 0]);
   });
 
+  it("is there at a point of the second curve beside one that is not finite", () => {
+    const first = { x: Float64Array.of(0, 1, 1.5, 2), values: Float64Array.of(1, 1, 1, 1) };
+    const second = { x: Float64Array.of(0, 1, 2), values: Float64Array.of(3, 4, Number.POSITIVE_INFINITY) };
+    expect([...curveDifference(first, second).values].slice(0, 2)).toEqual([2, 3]);
+    expect(curveDifference(first, second).values[2]).toBe(Number.POSITIVE_INFINITY);
+  });
+
   it("has the error of both where both have one at the same points", () => {
     const first = grid([0, 1], [0, 1], () => 1);
     const stderr = Float64Array.of(3, 0, 1, Number.NaN);

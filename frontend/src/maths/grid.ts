@@ -42,12 +42,12 @@ export function fractionalIndex(values: Float64Array, place: number): number {
   return before + (width > 0 ? (place - start) / width : 0);
 }
 
-/** The axis value at a fractional index, linear between neighbours. */
+/** The value at a fractional index, linear between neighbours: a whole index asks none of them. */
 export function valueAtIndex(values: Float64Array, index: number): number {
   const before = Math.min(Math.max(Math.floor(index), 0), values.length - 1);
   const after = Math.min(before + 1, values.length - 1);
   const start = values[before] as number;
-  return start + (index - before) * ((values[after] as number) - start);
+  return index === before ? start : start + (index - before) * ((values[after] as number) - start);
 }
 
 /** The permutation that sorts `values`, or null where they ascend already. */
