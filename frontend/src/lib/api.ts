@@ -81,7 +81,16 @@ export async function fetchTags(
   return tags;
 }
 
+/** Such as a log-in page that a proxy sends instead. */
+function unexpected(status: number): ApiError {
+  return new ApiError(
+    "the server's reply is not in the plugin's form: reload the page, and log in if asked",
+    status,
+  );
+}
+
 function readTags(reply: unknown): TagInfo[] {
+  if (typeof reply !== "object" || reply === null) throw unexpected(200);
   const runs = reply as Record<string, Record<string, Record<string, unknown>>>;
   return Object.entries(runs).flatMap(([run, tags]) =>
     Object.entries(tags).map(([tag, info]) => ({
@@ -103,6 +112,7 @@ export async function fetchSteps(run: string, tag: string, signal?: AbortSignal)
     sampled: boolean;
     limit: number;
   };
+  if (!Array.isArray(reply?.steps) || !Array.isArray(reply.wall_times)) throw unexpected(200);
   return { steps: reply.steps, wallTimes: reply.wall_times, sampled: reply.sampled, limit: reply.limit };
 }
 
@@ -260,6 +270,15 @@ export async function fetchBatch(
           body: query,
         });
   const buffer = await response.arrayBuffer();
+  try {
+    return partsOf(buffer);
+  } catch {
+    throw unexpected(response.status);
+  }
+}
+
+/** Raises where the bytes are no batch. */
+function partsOf(buffer: ArrayBuffer): { readonly part: Part; readonly bytes: Uint8Array | null }[] {
   const length = new DataView(buffer).getUint32(0, true);
   const index = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))) as { parts: Part[] };
   return index.parts.map((part) => ({
