@@ -175,6 +175,18 @@ def test_steps_and_runs_are_compared_and_a_link_restores_it(open_page: Callable[
     assert again.frame.get_by_test_id("comparison").count() == 0
 
 
+def test_lines_that_are_compared_have_one_axis_and_a_color_each(open_page: Callable[..., Tab], board: Board) -> None:
+    compared = json.dumps([[ADAM, "path/to-last", step] for step in (0, 1000, 2000)])
+    tab = open_page(board, filter="none", compared=compared, comparing="true", wait="[data-testid=differences] path")
+    sides = tab.frame.get_by_test_id("compared")
+    texts = [sides.nth(side).locator("[data-figure] text").all_text_contents() for side in range(3)]
+    assert len(texts[0]) > 8
+    assert texts[0] == texts[1] == texts[2]
+    lines = tab.frame.get_by_test_id("differences").get_by_test_id("plot").first.get_by_test_id("line")
+    strokes = lines.evaluate_all("lines => lines.map(line => line.getAttribute('stroke'))")
+    assert len(strokes) == len(set(strokes)) == 3
+
+
 def test_a_slice_that_lacks_the_chosen_metric_is_not_subtracted(open_page: Callable[..., Tab], board: Board) -> None:
     compared = [[ADAM, GRID, 2000], [ADAM, "landscape/explodes", 500], ["measured", "plane", None]]
     tab = open_page(

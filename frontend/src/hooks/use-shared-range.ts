@@ -1,11 +1,10 @@
 import { useQueries } from "@tanstack/react-query";
 import { createContext, use, useCallback, useMemo } from "react";
 import { useSliceData } from "@/contexts/slice-data-context";
-import { tailsOf } from "@/lib/describe";
 import { evenly, slicesQuery } from "@/lib/many";
-import type { Series, SliceData } from "@/lib/slice";
-import type { ScaleName } from "@/maths/color";
-import { chosenRange, type ValueRange, withBands } from "@/maths/range";
+import { axisOf, rangeOfSlices, union, unionOf } from "@/lib/shared-range";
+import type { SliceData } from "@/lib/slice";
+import type { ValueRange } from "@/maths/range";
 
 /** Slices that are read for a common range: more steps are represented by these. */
 const MAX_STEPS = 40;
@@ -15,6 +14,8 @@ export const BesideContext = createContext<readonly SliceData[]>([]);
 
 interface SharedRange {
   readonly range: ValueRange | null;
+  /** Whether it is that of other slices, too. */
+  readonly shared: boolean;
   /** What has to be said of it: slices that it should hold, and does not yet. */
   readonly note: string;
 }
@@ -25,25 +26,22 @@ interface SharedRange {
  */
 export function useSharedRange(sliceData: SliceData): SharedRange {
   const { cards, view } = useSliceData();
-  const [main] = sliceData.series;
   const { geometry } = sliceData.header;
   const { range: mode, scale } = view;
   const band = geometry === "curve" ? scale : null;
-  const own = useMemo(() => rangeOf(main, mode, band), [main, mode, band]);
+  const axis = axisOf(sliceData);
+  const own = useMemo(() => rangeOfSlices([sliceData], axis, { mode, band }), [sliceData, axis, mode, band]);
   const fixed = view.limits === "all";
   const wanted = fixed ? cards.filter((card) => card.geometry === geometry) : [];
-  const { name, split } = main;
   const beside = use(BesideContext);
   const select = useCallback(
     (slices: readonly SliceData[]) =>
-      unionOf(
-        slices
-          .filter((slice) => slice.header.geometry === geometry)
-          .flatMap((slice) => slice.series)
-          .filter((series) => series.name === name && series.split === split)
-          .flatMap((series) => rangeOf(series, mode, band) ?? []),
+      rangeOfSlices(
+        slices.filter((slice) => slice.header.geometry === geometry),
+        axis,
+        { mode, band },
       ),
-    [geometry, name, split, mode, band],
+    [geometry, axis, mode, band],
   );
   const compared = useMemo(() => select(beside), [select, beside]);
   const ranges = useQueries({
@@ -54,36 +52,14 @@ export function useSharedRange(sliceData: SliceData): SharedRange {
     combine: (results) => results.map((result) => result.data),
   });
   const note = ranges.includes(undefined) ? "Not all steps and runs are in this range yet." : "";
-  const shared = useMemo(
+  const others = useMemo(
     () => unionOf([...ranges, compared].flatMap((range) => range ?? [])),
     [ranges, compared],
   );
   const range = useMemo(() => {
-    if (!shared) return own;
+    if (!others) return own;
     // What is clipped is said of this slice alone.
-    return own ? { ...union(shared, own), min: own.min, max: own.max } : shared;
-  }, [shared, own]);
-  return { range, note };
-}
-
-/** `band`: the scale of the axis where the standard errors are drawn as a band. */
-function rangeOf(series: Series, mode: "robust" | "full", band: ScaleName | null): ValueRange | null {
-  const { values, stderr } = series;
-  const range = chosenRange(values, mode, tailsOf(series));
-  return range && band && stderr ? withBands(range, values, stderr, band === "log") : range;
-}
-
-function unionOf(ranges: readonly ValueRange[]): ValueRange | null {
-  return ranges.reduce<ValueRange | null>((whole, range) => (whole ? union(whole, range) : range), null);
-}
-
-function union(a: ValueRange, b: ValueRange): ValueRange {
-  return {
-    low: Math.min(a.low, b.low),
-    high: Math.max(a.high, b.high),
-    min: Math.min(a.min, b.min),
-    max: Math.max(a.max, b.max),
-    finite: a.finite + b.finite,
-    nonfinite: a.nonfinite + b.nonfinite,
-  };
+    return own ? { ...union(others, own), min: own.min, max: own.max } : others;
+  }, [others, own]);
+  return { range, shared: fixed || beside.length > 0, note };
 }

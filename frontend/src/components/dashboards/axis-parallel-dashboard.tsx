@@ -36,7 +36,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   const container = useRef<HTMLDivElement>(null);
   const width = useWidth(container);
   const [open, setOpen] = useState<number | null>(null);
-  const { range: whole, note } = useSharedRange(sliceData);
+  const { range: whole, shared: beside, note } = useSharedRange(sliceData);
   const { header, series } = sliceData;
   const axis = header.axes[0];
   const tails = tailsOf(series[0]);
@@ -61,10 +61,10 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
     return sorted(found, view.sort, header.curves, x, members[0]?.values ?? []);
   }, [header.curves, view.parameters, view.sort, x, members]);
   const shared = useMemo(() => {
-    if (view.limits === "all") return whole;
+    if (beside) return whole;
     const values = chosen.flatMap((index) => members.flatMap((entry) => [...(entry.values[index] ?? [])]));
     return chosenRange(values, view.range, tails);
-  }, [chosen, members, view.range, view.limits, whole, tails]);
+  }, [chosen, members, view.range, beside, whole, tails]);
 
   const lines = useMemo(
     () =>
@@ -79,7 +79,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
     [header.curves, members, theme],
   );
 
-  const alike = view.shared || view.limits === "all";
+  const alike = view.shared || beside;
   const domains = useMemo(() => {
     const how = { scale: view.scale, range: view.range };
     return lines.map((entry) => curveDomain(entry, how, tails, alike ? shared : null));

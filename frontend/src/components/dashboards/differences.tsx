@@ -2,6 +2,7 @@ import { useMemo } from "react";
 import { HeatMap } from "@/components/plots/heat-map";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
+import { seriesColor } from "@/components/plots/theme";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { comparable, leftOutText, type NameOf, nameOfCompared } from "@/lib/comparable";
@@ -136,12 +137,15 @@ function ComparedCurves({ compared, name }: ComparedPlotsProps) {
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const [first] = compared;
+  // Steps of one run would all have its color.
+  const distinct = new Set(compared.map(({ color }) => color)).size === compared.length;
   const lines = useMemo(
     () =>
-      compared.map(({ slice, color }, index) =>
-        lineOf(slice, name(slice), color, index > 0 && color === compared[0]?.color),
-      ),
-    [compared, name],
+      compared.map(({ slice, color }, index) => {
+        const own = distinct ? color : seriesColor(theme, index);
+        return lineOf(slice, name(slice), own, !distinct && index >= theme.series.length);
+      }),
+    [compared, name, distinct, theme],
   );
   const differences = useMemo(
     () =>

@@ -24,7 +24,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   const others = useOtherRuns(sliceData);
   const hidden = useHiddenRunsNote(sliceData.tag);
   const ghosts = useGhosts(sliceData);
-  const { range, note } = useSharedRange(sliceData);
+  const { range, shared, note } = useSharedRange(sliceData);
   const lines = useMemo(
     () => [
       ...namedLines([sliceData, ...others], theme, runColor, view.smoothing),
@@ -58,7 +58,7 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
         scale={view.scale}
         across={view.across}
         range={view.range}
-        limits={view.limits === "all" ? range : null}
+        limits={shared ? range : null}
         tails={tailsOf(main)}
         linked={view.linked}
         note={[
