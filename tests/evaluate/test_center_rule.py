@@ -56,6 +56,16 @@ def test_any_batch_size_gives_the_value_of_one_batch(loss_fn, batch_size, networ
     assert center(ModelWrapper(net.model, loss_fn, net.data), batch_size) == pytest.approx(expected, rel=2e-6)
 
 
+@pytest.mark.parametrize("strategy", ["loop", "partial", "partial-vmap"])
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_a_mean_that_kept_a_dimension_counts_the_samples_of_its_batch(shape, strategy, network) -> None:
+    """Batches of 8, 8 and 6, whose halves are alike, so that they can't tell how large the batches are."""
+    net = network("mlp")
+    expected = whole(net.model, nn.CrossEntropyLoss(), net.data)
+    wrapper = ModelWrapper(net.model, lambda output, target: F.cross_entropy(output, target).reshape(shape), net.data)
+    assert center(wrapper, 8, strategy=strategy) == pytest.approx(expected, rel=2e-6)
+
+
 def test_one_loss_a_sample_of_torchs_own_is_averaged_over_samples(network) -> None:
     net = network("mlp")
     loss_fn = nn.CrossEntropyLoss(weight=torch.tensor([0.1, 1.0, 5.0]), reduction="none")

@@ -77,7 +77,7 @@ def loss_form(loss_fn: Callable[..., Any]) -> LossForm:
 def terms_of_value(value: Any, num_samples: int) -> SampleTerms:
     """The terms of what a user's own loss returned for a batch of `num_samples`.
 
-    A scalar is taken as a mean over the samples and gives one entry for the batch.
+    A scalar, or a tensor of one entry, is taken as a mean over the samples and gives one entry for the batch.
 
     Raises:
         DataError: the value is of no accepted form.
@@ -99,7 +99,8 @@ def terms_of_value(value: Any, num_samples: int) -> SampleTerms:
             "or slicer_core.LossSum(sum, count)"
         )
     value = _widened(value)
-    if value.ndim == 0:
+    # A mean that kept a dimension is one number for the batch as well, and no sample's.
+    if value.numel() == 1:
         return SampleTerms(sums=(value * num_samples).reshape(1), counts=value.new_full((1,), float(num_samples)))
     per_sample = value.numel() / value.shape[0] if value.shape[0] else 0.0
     return SampleTerms(sums=_sum_by_sample(value), counts=value.new_full((value.shape[0],), per_sample))

@@ -352,7 +352,7 @@ class ModelWrapper:
             assert loss is not None
             output = self.model(*inputs)
             value = loss(in_float32(output) if widened else output, target)
-        if isinstance(value, Tensor) and value.ndim == 0:
+        if isinstance(value, Tensor) and value.numel() == 1:
             return value.item()
         return self._ratio(terms_of_value(value, batch.num_samples))
 
