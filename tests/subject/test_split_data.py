@@ -169,6 +169,24 @@ def test_a_batch_size_that_can_not_be_had_is_refused(network) -> None:
             losses(net, net.data, batch_size=size)
 
 
+@pytest.mark.parametrize("loss", ["samples", "mean"])
+def test_batches_without_samples_add_nothing(loss, network) -> None:
+    """As a collate function leaves them that filters samples out."""
+    net = network("mlp")
+    edges = [(0, 0), (0, 9), (9, 9), (9, 22), (22, 22)]
+    batches = [(net.inputs[start:stop], net.classes[start:stop]) for start, stop in edges]
+    chosen: dict[str, Any] = {"loss_fn": nn.CrossEntropyLoss()}
+    if loss == "mean":
+        chosen = {"batch_loss": lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1])}
+    found = RandomDirectionSlicer(ModelWrapper(net.model, train_data=batches, **chosen), progress=False).slice_1d(
+        n_samples=3
+    )
+    expected = nn.functional.cross_entropy(net.model(net.inputs), net.classes).item()
+    assert found.loss[1] == pytest.approx(expected, rel=2e-6)
+    assert found.evaluation["samples"] == {"train": 22}
+    assert found.evaluation["batches"] == {"train": 2}
+
+
 def test_a_list_of_tensors_has_a_batch_in_each_for_a_batch_loss(network) -> None:
     """Blocks of tokens of the same shape, as for a language model."""
     net = network("attention")

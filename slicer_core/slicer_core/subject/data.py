@@ -66,6 +66,7 @@ def survey(
 ) -> SplitData:
     """Reads the split once, counts and fingerprints it, and checks that its first batch comes back the same.
 
+    Batches without samples are left out: they add nothing, and a mean over none is not a number.
     `list_is_batches`: a list of tensors has a batch in each, as a `batch_loss` may want it; it is not a (X, y) pair.
 
     Raises:
@@ -74,7 +75,11 @@ def survey(
     """
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"--batch-size {batch_size} is not a positive number")
-    read = _reader(source, name, batch_size, list_is_batches)
+    read_all = _reader(source, name, batch_size, list_is_batches)
+
+    def read() -> Iterator[Any]:
+        return (raw for raw in read_all() if _num_samples(raw, name))
+
     digest, kept, kept_bytes = hashlib.blake2b(digest_size=16), [], 0
     num_samples = num_batches = 0
     most = _most_kept(torch.device(device))
