@@ -87,6 +87,17 @@ def test_a_filter_of_zeros_does_not_move_and_is_not_divided_by() -> None:
     assert torch.equal(scaled["w"], torch.zeros(2, 3))
 
 
+@pytest.mark.parametrize("normalization", ["filter", "layer", "weight", "dfilter", "dlayer", "none"])
+@pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.ConvTranspose2d(4, 6, 3, groups=2)])
+def test_a_tensor_without_entries_stays_without(layer, normalization) -> None:
+    """As the layer has it of a model whose optional inputs are none."""
+    layer.nothing = nn.Parameter(torch.empty(5, 0))
+    layer.none_of_any = nn.Parameter(torch.empty(0, 5, 2))
+    _, scaled = normalized(layer, normalization=normalization)
+    assert scaled["nothing"].shape == (5, 0)
+    assert scaled["none_of_any"].shape == (0, 5, 2)
+
+
 def test_a_center_in_half_precision_has_its_norms_taken_in_more() -> None:
     theta = torch.full((1, 4096), 0.1).bfloat16()
     scaled = normalize_direction({"w": torch.ones(1, 4096)}, {"w": theta})

@@ -194,7 +194,8 @@ def _filter_norms(tensor: Tensor, layout: FilterLayout) -> Tensor:
     """The norm of each entry's own filter, in a shape that broadcasts with the tensor. A 1-D tensor is one filter."""
     if tensor.ndim <= 1:
         return _norm(tensor)
-    grouped = tensor.reshape(layout.groups, -1, *tensor.shape[1:])
+    # No -1 for the rows of a group: what it is can't be told of a tensor without entries.
+    grouped = tensor.reshape(layout.groups, len(tensor) // layout.groups, *tensor.shape[1:])
     unit_axis = layout.axis + 1
     others = [axis for axis in range(1, grouped.ndim) if axis != unit_axis]
     norms = torch.linalg.vector_norm(grouped, dim=others, keepdim=True, dtype=torch.float64).to(tensor.dtype)
