@@ -99,6 +99,23 @@ def test_recomputing_beyond_the_ends_is_update_bn_too(network, close_to_float64)
     close_to_float64(found.loss, np.array(expected))
 
 
+@pytest.mark.parametrize("strategy", ["loop", "partial", "streaming"])
+def test_layers_that_share_statistics_recompute_them_together(strategy, network) -> None:
+    net = network("convolution")
+    second = nn.BatchNorm2d(4)
+    second.running_mean, second.running_var = net.model.norm.running_mean, net.model.norm.running_var
+    net.model.inner = nn.Sequential(net.model.inner, second)
+    options = SliceOptions(grid=(2,), range=((0.0, 1.0),), batchnorm="recompute")
+    found = take(net, Linear(), options, other_point(net), strategy=strategy)
+
+    # In float32: buffers that are converted share no memory any more.
+    model = copy.deepcopy(net.model)
+    update_bn([net.inputs[i : i + BATCH] for i in range(0, 22, BATCH)], model)
+    assert model.norm.running_mean is model.inner[1].running_mean
+    expected = F.cross_entropy(model.eval()(net.inputs), net.classes).item()
+    assert found.loss[0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_recomputing_does_not_depend_on_the_statistics_that_were_there(network) -> None:
     """Those of a diverged training are not finite."""
     net = network("convolution")

@@ -17,13 +17,10 @@ from slicer_core.subject import Batch
 
 
 def running_statistics(model: nn.Module) -> list[str]:
-    """The names of all running statistics of BatchNorm layers; empty where the model has none."""
-    return [
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats
-        for name, _ in module.named_buffers(recurse=False)
-    ]
+    """The names of all running statistics of BatchNorm layers, tied ones once; empty where the model has none."""
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    own = {id(buffer) for layer in layers for buffer in layer.buffers(recurse=False)}
+    return [name for name, buffer in model.named_buffers() if id(buffer) in own]
 
 
 def recomputed_statistics(
