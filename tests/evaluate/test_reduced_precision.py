@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core import EvaluationSettings, LinearInterpolationSlicer, ModelWrapper, RandomDirectionSlicer
 
 # Of a loss, by the digits of the precision: half a unit in the last place, through a few layers.
 TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2}
@@ -80,6 +80,69 @@ def test_points_that_overflow_are_evaluated_again_in_float32(strategy: Any) -> N
     assert 0 < again < 9
     assert np.isfinite(found.loss).all()
     assert (found.loss == exact.loss).sum() == again
+
+
+@pytest.mark.parametrize("strategy", ["loop", "partial", "streaming"])
+def test_a_center_that_overflows_is_evaluated_again_with_all_points(strategy: Any) -> None:
+    """Its loss, those of the ends, and the errors of differences to it are float32's."""
+    model = Steep()
+    wrapper = ModelWrapper(model, nn.MSELoss(), (torch.randn(6, 4), torch.randn(6, 4)))
+    nn.init.constant_(model.layer.weight, 3.0)
+    end = {name: torch.zeros_like(tensor) for name, tensor in wrapper.get_parameters().items()}
+    found, exact = (
+        LinearInterpolationSlicer(
+            wrapper, settings=EvaluationSettings(strategy=strategy, dtype=dtype), progress=False
+        ).slice(wrapper.get_parameters(), end, n_samples=5, range=(0.0, 1.0))
+        for dtype in (torch.float16, None)
+    )
+    assert found.center is not None
+    assert exact.center is not None
+    assert found.center.loss == exact.center.loss
+    np.testing.assert_array_equal(found.loss, exact.loss)
+    np.testing.assert_array_equal(found.array(role="difference_stderr"), exact.array(role="difference_stderr"))
+    assert found.evaluation["precision"]["train"]["points_again_in_float32"] == 5
+    ends = [[marker.loss["train"] for marker in each.markers] for each in (found, exact)]
+    assert ends[0] == pytest.approx(ends[1], rel=TOLERANCE[torch.float16])
+
+
+class Logarithm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.log()
+
+
+def test_a_center_without_a_value_in_float32_either_leaves_the_other_points_as_they_are() -> None:
+    wrapper = ModelWrapper(Logarithm(), nn.MSELoss(), (torch.rand(6, 4) + 1, torch.randn(6, 4)))
+    settings = EvaluationSettings(strategy="loop", dtype=torch.bfloat16)
+    found = LinearInterpolationSlicer(wrapper, settings=settings, progress=False).slice(
+        wrapper.get_parameters(), {"scale": torch.tensor(2.0)}, n_samples=3, range=(0.0, 1.0)
+    )
+    assert found.center is not None
+    assert found.center.loss["train"] == torch.inf
+    assert found.evaluation["precision"]["train"]["points_again_in_float32"] == 1
+
+
+@pytest.mark.parametrize("strategy", ["loop", "streaming"])
+def test_streaming_is_held_against_float32_like_the_others(strategy: Any, network: Any) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    settings = EvaluationSettings(strategy=strategy, dtype=torch.bfloat16)
+    told = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=9).evaluation
+    assert told["strategy"] == strategy
+    assert told["precision"]["train"]["compared_points"] == 8
+    assert 0 < told["precision"]["train"]["largest_relative_difference"] < TOLERANCE[torch.bfloat16]
+
+
+def test_streaming_says_where_float32_does_not_fit(network: Any) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model.bfloat16(), nn.CrossEntropyLoss(), net.data)
+    settings = EvaluationSettings(strategy="streaming", dtype=torch.bfloat16, memory_budget=64)
+    told = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3).evaluation
+    assert "precision" not in told
+    assert told["reason"].startswith("float32 was not compared")
 
 
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5])

@@ -22,11 +22,16 @@ from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.parallel import can_fork, shared_out
 from slicer_core.evaluate.points import Advance, KnownBatches, PointsRun
-from slicer_core.evaluate.precision import COMPARED_POINTS, PrecisionReport, held_against_float32
+from slicer_core.evaluate.precision import (
+    COMPARED_POINTS,
+    PrecisionReport,
+    held_against_float32,
+    is_center_lost,
+)
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, Tickets
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
-from slicer_core.evaluate.strategies.streaming import STREAMING, stream, streams
+from slicer_core.evaluate.strategies.streaming import STREAMING, float32_fits, stream, streams
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -180,10 +185,7 @@ class PointEvaluator:
                 whole = self._run_in_workers(blocks, choice, num_workers, advance)
             else:
                 whole = self._run(blocks, choice, advance, buffers)
-        sums, precision = whole.sums, None
-        if self._objective.is_reduced and blocks:
-            sums, precision = held_against_float32(sums, blocks, self._again, compared=self._to_compare)
-            self._to_compare -= precision.points
+        sums, precision = self._held_against_float32(whole.sums, blocks)
         reasons = dict.fromkeys([*choice.reasons, *whole.reasons])
         return Evaluation(
             sums=sums,
@@ -270,14 +272,32 @@ class PointEvaluator:
             recompute=self._recompute,
             advance=advance,
         )
+        sums, precision, reasons = streamed.result(), None, [self._streams_why]
+        if self._objective.is_reduced and not float32_fits(self._wrapper, settings.memory_budget):
+            reasons.append("float32 was not compared, since the parameters in it do not fit the memory")
+        else:
+            sums, precision = self._held_against_float32(sums, blocks)
         return Evaluation(
-            sums=streamed.result(),
+            sums=sums,
             strategy=STREAMING,
-            reason=self._streams_why,
+            reason="; ".join(filter(None, reasons)) or None,
             num_batches=data.num_batches,
             num_samples=data.num_samples,
             seconds=time.perf_counter() - start,
+            precision=precision,
         )
+
+    def _held_against_float32(
+        self, sums: dict[str, PointSums], blocks: Sequence[PointBlock]
+    ) -> tuple[dict[str, PointSums], PrecisionReport | None]:
+        """What the evaluation's precision could not hold in float32, and how far it is off where points are there."""
+        if not self._objective.is_reduced:
+            return sums, None
+        if not blocks:
+            return self._again(()) if is_center_lost(sums) else sums, None
+        sums, precision = held_against_float32(sums, blocks, self._again, compared=self._to_compare)
+        self._to_compare -= precision.points
+        return sums, precision
 
     def _again(self, some: Sequence[PointBlock]) -> dict[str, PointSums]:
         exact = replace(self._settings, dtype=torch.float32)

@@ -26,7 +26,7 @@ class PrecisionReport:
 
     `points`: on how many the two were compared. `largest_difference`: |L - L₃₂|/max(|L₃₂|, |L₃₂(center)|), the largest
     of them; None where float32 has no finite value either. `center_float32`: the loss at the center in float32.
-    `again`: how many points were not finite and hold float32's value.
+    `again`: how many points hold float32's value, since they were not finite, or the center was not.
     """
 
     points: int
@@ -59,9 +59,15 @@ class PrecisionReport:
 def held_against_float32(
     sums: dict[str, PointSums], blocks: Sequence[PointBlock], again: Again, *, compared: int = COMPARED_POINTS
 ) -> tuple[dict[str, PointSums], PrecisionReport]:
-    """The sums with non-finite points replaced by float32's, and the report on `compared` seeded points."""
+    """The sums with non-finite points replaced by float32's, and the report on `compared` seeded points.
+
+    Where the center itself is not finite, no difference to it is, so then all points are float32's.
+    """
     losses = sums[LOSS].values
     lost = np.flatnonzero(~np.isfinite(losses))
+    center_is_lost = is_center_lost(sums) and not is_center_lost(again(()))
+    if center_is_lost:
+        lost = np.arange(len(losses))
     generator = torch.Generator().manual_seed(_SEED)
     order = torch.randperm(len(losses), generator=generator).numpy()
     seen = np.sort(order[np.isfinite(losses[order])][:compared])
@@ -78,10 +84,17 @@ def held_against_float32(
         center_float32=center,
         again=len(lost),
     )
-    if len(lost):
+    if center_is_lost:
+        sums = exact
+    elif len(lost):
         taken = np.searchsorted(where, lost)
         sums = {name: _replaced(values, exact[name], lost, taken) for name, values in sums.items()}
     return sums, report
+
+
+def is_center_lost(sums: dict[str, PointSums]) -> bool:
+    """Whether the loss at the center is not finite."""
+    return not np.isfinite(sums[LOSS].center_value)
 
 
 def chosen_points(blocks: Sequence[PointBlock], where: np.ndarray) -> list[PointBlock]:

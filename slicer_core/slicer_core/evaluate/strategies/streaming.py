@@ -46,6 +46,13 @@ def streams(wrapper: ModelWrapper, strategy: str, memory_budget: int | None) -> 
     return should_stream(size, memory_budget_bytes(memory_budget, wrapper.device))
 
 
+def float32_fits(wrapper: ModelWrapper, memory_budget: int | None) -> bool:
+    """Whether the stand-ins that streaming in float32 makes of tensors of another dtype do."""
+    floating = [tensor for tensor in wrapper.state().values() if tensor.is_floating_point()]
+    size = sum(torch.float32.itemsize * tensor.numel() for tensor in floating if tensor.dtype is not torch.float32)
+    return size <= memory_budget_bytes(memory_budget, wrapper.device)
+
+
 def stream(
     wrapper: ModelWrapper,
     objective: Objective,
