@@ -80,6 +80,49 @@ def test_a_root_of_a_mean_is_refused_with_what_to_return_instead(network) -> Non
         center(ModelWrapper(net.model, lambda output, target: F.mse_loss(output, target).sqrt(), data))
 
 
+@pytest.mark.parametrize("last", [[2.0], [2.0, 2.0], [2.0, 2.0, 2.0]])
+@pytest.mark.parametrize("how", ["batch", "target"])
+def test_a_mean_over_other_tensors_than_the_last_is_refused_with_what_to_do(how, last, network) -> None:
+    """Batches of other sizes would weigh alike."""
+    net = network("mlp")
+    batches = [(net.inputs[a:b], {"y": net.classes[a:b], "scale": torch.tensor(last)}) for a, b in ((0, 16), (16, 22))]
+
+    def loss_fn(output: Tensor, target: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(output, target["y"]) * target["scale"].amax()
+
+    chosen: dict[str, Any] = {"loss_fn": loss_fn, "train_data": batches}
+    if how == "batch":
+        chosen = {
+            "batch_loss": lambda model, batch: loss_fn(model(batch["x"]), batch),
+            "train_data": [{"x": inputs, **target} for inputs, target in batches],
+        }
+    with pytest.raises(DataError, match=rf"last tensor of a batch has {len(last)} entries.*over the 16 .*LossSum"):
+        center(ModelWrapper(net.model, **chosen))
+
+    counted = {**chosen}
+    if how == "batch":
+        loss = chosen["batch_loss"]
+        counted["batch_loss"] = lambda model, batch: LossSum(loss(model, batch) * len(batch["y"]), len(batch["y"]))
+    else:
+        counted["loss_fn"] = lambda output, target: LossSum(loss_fn(output, target) * len(output), len(output))
+    assert center(ModelWrapper(net.model, **counted)) == pytest.approx(
+        2 * whole(net.model, nn.CrossEntropyLoss(), net.data), rel=2e-6
+    )
+
+
+def test_a_mean_that_is_the_same_for_all_samples_passes(network) -> None:
+    """Of a new head of zeros, say; what is constant beside the samples is not taken for them."""
+    net = network("mlp")
+    nn.init.zeros_(net.model[2].weight)
+    nn.init.zeros_(net.model[2].bias)
+    wrapper = ModelWrapper(
+        net.model,
+        train_data=[(net.inputs, torch.ones(3), net.classes)],
+        batch_loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[2]) * batch[1].mean(),
+    )
+    assert center(wrapper) == pytest.approx(np.log(3))
+
+
 def test_a_total_that_is_not_said_to_be_one_is_refused(network) -> None:
     net = network("mlp")
     with pytest.raises(DataError, match="LossSum"):

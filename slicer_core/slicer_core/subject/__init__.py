@@ -1,7 +1,7 @@
 """What slices are taken of: the user's module file, the model wrapper, its data and its losses."""
 
 from slicer_core.subject.classes import find_classes
-from slicer_core.subject.data import Batch, SplitData, copied, tensors_fingerprint, written_versions
+from slicer_core.subject.data import Batch, SplitData, cast_batch, copied, tensors_fingerprint, written_versions
 from slicer_core.subject.float32 import TF32_RELATIVE
 from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
 from slicer_core.subject.lightning import from_lightning
@@ -12,7 +12,7 @@ from slicer_core.subject.naming import Fit, Mismatch, fit_names
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.transformers_model import from_transformers
 from slicer_core.subject.user_code import user_code
-from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper, cast_batch
+from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper
 
 __all__ = [
     "LOSS",

@@ -85,7 +85,7 @@ def survey(
     most = _most_kept(torch.device(device))
     first: bytes | None = None
     for raw in read():
-        if any(leaf.layout is not torch.strided for leaf in _tensors(raw)):
+        if any(leaf.layout is not torch.strided for leaf in tensors_of(raw)):
             raise DataError(
                 f"a batch of the {name} data holds a sparse tensor: give it dense, or let the model hold it as a buffer"
             )
@@ -95,7 +95,7 @@ def survey(
         count = _num_samples(raw, name)
         num_samples += count
         num_batches += 1
-        kept_bytes += sum(leaf.nbytes for leaf in _tensors(raw))
+        kept_bytes += sum(leaf.nbytes for leaf in tensors_of(raw))
         if kept_bytes <= most:
             kept.append(Batch(data=move(raw, device), num_samples=count))
     if num_samples == 0:
@@ -138,7 +138,7 @@ def gathered(read: Callable[[], Iterable[Batch]], name: str, fingerprint: str) -
     for batch in read():
         num_samples += batch.num_samples
         num_batches += 1
-        kept_bytes += sum(leaf.nbytes for leaf in _tensors(batch.data))
+        kept_bytes += sum(leaf.nbytes for leaf in tensors_of(batch.data))
         if kept_bytes <= _KEPT_BYTES:
             kept.append(batch)
     return SplitData(
@@ -164,6 +164,11 @@ def move(data: Any, device: torch.device | str, dtype: torch.dtype | None = None
     return pytree.tree_map(convert, data)
 
 
+def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
+    """The batch with its floating tensors in `dtype`."""
+    return batch if dtype is None else Batch(data=move(batch.data, device, dtype), num_samples=batch.num_samples)
+
+
 def in_float32(data: Any) -> Any:
     """The same nesting with its tensors of half precision in float32."""
 
@@ -181,20 +186,7 @@ def copied(data: Any) -> Any:
 
 def written_versions(data: Any) -> list[int]:
     """How often each tensor was written in place, as torch counts it."""
-    return [leaf._version for leaf in _tensors(data)]
-
-
-def split_halves(data: Any, num_samples: int) -> tuple[Any, Any]:
-    """The batch cut in two along the first dimension of each tensor that has `num_samples` there."""
-    middle = num_samples // 2
-
-    def part(where: slice) -> Any:
-        return pytree.tree_map(
-            lambda leaf: leaf[where] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == num_samples else leaf,
-            data,
-        )
-
-    return part(slice(None, middle)), part(slice(middle, None))
+    return [leaf._version for leaf in tensors_of(data)]
 
 
 def _reader(source: Any, name: str, batch_size: int | None, list_is_batches: bool) -> Callable[[], Iterable[Any]]:
@@ -290,13 +282,14 @@ def _tensor_reader(tensors: tuple[Tensor, ...], name: str, batch_size: int) -> C
     return read
 
 
-def _tensors(data: Any) -> list[Tensor]:
+def tensors_of(data: Any) -> list[Tensor]:
+    """The tensors of the nesting, in its order."""
     return [leaf for leaf in pytree.tree_leaves(data) if isinstance(leaf, Tensor)]
 
 
 def _num_samples(data: Any, name: str) -> int:
     """The length of the last tensor, which by custom is the target; of any nesting, the last leaf with a dimension."""
-    for tensor in reversed(_tensors(data)):
+    for tensor in reversed(tensors_of(data)):
         if tensor.ndim:
             return len(tensor)
     raise DataError(

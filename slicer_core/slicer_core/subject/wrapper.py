@@ -19,9 +19,10 @@ from torch.nn.parameter import is_lazy
 from slicer_core.errors import DataError, ModuleError, UsageError
 from slicer_core.philox import standard_normal
 from slicer_core.subject.classes import class_name, class_terms
-from slicer_core.subject.data import Batch, SplitData, copied, in_float32, move, split_halves, survey
+from slicer_core.subject.data import Batch, SplitData, copied, in_float32, survey
 from slicer_core.subject.eval_mode import enter_eval_mode
 from slicer_core.subject.float32 import TF32_EPS, float32_precision
+from slicer_core.subject.halves import other_halves, split_halves
 from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.random_states import own_generator, own_random_states
 from slicer_core.subject.sharding import refuse_sharded
@@ -275,13 +276,14 @@ class ModelWrapper:
         Raises:
             DataError: they differ, so that the loss is no mean over samples or the model couples them.
         """
-        if self.batch_coupled or batch.num_samples < 2:
+        if self.batch_coupled:
             return
-        sizes = (batch.num_samples // 2, batch.num_samples - batch.num_samples // 2)
-        parts = split_halves(batch.data, batch.num_samples)
-        halves = [Batch(data=data, num_samples=size) for data, size in zip(parts, sizes, strict=True)]
         whole = self._loss_terms(batch, widened) if terms is None else terms
         is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
+        if batch.num_samples < 2:
+            self._check_count(batch, whole, widened)
+            return
+        halves = split_halves(batch.data, batch.num_samples)
         try:
             found = [self._loss_terms(half, widened) for half in halves]
         except Exception as error:
@@ -301,6 +303,8 @@ class ModelWrapper:
         expected = self._ratio(whole)
         scale = max(abs(value) for value in (expected, *map(self._ratio, found)))
         if _close(together, expected, scale, self._precision()):
+            if all(self._ratio(term) == expected for term in found):
+                self._check_count(batch, whole, widened)
             return
         raise DataError(
             f"the loss of a batch is {expected:.8g}, but its two halves give {together:.8g}: "
@@ -313,6 +317,25 @@ class ModelWrapper:
                 "(a LossSum has to count what it sums)"
             )
         )
+
+    def _check_count(self, batch: Batch, terms: SampleTerms, widened: bool) -> None:
+        """Of a loss that does not depend on what is taken for the samples: that it is no mean over something else."""
+        # A LossSum has a count of its own.
+        if self.form.terms is not None or terms.counts.tolist() != [batch.num_samples]:
+            return
+        halves, whole = other_halves(batch), self._ratio(terms)
+        try:
+            found = [self._ratio(self._loss_terms(half, widened)) for half in halves]
+        except Exception:  # noqa: BLE001 - the user's code, on what is then no batch
+            return
+        length = sum(half.num_samples for half in halves)
+        together = sum(loss * half.num_samples / length for loss, half in zip(found, halves, strict=True))
+        if any(loss != whole for loss in found) and _close(together, whole, max(map(abs, found)), self._precision()):
+            raise DataError(
+                f"the last tensor of a batch has {batch.num_samples} entries, which is to be its number of samples, "
+                f"but its loss is a mean over the {length} entries of the others: put one with an entry a sample last, "
+                "or return slicer_core.LossSum(sum, count)"
+            )
 
     def _check_repeats(self, batch: Batch, whole: float, widened: bool) -> None:
         before = self._random_state()
@@ -355,11 +378,6 @@ class ModelWrapper:
         if isinstance(value, Tensor) and value.numel() == 1:
             return value.item()
         return self._ratio(terms_of_value(value, batch.num_samples))
-
-
-def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
-    """The batch with its floating tensors in `dtype`."""
-    return batch if dtype is None else Batch(data=move(batch.data, device, dtype), num_samples=batch.num_samples)
 
 
 def _inputs_and_target(data: Any) -> tuple[tuple[Any, ...], Any]:

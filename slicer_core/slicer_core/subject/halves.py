@@ -1,0 +1,34 @@
+"""A batch cut in two, for the check that its loss is a mean over its samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from slicer_core.subject.data import Batch, tensors_of
+
+
+def split_halves(data: Any, length: int) -> list[Batch]:
+    """The two halves along the first dimension of each tensor that has `length` entries there, `length` samples."""
+    middle = length // 2
+
+    def part(where: slice) -> Any:
+        return pytree.tree_map(
+            lambda leaf: leaf[where] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == length else leaf,
+            data,
+        )
+
+    return [
+        Batch(data=part(slice(None, middle)), num_samples=middle),
+        Batch(data=part(slice(middle, None)), num_samples=length - middle),
+    ]
+
+
+def other_halves(batch: Batch) -> list[Batch]:
+    """The halves along the one length that all tensors without an entry a sample have; none where they have several."""
+    lengths = {len(leaf) for leaf in tensors_of(batch.data) if leaf.ndim} - {batch.num_samples}
+    if len(lengths) != 1 or max(lengths) < 2:
+        return []
+    return split_halves(batch.data, *lengths)
