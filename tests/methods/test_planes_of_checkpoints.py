@@ -81,6 +81,32 @@ def test_a_quadratic_on_its_principal_plane() -> None:
     assert path["losses"] == {"train": pytest.approx([energy(wrapper, theta) for theta in points])}
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["pca", "plane"])
+def test_points_of_any_precision_span_their_plane_and_stay_as_they_are(kind, dtype) -> None:
+    wrapper = bowl()
+    wrapper.model.to(dtype)
+    points = [{"theta": theta.to(dtype)} for theta in thetas(4)]
+    before = copy.deepcopy(points)
+    if kind == "pca":
+        found = PCASlicer(wrapper, settings=FLOAT64, progress=False).slice(points, grid_size=(3, 4))
+        origin = points[-1]["theta"].double()
+        away = torch.stack([point["theta"].double() - origin for point in before])
+        _, _, rows = torch.linalg.svd(away - away.mean(dim=0), full_matrices=False)
+        axes = [row if away[0] @ row >= 0 else -row for row in rows[:2]]
+    else:
+        found = PlaneSlicer(wrapper, settings=FLOAT64, progress=False).slice(*points[:3], grid_size=(3, 4))
+        origin, second, third = (point["theta"].double() for point in before[:3])
+        first_axis = F.normalize(second - origin, dim=0)
+        axes = [first_axis, F.normalize(third - origin - (third - origin) @ first_axis * first_axis, dim=0)]
+    expected = [
+        [energy(wrapper, origin + a * axes[0] + b * axes[1]) for b in found.axes[1].values]
+        for a in found.axes[0].values
+    ]
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-5)
+    assert all(torch.equal(point["theta"], own["theta"]) for point, own in zip(points, before, strict=True))
+
+
 def test_the_default_range_is_the_extent_of_the_path_and_a_fifth() -> None:
     found = PCASlicer(bowl(), settings=FLOAT64, progress=False).slice(
         {step: {"theta": theta} for step, theta in zip((0, 30, 10, 20), thetas(4), strict=True)}, grid_size=3

@@ -126,7 +126,8 @@ def combined(
         total = torch.zeros_like(start_values)
         for point, weight in zip(points, weights, strict=True):
             if weight:
-                total.add_(rows_of(point, name, start, stop).cpu().double().sub_(start_values), alpha=float(weight))
+                # Not in place: what is in float64 on the CPU already is the point itself.
+                total.add_(rows_of(point, name, start, stop).cpu().double() - start_values, alpha=float(weight))
         return total.to(base.device, kinds[name])
 
     lazy = LazyTensors(like, rows)
