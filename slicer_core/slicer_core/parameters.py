@@ -91,6 +91,17 @@ def rows_of(vector: NamedTensors, name: str, start: int, stop: int) -> Tensor:
     return tensor[start:stop] if tensor.ndim else tensor
 
 
+def in_double(tensor: Tensor) -> Tensor:
+    """The tensor in float64, or in complex128."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def real_entries(tensor: Tensor) -> Tensor:
+    """All entries in one row, in float64; a complex one is two, as products and norms of real vectors have it."""
+    flat = tensor.reshape(-1)
+    return (torch.view_as_real(flat.resolve_conj()).reshape(-1) if flat.is_complex() else flat).double()
+
+
 def dot(left: NamedTensors, right: NamedTensors) -> float:
     """Σ over the names that both have of the elementwise product, accumulated in float64."""
     return products([left, right])[0][1]
@@ -117,7 +128,7 @@ def products(vectors: Sequence[NamedTensors]) -> list[list[float]]:
         there = [index for index in range(count) if name in shapes_of(vectors[index])]
         sums = [[0.0] * count for _ in range(count)]
         for start, stop in row_blocks(like):
-            blocks = {index: rows_of(vectors[index], name, start, stop).reshape(-1).double() for index in there}
+            blocks = {index: real_entries(rows_of(vectors[index], name, start, stop)) for index in there}
             device = blocks[there[0]].device
             for index, block in blocks.items():
                 sums[index][index] += torch.sum(block**2).item()

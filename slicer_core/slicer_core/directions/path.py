@@ -16,7 +16,7 @@ from torch import Tensor
 
 from slicer_core.checkpoints import open_safetensors, write_safetensors
 from slicer_core.errors import UsageError
-from slicer_core.parameters import LazyTensors, NamedTensors, rows_of, shapes_of
+from slicer_core.parameters import LazyTensors, NamedTensors, in_double, real_entries, rows_of, shapes_of
 
 # Of the matrix (points, columns) in float64 that is at hand.
 _BLOCK_BYTES = 32 * 2**20
@@ -122,12 +122,12 @@ def combined(
 
     def rows(name: str, start: int, stop: int) -> Tensor:
         base = rows_of(origin, name, start, stop)
-        start_values = base.cpu().double()
+        start_values = in_double(base.cpu())
         total = torch.zeros_like(start_values)
         for point, weight in zip(points, weights, strict=True):
             if weight:
                 # Not in place: what is in float64 on the CPU already is the point itself.
-                total.add_(rows_of(point, name, start, stop).cpu().double() - start_values, alpha=float(weight))
+                total.add_(in_double(rows_of(point, name, start, stop).cpu()) - start_values, alpha=float(weight))
         return total.to(base.device, kinds[name])
 
     lazy = LazyTensors(like, rows)
@@ -196,7 +196,7 @@ class _Block:
 
     def of(self, vector: NamedTensors) -> Tensor:
         rows = rows_of(vector, self.name, self.start, self.stop)
-        return rows.reshape(-1)[self.columns].cpu().double()
+        return real_entries(rows.reshape(-1)[self.columns].cpu())
 
 
 def _blocks(shapes: Mapping[str, Tensor], names: Sequence[str], count: int) -> Iterator[_Block]:

@@ -79,9 +79,13 @@ class CenterPoint:
         return subset(self.state, select_names(names, options.params, options.exclude))
 
     def parameters(self) -> list[str]:
-        """The names of all floating parameters, frozen ones included: those in which checkpoints differ."""
+        """The names of all floating and complex parameters, frozen ones included: those in which checkpoints differ."""
         shapes = shapes_of(self.state)
-        return [name for name, _ in self.wrapper.model.named_parameters() if shapes[name].is_floating_point()]
+        return [
+            name
+            for name, _ in self.wrapper.model.named_parameters()
+            if shapes[name].is_floating_point() or shapes[name].is_complex()
+        ]
 
     def movable(self, options: SliceOptions) -> list[str]:
         """Of these, what a difference of two checkpoints may move, after `--params` and `--exclude`.
