@@ -149,20 +149,43 @@ def cosine_of(products: Sequence[Sequence[float]]) -> float:
 
 
 def difference(end: NamedTensors, start: NamedTensors) -> NamedTensors:
-    """`end - start` for the names of `start`, in the dtype of `start`; lazy where one of them is."""
-    return _by_entry(start, end, lambda ours, theirs: theirs.to(ours) - ours)
+    """`end - start` for the names of `start`; lazy where one of them is.
+
+    In the dtype of `start`, but of halves in float32: rounded to so few digits it leads elsewhere than to the end.
+    """
+
+    def apart(ours: Tensor, theirs: Tensor) -> Tensor:
+        wide = _widened(ours.dtype)
+        return theirs.to(ours).to(wide) - ours.to(wide)
+
+    return _by_entry(start, end, apart, _widened)
 
 
 def added(start: NamedTensors, step: NamedTensors) -> NamedTensors:
     """`start + step` for the names of `start`, in the dtype of `start`; lazy where one of them is."""
-    return _by_entry(start, step, lambda ours, theirs: ours + theirs.to(ours))
+    return _by_entry(start, step, lambda ours, theirs: ours + theirs.to(ours), lambda dtype: dtype)
 
 
-def _by_entry(own: NamedTensors, other: NamedTensors, combine: Callable[[Tensor, Tensor], Tensor]) -> NamedTensors:
+def _widened(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _by_entry(
+    own: NamedTensors,
+    other: NamedTensors,
+    combine: Callable[[Tensor, Tensor], Tensor],
+    kind: Callable[[torch.dtype], torch.dtype],
+) -> NamedTensors:
+    """`combine` of both, entry by entry, which is of the dtype `kind` of that of `own`."""
+
     def rows(name: str, start: int, stop: int) -> Tensor:
         return combine(rows_of(own, name, start, stop), rows_of(other, name, start, stop))
 
-    lazy = LazyTensors({name: like.to("meta") for name, like in shapes_of(own).items()}, rows)
+    like = {
+        name: torch.empty(tensor.shape, dtype=kind(tensor.dtype), device="meta")
+        for name, tensor in shapes_of(own).items()
+    }
+    lazy = LazyTensors(like, rows)
     return lazy if isinstance(own, LazyTensors) or isinstance(other, LazyTensors) else dict(lazy)
 
 

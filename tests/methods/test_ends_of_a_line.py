@@ -1,4 +1,4 @@
-"""What the header of a line says of its ends, against torch on the whole vectors."""
+"""The ends of a line: what its header says of them, against torch on the whole vectors, and their own losses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from slicer_core import LinearInterpolationSlicer, ModelWrapper
+from slicer_core import EvaluationSettings, LinearInterpolationSlicer, ModelWrapper
 
 
 def test_norms_cosine_and_each_layers_share_of_the_squared_distance(network) -> None:
@@ -30,3 +30,21 @@ def test_norms_cosine_and_each_layers_share_of_the_squared_distance(network) -> 
         share = sum(((end[name].double() - start[name]) ** 2).sum().item() for name in own) / whole
         assert ends["layers"][layer] == pytest.approx(share, rel=1e-5)
     assert sum(ends["layers"].values()) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", [None, "float32", "same"])
+@pytest.mark.parametrize("strategy", ["loop", "partial", "streaming"])
+def test_a_line_between_weights_in_half_precision_reaches_its_end(strategy, dtype, half, network) -> None:
+    """Weights far apart: their difference in as few digits leads elsewhere."""
+    net = network("mlp")
+    net.model.to(half)
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), (net.inputs.to(half), net.classes))
+    end = wrapper.get_random_parameters(1.5, seed=1)
+    settings = EvaluationSettings(strategy=strategy, dtype=half if dtype == "same" else dtype)
+    found = LinearInterpolationSlicer(wrapper, settings=settings, progress=False).slice(
+        end_point=end, n_samples=3, range=(0.0, 1.0)
+    )
+    assert [found.loss[0], found.loss[-1]] == pytest.approx(
+        [marker.loss["train"] for marker in found.markers], rel=1e-6
+    )
