@@ -96,6 +96,11 @@ def in_double(tensor: Tensor) -> Tensor:
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
+def wide_enough(dtype: torch.dtype) -> torch.dtype:
+    """That of a direction in a parameter of the dtype: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def real_entries(tensor: Tensor) -> Tensor:
     """All entries in one row, in float64; a complex one is two, as products and norms of real vectors have it."""
     flat = tensor.reshape(-1)
@@ -155,19 +160,15 @@ def difference(end: NamedTensors, start: NamedTensors) -> NamedTensors:
     """
 
     def apart(ours: Tensor, theirs: Tensor) -> Tensor:
-        wide = _widened(ours.dtype)
+        wide = wide_enough(ours.dtype)
         return theirs.to(ours).to(wide) - ours.to(wide)
 
-    return _by_entry(start, end, apart, _widened)
+    return _by_entry(start, end, apart, wide_enough)
 
 
 def added(start: NamedTensors, step: NamedTensors) -> NamedTensors:
     """`start + step` for the names of `start`, in the dtype of `start`; lazy where one of them is."""
     return _by_entry(start, step, lambda ours, theirs: ours + theirs.to(ours), lambda dtype: dtype)
-
-
-def _widened(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
 
 
 def _by_entry(

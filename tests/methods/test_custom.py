@@ -41,6 +41,39 @@ def test_a_plane_of_given_directions(network, reference) -> None:
     assert found.cosine == pytest.approx(products / (first["0.weight"].norm() * flat.norm()).item(), abs=1e-6)
 
 
+@pytest.mark.parametrize("strategy", ["loop", "partial", "streaming"])
+def test_directions_keep_their_digits_in_a_model_of_half_precision(
+    strategy, network, reference, close_to_float64
+) -> None:
+    net = network("mlp")
+    net.model.bfloat16()
+    direction = {name: torch.randn(parameter.shape) for name, parameter in net.model.named_parameters()}
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    settings = EvaluationSettings(strategy=strategy, dtype="float32")
+    found = CustomSlicer(wrapper, settings=settings, progress=False).slice([direction], grid_size=4)
+    points = [(a,) for a in found.axes[0].values]
+    close_to_float64(found.loss, reference(net.model, nn.CrossEntropyLoss(), net.data).along([direction], points))
+
+
+def test_a_complex_direction_fits_a_complex_parameter_alone() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+            self.scale = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * self.turn).abs() * self.scale
+
+    data = (torch.rand(5, 3) + 1, torch.zeros(5, 3))
+    slicer = CustomSlicer(ModelWrapper(Turned(), nn.MSELoss(), data), progress=False)
+    found = slicer.slice([{"turn": torch.full((3,), 1j)}], grid_size=3)
+    np.testing.assert_allclose(found.loss, (data[0] ** 2).mean().item() * np.array([2.0, 1.0, 2.0]), rtol=1e-5)
+    assert found.directions[0].norm == pytest.approx(3**0.5)
+    with pytest.raises(UsageError, match=r"scale in torch.complex64, expected floating"):
+        slicer.slice([{"scale": torch.full((3,), 1j)}], grid_size=3)
+
+
 def test_directions_along_one_line_are_refused(network) -> None:
     net = network("mlp")
     slicer = CustomSlicer(ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data), progress=False)

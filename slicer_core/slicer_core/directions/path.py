@@ -16,7 +16,7 @@ from torch import Tensor
 
 from slicer_core.checkpoints import open_safetensors, write_safetensors
 from slicer_core.errors import UsageError
-from slicer_core.parameters import LazyTensors, NamedTensors, in_double, real_entries, rows_of, shapes_of
+from slicer_core.parameters import LazyTensors, NamedTensors, in_double, real_entries, rows_of, shapes_of, wide_enough
 
 # Of the matrix (points, columns) in float64 that is at hand.
 _BLOCK_BYTES = 32 * 2**20
@@ -117,7 +117,7 @@ def combined(
 ) -> NamedTensors:
     """Σ weights·(θᵢ - origin) over the parameters of these names; lazy where the origin is."""
     shapes = shapes_of(origin)
-    kinds = {name: torch.promote_types(shapes[name].dtype, torch.float32) for name in names}
+    kinds = {name: wide_enough(shapes[name].dtype) for name in names}
     like = {name: torch.empty(shapes[name].shape, dtype=kinds[name], device="meta") for name in names}
 
     def rows(name: str, start: int, stop: int) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from slicer_core import slices
@@ -15,7 +16,7 @@ from slicer_core.errors import CheckpointError, UsageError, suggestion
 from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
 from slicer_core.methods.slicer import Point, Slicer
 from slicer_core.methods.trajectory import planned_trajectory
-from slicer_core.parameters import LazyTensors, NamedTensors, cosine_of, products, rows_of, shapes_of
+from slicer_core.parameters import LazyTensors, NamedTensors, cosine_of, products, rows_of, shapes_of, wide_enough
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Slice
 
@@ -172,16 +173,19 @@ def _check_fit(direction: NamedTensors, center: CenterPoint, movable: Sequence[s
             raise UsageError(f"{what} names {name!r}, which is no parameter of the model{suggestion(name, movable)}")
         if tensor.shape != own[name].shape:
             raise UsageError(f"{what} has {name} of shape {list(tensor.shape)}, the model's is {list(own[name].shape)}")
-        if not tensor.is_floating_point():
+        if not (tensor.is_floating_point() or (tensor.is_complex() and own[name].is_complex())):
             raise UsageError(f"{what} has {name} in {tensor.dtype}, expected floating numbers")
 
 
 def _in_the_models_dtype(direction: NamedTensors, center: CenterPoint) -> NamedTensors:
+    """Halves stay in float32, as of all directions."""
     own = shapes_of(center.state)
+    kinds = {name: wide_enough(own[name].dtype) for name in shapes_of(direction)}
 
     def rows(name: str, start: int, stop: int) -> Tensor:
         like = rows_of(center.state, name, start, start)
-        return rows_of(direction, name, start, stop).to(like.device, own[name].dtype)
+        return rows_of(direction, name, start, stop).to(like.device, kinds[name])
 
-    lazy = LazyTensors({name: own[name].to("meta") for name in shapes_of(direction)}, rows)
+    shapes = {name: torch.empty(own[name].shape, dtype=kind, device="meta") for name, kind in kinds.items()}
+    lazy = LazyTensors(shapes, rows)
     return lazy if isinstance(center.state, LazyTensors) else dict(lazy)
