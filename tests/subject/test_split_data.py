@@ -106,6 +106,26 @@ def test_data_that_changes_between_readings_is_refused_with_the_way_out(data, ne
             losses(network("mlp"), data)
 
 
+def test_changes_within_a_long_numpy_array_are_seen_too() -> None:
+    class Shuffled:
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            images = np.zeros((40, 60), dtype=np.float32)
+            images[5:-5] = np.random.default_rng().random((30, 60))
+            yield {"images": images, "names": np.array(["a", None], dtype=object), "y": torch.zeros(40)}
+
+    wrapper = ModelWrapper(nn.Linear(60, 1), train_data=Shuffled(), batch_loss=lambda model, batch: batch["y"])
+    with pytest.raises(DataError, match="differs from one reading"):
+        wrapper.split("train")
+    fixed = list(Shuffled())
+    once, again = (
+        ModelWrapper(nn.Linear(60, 1), train_data=fixed, batch_loss=lambda model, batch: batch["y"])
+        .split("train")
+        .fingerprint
+        for _ in range(2)
+    )
+    assert once == again
+
+
 def test_an_iterator_is_refused(network) -> None:
     net = network("mlp")
     for data in (iter(in_batches(net, 8)), (batch for batch in in_batches(net, 8))):

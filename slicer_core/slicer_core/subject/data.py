@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -312,6 +313,10 @@ def _fingerprint(data: Any) -> bytes:
             flat = leaf.detach().cpu().contiguous().reshape(-1)
             if flat.numel():
                 digest.update(flat.view(torch.uint8).numpy().data)
+        elif isinstance(leaf, np.ndarray):
+            # Of a longer one, `repr` shows both ends.
+            digest.update(f"{leaf.dtype}{leaf.shape}".encode())
+            digest.update(repr(leaf.tolist()).encode() if leaf.dtype.hasobject else leaf.tobytes())
         else:
             digest.update(repr(leaf).encode())
     return digest.digest()
