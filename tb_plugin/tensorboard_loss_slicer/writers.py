@@ -13,7 +13,7 @@ import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -45,6 +45,7 @@ class _Process:
         self.made: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         # A fork has its own: the thread behind a writer does not survive one.
         self.own: dict[tuple[int, Path], EventFileWriter] = {}
+        self.failed: WeakSet[EventFileWriter] = WeakSet()
 
 
 _process = _Process()
@@ -74,6 +75,7 @@ def find_writer(
 
     Raises:
         UsageError: both are given, there is none, or it is no writer.
+        SlicerError: `logdir` can't be made.
     """
     if writer is not None and logdir is not None:
         raise UsageError(f"both writer and logdir ({os.fspath(logdir)!r}) are given: a slice goes to one of them")
@@ -103,6 +105,8 @@ def write_event(writer: Writer, event: Event) -> None:
         target.add_event(event)
         target.flush()
     except OSError as error:
+        if isinstance(writer, EventFileWriter):
+            _process.failed.add(writer)
         raise SlicerError(
             f"the slice could not be written to {log_dir(writer)}: {error}; check that the writer is open and that the "
             f"directory has room and can be written to"
@@ -125,9 +129,20 @@ def _check(writer: object) -> None:
 
 def _own_writer(directory: Path) -> EventFileWriter:
     key = (os.getpid(), directory.expanduser().resolve())
-    if key not in _process.own:
-        _process.own[key] = EventFileWriter(str(key[1]))
-    return _process.own[key]
+    before = _process.own.get(key)
+    if before is not None and before not in _process.failed:
+        return before
+    try:
+        new = EventFileWriter(str(key[1]))
+    except OSError as error:
+        raise SlicerError(
+            f"an event file can't be made in logdir {directory}: {error}; give a directory that can be written to"
+        ) from error
+    # The thread of one that failed has ended, and writes nothing more, even where there is room again.
+    if before is not None and before in _process.books:
+        _process.books[new] = _process.books[before]
+    _process.own[key] = new
+    return new
 
 
 def _newest_live(stacklevel: int) -> SummaryWriter:

@@ -166,9 +166,12 @@ def test_without_a_tensorboard_logger_slices_go_to_the_folder_given_or_the_train
         assert list(read_log(tmp_path / name)["random1d"]) == [12]
 
 
-def test_a_slice_that_fails_is_told_once_and_does_not_stop_training(library: SimpleNamespace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [{"loss_fn": lambda output, target: output.nothing}, {"logdir": Path(__file__)}])
+def test_a_slice_that_fails_is_told_once_and_does_not_stop_training(
+    library: SimpleNamespace, fault: Any, tmp_path: Path
+) -> None:
     without = photograph(fit(library, tmp_path / "without"))
-    callback = library.callback(log_every_n_epochs=1, loss_fn=lambda output, target: output.nothing, **SMALL)
+    callback = library.callback(log_every_n_epochs=1, **fault, **SMALL)
     with pytest.warns(LossSlicerWarning, match="no slice could be taken at step 4, and none will be tried") as caught:
         found = photograph(fit(library, tmp_path / "with", callback))
     assert len([each for each in caught if issubclass(each.category, LossSlicerWarning)]) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import subprocess
 import sys
 import warnings
@@ -265,6 +266,27 @@ def test_a_closed_event_file_writer_is_an_error_that_names_its_directory(tmp_pat
     writer.close()
     with pytest.raises(SlicerError, match=f"could not be written to {tmp_path}"):
         log_slice("line", LINE, writer=writer)
+
+
+def test_a_directory_that_can_not_be_made_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    for given in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SlicerError, match=f"can't be made in logdir {given}: "):
+            log_slice("line", LINE, logdir=given)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_directory_on_a_full_disk_is_written_again_once_there_is_room(tmp_path):
+    log_slice("line", LINE, logdir=tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256, hard))
+    try:
+        with pytest.raises(SlicerError, match=f"could not be written to {tmp_path}"):
+            log_slice("line", LINE, logdir=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log_slice("line", LINE, logdir=tmp_path)
+    assert [event.step for event in read_events(tmp_path)] == [0, 1]
 
 
 def test_scalars_of_the_training_loop_stay_beside_the_slices(tmp_path):

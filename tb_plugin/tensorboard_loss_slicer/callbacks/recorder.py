@@ -101,10 +101,11 @@ class LandscapeRecorder:
         except OverBudgetError:
             self.left_out += 1
             self._tell_once(training, periods)
-        except (SlicerError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the training is worth more than its slices
             self._has_failed = True
             self._wrapper = None
-            self._warn(f"no slice could be taken at step {step}, and none will be tried again: {error}")
+            reason = str(error) if isinstance(error, SlicerError) else f"{type(error).__name__}: {error}"
+            self._warn(f"no slice could be taken at step {step}, and none will be tried again: {reason}")
         else:
             self.taken += 1
             self._budget.needed = time.monotonic() - read
