@@ -51,6 +51,16 @@ def test_principal_axes_are_those_of_numpys_svd(block_bytes) -> None:
     np.testing.assert_allclose(found.explained, singular[:3] ** 2 / (singular**2).sum(), rtol=1e-10)
 
 
+def test_points_of_any_precision_are_left_as_they_are() -> None:
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        points = [{name: tensor.to(dtype) for name, tensor in point(seed).items()} for seed in range(4)]
+        before = [flat(p) for p in points]
+        found = principal_axes(gram_matrix(points, points[-1], NAMES), 2)
+        axes = [combined(points, points[-1], NAMES, weights) for weights in found.weights.tolist()]
+        project(points, points[-1], axes, NAMES)
+        np.testing.assert_array_equal([flat(p) for p in points], before)
+
+
 def test_a_projection_is_the_least_squares_solution(block_bytes) -> None:
     """On two directions that are neither orthogonal nor of norm one, one of them in a single tensor."""
     points, origin = [point(seed) for seed in range(4)], point(9)

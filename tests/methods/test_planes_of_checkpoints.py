@@ -54,11 +54,13 @@ def path_of(found: Slice) -> dict[str, Any]:
     return dict(path)
 
 
-def test_a_quadratic_on_its_principal_plane() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_quadratic_on_its_principal_plane(dtype: torch.dtype) -> None:
     wrapper = bowl()
-    points = thetas(5)
+    wrapper.model.to(dtype)
+    points = [theta.to(dtype) for theta in thetas(5)]
     found = PCASlicer(wrapper, settings=FLOAT64, progress=False).slice(
-        [{"theta": theta} for theta in points], grid_size=(3, 4), range=((-1.0, 2.0), (0.0, 1.0))
+        [{"theta": theta.clone()} for theta in points], grid_size=(3, 4), range=((-1.0, 2.0), (0.0, 1.0))
     )
     rows = np.stack([(theta.double() - points[-1].double()).numpy() for theta in points])
     _, singular, axes = np.linalg.svd(rows - rows.mean(axis=0))
