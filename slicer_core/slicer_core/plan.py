@@ -12,9 +12,12 @@ import numpy as np
 from slicer_core.errors import UsageError
 from slicer_core.parameters import NamedTensors
 from slicer_core.slices import Axis, Curve, Direction, Measure
+from slicer_core.slices.codec import MAX_ARRAY_BYTES
 from slicer_core.slices.types import Geometry
 
 MAX_POINTS_PER_AXIS = 100_001
+MAX_POINTS = MAX_ARRAY_BYTES // np.dtype(np.float64).itemsize
+"""Whose losses fill the largest array that a slice is stored with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,9 @@ class SlicePlan:
     notes: tuple[str, ...] = ()
     """What a person should know of how the options were taken."""
 
+    def __post_init__(self) -> None:
+        check_num_points(self.shape)
+
     @property
     def num_points(self) -> int:
         """Points over its own blocks."""
@@ -128,8 +134,26 @@ def axis_values(low: float, high: float, num_points: int, *, anchors: Sequence[f
     return values
 
 
+def check_num_points(shape: Sequence[int]) -> None:
+    """That a slice's arrays of this shape can be stored.
+
+    Raises:
+        UsageError: they have too many points.
+    """
+    if math.prod(shape) > MAX_POINTS:
+        raise UsageError(
+            f"--grid: {'x'.join(map(str, shape))} points are {math.prod(shape)}, and a slice holds {MAX_POINTS}: give "
+            "fewer"
+        )
+
+
 def grid_coefficients(axes: Sequence[Axis]) -> np.ndarray:
-    """All combinations of the axes' values, shape (n0·n1, 2), the last axis fastest."""
+    """All combinations of the axes' values, shape (n0·n1, 2), the last axis fastest.
+
+    Raises:
+        UsageError: they are more than a slice holds.
+    """
+    check_num_points([axis.values.size for axis in axes])
     mesh = np.meshgrid(*(axis.values for axis in axes), indexing="ij")
     return np.stack([values.reshape(-1) for values in mesh], axis=1)
 

@@ -49,6 +49,10 @@ def message(refused: Result) -> str:
         (["--grid", "many"], "--grid 'many' is not a number of points: give N, or NxM for a grid"),
         (["--method", "random1d", "--grid", "3x3"], "--grid '3x3' has 2 axes, the method has 1"),
         (["--grid", "1000000"], "--grid needs 2 to"),
+        (["--grid", "90000x100000"], "--grid: 90000x100000 points are 9000000000, and a slice holds 33554432"),
+        (["--method", "axis", "--grid", "99999", "--params-to-slice", "0:400"], "400x99999 points are 39999600"),
+        (["--range", "0:1e39"], "--range reaches to 1e+39, and numbers of float32 to 3.4e+38: give a narrower one, or"),
+        (["--method", "axis", "--range", "-1e39:0", "--dry-run"], "--range reaches to 1e+39"),
         (["--params", "nothing*"], "--params 'nothing*' matches no parameter"),
         (["--params", "0.wieght"], "--params '0.wieght' matches no parameter (nearest: 0.weight"),
         (["--exclude", "*"], "leave no parameter of the 6"),
@@ -120,6 +124,7 @@ def test_no_checkpoints_are_told(run: Run) -> None:
     Path("runs1/deep/checkpoints").mkdir(parents=True)
     shutil.copy("sgd/checkpoints/step-000000.safetensors", "runs1/deep/checkpoints")
     assert "give --checkpoints with a folder, a file or a glob" in message(run(checkpoints=None))
+    assert "an empty path leads to no checkpoint" in message(run(checkpoints=""))
     assert "no checkpoint in empty: expected files that end in .safetensors" in message(run(checkpoints="empty"))
     assert "some are in runs1/deep/checkpoints" in message(run(checkpoints="runs1"))
     assert "there is no file or folder nowhere" in message(run(checkpoints="nowhere"))

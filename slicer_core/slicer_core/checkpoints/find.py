@@ -93,6 +93,9 @@ def open_checkpoint(path: Path, options: ReadOptions = AS_IT_IS, step_map: StepM
 
 def _expand(entry: str) -> list[tuple[Path, Path]]:
     """(folder of the source, checkpoint) for all that an entry leads to."""
+    if not entry:
+        # As a path it would be the folder that the command runs in.
+        raise CheckpointError("an empty path leads to no checkpoint: give a checkpoint folder, a file or a glob")
     path = Path(entry).expanduser()
     if path.is_dir():
         found = _in_folder(path)

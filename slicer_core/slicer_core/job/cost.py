@@ -16,6 +16,7 @@ from slicer_core.job.reporter import Reporter
 from slicer_core.measures import MeasureRow
 from slicer_core.measures.gradient import LossGradient
 from slicer_core.measures.surroundings import Surroundings
+from slicer_core.methods.evaluation import check_coefficients
 from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Preparation
 from slicer_core.parameters import NamedTensors
@@ -77,6 +78,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         checkpoint=source.selected[0],
     )
     plan = prepared.method.plan(center, prepared.options)
+    check_coefficients(plan, center, prepared.settings)
     for note in plan.notes:
         watcher.note(note)
     wholes = [prepared.wrapper.split(name, job.batch_size) for name in prepared.splits]

@@ -49,7 +49,7 @@ from slicer_core.methods import MethodRow, find_method
 from slicer_core.methods.method import AUTO, Method, SliceOptions
 from slicer_core.methods.slicer import chosen_splits
 from slicer_core.parameters import NamedTensors
-from slicer_core.plan import axis_values
+from slicer_core.plan import axis_values, check_num_points
 from slicer_core.subject import (
     Fit,
     ModelWrapper,
@@ -286,6 +286,7 @@ def _slice_options(job: Job, row: MethodRow, method: Method) -> SliceOptions:
     if options.range is not None:
         for points, (low, high) in zip(options.grid or (), options.range, strict=True):
             axis_values(low, high, points)
+    check_num_points(options.grid or ())
     return options
 
 

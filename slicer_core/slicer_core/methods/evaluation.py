@@ -28,7 +28,7 @@ from slicer_core.evaluate import (
 from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.tile_names import POINTS, WHOLE, marker_tile, path_tile, tile_range
 from slicer_core.order import coarse_to_fine
-from slicer_core.parameters import NamedTensors
+from slicer_core.parameters import NamedTensors, shapes_of
 from slicer_core.plan import SlicePlan
 from slicer_core.subject import LOSS
 from slicer_core.version import __version__
@@ -73,11 +73,29 @@ def _single_points(plan: SlicePlan) -> dict[str, Callable[[], NamedTensors]]:
     return found
 
 
+def check_coefficients(plan: SlicePlan, center: CenterPoint, settings: EvaluationSettings) -> None:
+    """That the coefficients are numbers of the type in which points are made.
+
+    Raises:
+        UsageError: the range is wider.
+    """
+    own = {tensor.dtype for tensor in shapes_of(center.state).values() if tensor.is_floating_point()}
+    # In half precision, directions are added in float32.
+    is_double = (own if settings.dtype is None else {settings.dtype}) == {torch.float64}
+    largest = torch.finfo(torch.float64 if is_double else torch.float32).max
+    furthest = max((float(np.abs(axis.values).max()) for axis in plan.axes), default=0.0)
+    if furthest > largest:
+        raise UsageError(
+            f"--range reaches to {furthest:.3g}, and numbers of float32 to {largest:.3g}: give a narrower one, or "
+            "--dtype float64"
+        )
+
+
 class PlanEvaluator:
     """Evaluates tiles of one plan; what a split's first tile settled and computed of the center stays for the others.
 
     Raises:
-        UsageError: an unknown BatchNorm policy.
+        UsageError: an unknown BatchNorm policy, or coefficients that are too large.
     """
 
     def __init__(
@@ -90,6 +108,7 @@ class PlanEvaluator:
     ) -> None:
         if batchnorm not in BATCHNORM_POLICIES:
             raise UsageError(f"--batchnorm {batchnorm!r} is not one of {', '.join(BATCHNORM_POLICIES)}")
+        check_coefficients(plan, center, settings)
         self.plan = plan
         self._center, self._settings, self._batchnorm = center, settings, batchnorm
         self._has_statistics = bool(running_statistics(center.wrapper.model))
