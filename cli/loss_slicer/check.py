@@ -63,7 +63,7 @@ def check(
     with reported():
         from slicer_core.checks import CheckedSlice, Report, Rule, check_slice, parse_rule, read_rules
         from tensorboard_loss_slicer.log_pairing import without_previews
-        from tensorboard_loss_slicer.log_selection import select_slices
+        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
 
         limits = {"loss_increase": max_loss_increase, "barrier": max_barrier, "sharpness": max_sharpness}
         rules = [Rule(name=name, operator="<=", bound=bound) for name, bound in limits.items() if bound is not None]
@@ -75,7 +75,9 @@ def check(
                 "there is nothing to check: give --max-loss-increase, --max-barrier, --max-sharpness, --no-nonfinite, "
                 "--rule or --config"
             )
-        chosen = without_previews(select_slices(logdir, runs=run or (), tags=tag or (), steps=step))
+        found = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
+        check_choices(found, runs=run or (), tags=tag or (), steps=step)
+        chosen = without_previews(found)
         checked = []
         for each in chosen:
             rows = check_slice(each.data, rules, allow_provisional=allow_provisional)

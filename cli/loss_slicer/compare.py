@@ -54,13 +54,13 @@ def compare(
     with reported():
         from slicer_core.checks import Report, Row, check_whole, compare_slices, parse_tolerance
         from tensorboard_loss_slicer.log_pairing import pair_slices, without_previews
-        from tensorboard_loss_slicer.log_selection import select_slices
+        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
 
         tolerances = [parse_tolerance(text) for text in tolerance or ()]
-        before, now = (
-            without_previews(select_slices(logdir, runs=run or (), tags=tag or (), steps=step))
-            for logdir in (baseline, new)
-        )
+        found = [select_slices(logdir, runs=run or (), tags=tag or (), steps=step) for logdir in (baseline, new)]
+        # What only one of the logs has is told below.
+        check_choices([each for log in found for each in log], runs=run or (), tags=tag or (), steps=step)
+        before, now = map(without_previews, found)
         pairs = pair_slices(before, now, by_step=step not in ("first", "last"))
         checked = []
         for old, each in pairs.matched:

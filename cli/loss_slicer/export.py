@@ -44,13 +44,14 @@ def export(
     Exit status: 0 done, 2 there is no such slice or it can't be written so.
     """
     with reported():
-        from tensorboard_loss_slicer.log_selection import select_slices
+        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
 
         if format not in _ALL:
             raise UsageError(f"--format {format!r} is not one of {', '.join(_ALL)}")
         if view is not None and format not in (*_FIGURES, _ANIMATION):
             raise UsageError(f"--view is for figures ({', '.join((*_FIGURES, _ANIMATION))}), not for {format}")
         chosen = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
+        check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
         if format == _ANIMATION:
             files = _animations(chosen, view)
         elif format == _REPORT:

@@ -59,7 +59,7 @@ def plot(
     with reported():
         from slicer_core.figures import FIGURE_FORMATS, FigureStyle, Labeled, draw, save
         from slicer_core.figures.style import Quantity
-        from tensorboard_loss_slicer.log_selection import select_slices
+        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
 
         is_file = out.suffix.removeprefix(".") in FIGURE_FORMATS
         file_format = out.suffix.removeprefix(".") if is_file else format
@@ -75,6 +75,7 @@ def plot(
             dots_per_inch=dpi,
         )
         chosen = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
+        check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
         groups = [chosen] if overlay else [[each] for each in chosen]
         if is_file and len(groups) > 1:
             raise UsageError(f"--out {out} is one file, and {len(groups)} figures are asked for: give a folder")

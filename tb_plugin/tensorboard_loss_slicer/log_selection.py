@@ -13,6 +13,8 @@ from slicer_core.slices import Slice
 from tensorboard_loss_slicer.event_files import SliceEvent, read_events
 from tensorboard_loss_slicer.event_records import find_event_files
 
+_WORDS = ("all", "first", "last")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedSlice:
@@ -31,7 +33,8 @@ def select_slices(
 ) -> list[LoggedSlice]:
     """The slices whose run and tag fit one of the globs, by run, tag and step; without globs, of all.
 
-    `steps`: all, first, last, or numbers as in 0,500. Of several writings of a step the latest counts.
+    `steps`: all, first, last, or numbers as in 0,500. Of several writings of a step the latest counts. Whether each
+    glob and each number chose something is for `check_choices`.
 
     Raises:
         FormatError: an event file is damaged, or a slice can't be read.
@@ -59,6 +62,30 @@ def select_slices(
     if not selected:
         raise UsageError(_nothing(logdir, found, there, runs, tags, steps))
     return selected
+
+
+def check_choices(selected: Sequence[LoggedSlice], *, runs: Sequence[str], tags: Sequence[str], steps: str) -> None:
+    """That each of the globs and of the numbers that chose these slices is of one of them.
+
+    Raises:
+        UsageError: one is not, and what was asked for would be left out without a word.
+    """
+    for option, globs, names in (
+        ("--run", runs, {each.run for each in selected}),
+        ("--tag", tags, {each.tag for each in selected}),
+    ):
+        for glob in globs:
+            if not any(_fits(name, [glob]) for name in names):
+                shown = ", ".join(sorted(name.removesuffix("/loss_slicer") for name in names)[:8])
+                raise UsageError(f"no slice fits {option} {glob}; those of the other choices are of {shown}")
+    there = sorted({each.step for each in selected})
+    wanted = [] if steps in _WORDS else list(map(int, steps.split(",")))
+    missing = [str(step) for step in wanted if step not in there]
+    if missing:
+        raise UsageError(
+            f"no slice has step {', '.join(missing)} (--step {steps}); of its steps there are "
+            f"{', '.join(map(str, there[:8]))}"
+        )
 
 
 def _logged(run: str, event: SliceEvent) -> LoggedSlice:
@@ -91,7 +118,7 @@ def _fits(name: str, globs: Sequence[str]) -> bool:
 def _chosen(there: list[int], steps: str) -> list[int]:
     if steps == "all":
         return there
-    if steps in ("first", "last"):
+    if steps in _WORDS:
         return [there[0 if steps == "first" else -1]]
     try:
         wanted = [int(text) for text in steps.split(",")]

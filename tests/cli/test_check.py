@@ -92,6 +92,9 @@ def test_rules_name_any_number_of_the_header(log: Path, slices: dict[int, Slice]
         (("--max-barrier", "nan"), "has to be finite"),
         ((), "there is nothing to check"),
         (("--no-nonfinite", "--tag", "nothing"), "no tag fits"),
+        (("--no-nonfinite", "--tag", "linear", "--tag", "hess*"), "no slice fits --tag hess*; those of the other"),
+        (("--no-nonfinite", "--run", "sdg"), "no slice fits --run sdg; those of the other choices are of sgd"),
+        (("--no-nonfinite", "--step", "200,7,2000"), "no slice has step 7 (--step 200,7,2000)"),
         # A quantity that fails beside one that is absent: the check is not the one that was asked for.
         (("--rule", "barrier < -1", "--rule", "center.loss.nowhere < 1"), "1 failed, 1 could not be checked"),
     ],
@@ -148,6 +151,18 @@ def test_worse_fails_and_better_only_on_request(slices: dict[int, Slice], call: 
     assert call("compare", early, late, *center, "--step", "first").exit_code == 0
     assert call("compare", early, late, *center, "--any-change").exit_code == 1
     assert call("compare", late, early, *center, "--tolerance", "center.*=100").exit_code == 0
+
+
+def test_of_two_logs_each_choice_is_in_one(log: Path, slices: dict[int, Slice], call: Command):
+    other = written(Path("other"), slices[200], tag="line")
+    written(other, slices[200])
+    tags = ("--tag", "linear", "--tag", "line")
+    added = call("compare", log / "sgd", other, *tags, "--step", "200")
+    assert added.exit_code == 0
+    assert "Not in the baseline" in added.output
+    refused = call("compare", log / "sgd", other, *tags, "--tag", "lime", "--step", "200")
+    assert refused.exit_code == 2
+    assert "no slice fits --tag lime; those of the other choices are of line, linear" in refused.output
 
 
 def test_what_can_not_be_compared_has_status_2(log: Path, slices: dict[int, Slice], call: Command):
