@@ -147,6 +147,16 @@ def test_what_is_not_there_is_said(tmp_path, save) -> None:
         steps(tmp_path / "run")
 
 
+def test_a_pipe_is_no_checkpoint(tmp_path, save) -> None:
+    save(tmp_path / "step-1.pt")
+    os.mkfifo(tmp_path / "step-2.pt")
+    with pytest.raises(CheckpointError, match=r"step-2\.pt is neither a file nor a folder, such as a pipe"):
+        find_sources([str(tmp_path / "step-2.pt")])
+    for given in (tmp_path, tmp_path / "*.pt"):
+        (source,) = find_sources([str(given)])
+        assert [checkpoint.step for checkpoint in source.checkpoints] == [1]
+
+
 def test_files_of_optimizers_are_left_out_and_names_that_only_resemble_them_are_not(tmp_path, save) -> None:
     for name in ("optimizer-1.pt", "optim.bin", "scheduler.pt", "scaler.pt", "rng_state_0.pth", "training_args.bin"):
         save(tmp_path / name)

@@ -73,6 +73,29 @@ def test_a_file_that_shrinks_or_goes_during_a_run_fails_its_checkpoint_alone(
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_file_that_is_written_again_is_not_read_under_the_step_it_had(suffix, tmp_path) -> None:
+    path = tmp_path / f"last{suffix}"
+
+    def save(step: int) -> None:
+        tensors = {"weight": torch.full((4, 4), float(step))}
+        if suffix == ".safetensors":
+            safetensors.torch.save_file(tensors, path, metadata={"step": str(step)})
+        else:
+            torch.save({"state_dict": tensors, "step": step}, path)
+        os.utime(path, ns=(step, step))
+
+    save(1)
+    checkpoint = open_checkpoint(path)[0]
+    assert (checkpoint.step, checkpoint.read()["weight"][0, 0]) == (1, 1.0)
+    save(2)
+    for read in (checkpoint.read, checkpoint.open):
+        with pytest.raises(CheckpointError, match=f"last{suffix} was written again after its step was looked up"):
+            read()
+    again = open_checkpoint(path)[0]
+    assert (again.step, again.read()["weight"][0, 0]) == (2, 2.0)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_a_file_that_shrinks_in_the_middle_of_its_reading_is_an_error_of_ours(suffix, tmp_path, monkeypatch) -> None:
     path = tmp_path / f"step-1{suffix}"
     tensors = {f"w{number}": torch.randn(1000, 100) for number in range(10)}

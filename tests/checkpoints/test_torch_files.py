@@ -158,6 +158,17 @@ def test_what_the_safe_reader_refuses_is_one_sentence_without_advice_to_turn_it_
         assert len(message.splitlines()) == 1
 
 
+def test_tensors_without_values_or_not_dense_are_refused(tmp_path, weights) -> None:
+    path, tensors, first = tmp_path / "weights.pt", weights(), "layer.weight"
+    torch.save({name: tensor.to("meta") for name, tensor in tensors.items()}, path)
+    with pytest.raises(CheckpointError, match=f"weights.pt holds {first} without values: it was saved from the meta"):
+        TORCH.read(path)
+    torch.save({**tensors, first: tensors[first].to_sparse()}, path)
+    for read in (TORCH.read, TORCH.contents):
+        with pytest.raises(CheckpointError, match=f"weights.pt holds {first} as a sparse or nested tensor: save it as"):
+            read(path)
+
+
 def test_a_flipped_byte_of_a_tensor_is_found(tmp_path, weights) -> None:
     path = tmp_path / "a.pt"
     torch.save({"w": torch.full((64,), 1.5)}, path)

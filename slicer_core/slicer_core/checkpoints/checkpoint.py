@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 StepUnit = Literal["step", "epoch", "save"]
 """What a checkpoint's number counts; `save` is a counter of savings, as accelerate's folders have it."""
+Stamp = tuple[int, int] | None
+"""Size and time of the last change of a file; None where it is not there."""
 MAX_STEP_DIGITS = 18
 """Longer numbers are no steps: they would not fit into 64 bits."""
 
@@ -94,7 +96,7 @@ class Checkpoint:
 
     `path` is the file or folder that the user knows, `data` what the format reads of it: the same, or a file, an index
     of files or a folder in it. `adapter` is the configuration of an adapter (PEFT), whose tensors are those of the
-    adapter alone.
+    adapter alone. `stamps` are those of its files when the step was found out, where that is known.
     """
 
     path: Path
@@ -104,6 +106,7 @@ class Checkpoint:
     format: CheckpointFormat
     options: ReadOptions = AS_IT_IS
     adapter: Mapping[str, Any] | None = field(default=None, compare=False)
+    stamps: tuple[Stamp, ...] | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -115,12 +118,20 @@ class Checkpoint:
         return self.format.contents(self.data, self.options)
 
     def read(self) -> dict[str, Tensor]:
-        """The tensors, on the CPU; see `CheckpointFormat`."""
-        return self.format.read(self.data, self.options)
+        """The tensors, on the CPU; see `CheckpointFormat`.
+
+        Raises:
+            CheckpointError: they can't be read, or are not those whose step was found out.
+        """
+        tensors = self.format.read(self.data, self.options)
+        self._check_unchanged()
+        return tensors
 
     def open(self) -> NamedTensors:
-        """The tensors, on the CPU, which are read when they are asked for if the format has that."""
-        return self.format.open(self.data, self.options)
+        """As `read`, but the tensors are read when they are asked for if the format has that."""
+        tensors = self.format.open(self.data, self.options)
+        self._check_unchanged()
+        return tensors
 
     def num_bytes(self) -> int:
         """The size of its files together."""
@@ -135,6 +146,25 @@ class Checkpoint:
         for file in sorted(files):
             whole.update(f"{file.name}\0{file_hash(file)}\n".encode("utf-8", "surrogatepass"))
         return whole.hexdigest()
+
+    def _check_unchanged(self) -> None:
+        if self.stamps is not None and self.stamps != stamps_of(self.format.files(self.data)):
+            raise CheckpointError(
+                f"{self.path} was written again after its step was looked up ({self.label}): run the same command again"
+            )
+
+
+def stamps_of(files: Iterable[Path]) -> tuple[Stamp, ...]:
+    """Sizes and times of last change; None of a file that is not there."""
+    stamps: list[Stamp] = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 def file_hash(file: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slicer_core.checkpoints.checkpoint import AS_IT_IS, Checkpoint, ReadOptions
+from slicer_core.checkpoints.checkpoint import AS_IT_IS, Checkpoint, ReadOptions, stamps_of
 from slicer_core.checkpoints.duplicates import without_duplicates
 from slicer_core.checkpoints.formats import FORMATS, recognize
 from slicer_core.checkpoints.layouts import (
@@ -78,6 +78,8 @@ def open_checkpoint(path: Path, options: ReadOptions = AS_IT_IS, step_map: StepM
     """
     place = locate(path, options)
     format_ = recognize(place.data)
+    # Before it is looked into, so that a change from then on is noticed.
+    stamps = stamps_of(format_.files(place.data))
     step, unit = step_of(place, format_.contents(place.data, place.options), step_map)
     checkpoint = Checkpoint(
         path=place.path,
@@ -87,6 +89,7 @@ def open_checkpoint(path: Path, options: ReadOptions = AS_IT_IS, step_map: StepM
         format=format_,
         options=place.options,
         adapter=place.adapter,
+        stamps=stamps,
     )
     return checkpoint, step is not None
 
@@ -107,7 +110,10 @@ def _expand(entry: str) -> list[tuple[Path, Path]]:
         return found
     if path.is_file():
         return [_as_folder(path)]
-    matches = sorted(Path(match) for match in globbing.glob(str(path), recursive=True))
+    if path.exists():
+        raise CheckpointError(f"{path} is neither a file nor a folder, such as a pipe: give a file, a folder or a glob")
+    there = map(Path, globbing.glob(str(path), recursive=True))
+    matches = sorted(match for match in there if match.is_dir() or match.is_file())
     found = [each for match in matches for each in (_expand(str(match)) if match.is_dir() else [_as_folder(match)])]
     if not found:
         raise CheckpointError(f"there is no file or folder {entry}: give a checkpoint folder, a file or a glob")

@@ -63,7 +63,11 @@ def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
 
 
 def _read(path: Path, options: ReadOptions = AS_IT_IS) -> dict[str, Tensor]:
-    return _state_dict(load_torch(path, options), path, options)[1]
+    state = _state_dict(load_torch(path, options), path, options)[1]
+    for name, tensor in state.items():
+        if tensor.is_meta:
+            raise CheckpointError(f"{path} holds {name} without values: it was saved from the meta device")
+    return state
 
 
 def load_torch(path: Path, options: ReadOptions = AS_IT_IS, *, map_location: str = "cpu") -> Any:
@@ -176,12 +180,17 @@ def _begins_as_zip(file: IO[bytes]) -> bool:
 
 
 def _state_dict(loaded: Any, path: Path, options: ReadOptions) -> tuple[str, dict[str, Tensor]]:
+    import torch
     from torch import Tensor
 
     tree = _without_modules(loaded) if options.trusted else loaded
     if not isinstance(tree, Mapping):
         raise CheckpointError(f"{path} holds a {type(tree).__name__}, expected a state dict")
-    return find_weights(tree, lambda value: isinstance(value, Tensor), path, options.weights)
+    key, state = find_weights(tree, lambda value: isinstance(value, Tensor), path, options.weights)
+    for name, tensor in state.items():
+        if tensor.is_nested or tensor.layout != torch.strided:
+            raise CheckpointError(f"{path} holds {name} as a sparse or nested tensor: save it as a dense one")
+    return key, state
 
 
 def _without_modules(loaded: Any) -> Any:
