@@ -34,7 +34,13 @@ def init(
         source = subject_source(kind, path=checkpoints or "PATH", folder=folder)
         try:
             with output.open("x", encoding="utf-8") as file:
-                file.write(source)
+                try:
+                    file.write(source)
+                    file.flush()
+                except OSError:
+                    # Half of it would be kept as the user's own by the next start.
+                    output.unlink()
+                    raise
         except FileExistsError as error:
             raise UsageError(f"{output} is there already, and is not overwritten: give another --output") from error
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,19 @@ def test_a_file_that_is_there_is_kept(call: Call) -> None:
     assert call("init", "--output", "other.py").exit_code == 0
     assert call("init", "--checkpoints", "nowhere", "--output", "third.py").exit_code == 2
     assert not os.path.exists("third.py")
+
+
+def test_on_a_full_disk_no_half_of_a_file_is_left(call: Call) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        refused = call("init")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused.exit_code == 2
+    assert "--output subject.py can't be written" in refused.stderr
+    assert not Path("subject.py").exists()
+    assert call("init").exit_code == 0
 
 
 @pytest.mark.parametrize(

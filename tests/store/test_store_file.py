@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -140,6 +141,25 @@ def test_a_place_that_can_not_be_written_is_a_store_error(tmp_path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(StoreError):
         Store(tmp_path / FILE_NAME)
+
+
+def test_a_store_whose_making_was_cut_short_is_made_whole_by_the_next_run(tmp_path) -> None:
+    """By a full disk here; a kill leaves the same."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    failed = 0
+    for limit in range(1024, 64 * 1024, 2048):
+        path = tmp_path / str(limit) / FILE_NAME
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            Store(path).close()
+        except StoreError:
+            failed += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        fill(path)
+        with Store(path) as store:
+            assert store.tile(KEY) == TILE
+    assert failed > 3
 
 
 def test_a_second_opener_is_told_and_the_first_goes_on(path) -> None:

@@ -272,9 +272,10 @@ class Store:
         on_network = is_on_network(self.path.parent)
         self._connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network else 'WAL'}")
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if on_network else 'NORMAL'}")
-        self._connection.executescript(_SCHEMA)
-        self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-        self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        # At once: a file that has tables but not yet whose they are would be taken for another program's.
+        self._connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};{_SCHEMA}COMMIT;"
+        )
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
