@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -16,6 +17,9 @@ from typing import Any, TextIO
 import typer
 
 from slicer_core.errors import SlicerError, StopRequested, UserCodeError
+
+# What is wrong with a path that was given, or with the rights of who runs the command, wherever it is first touched.
+_OF_PATHS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 
 
 class Status(IntEnum):
@@ -55,6 +59,10 @@ def reported(*, verbose: bool = False) -> Iterator[None]:
     except Exception as error:
         if verbose:
             traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _OF_PATHS and error.filename is not None:
+            path = os.fsdecode(error.filename)
+            say(f"error: {path} can't be used: {error.strerror}. Give another path, or rights to it")
+            raise typer.Exit(Status.USAGE) from error
         hint = "" if verbose else "; run again with --verbose to see where, and report that"
         say(f"internal error: {type(error).__name__}: {error}{hint}")
         raise typer.Exit(Status.INTERNAL) from error

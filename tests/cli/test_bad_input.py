@@ -131,6 +131,21 @@ def test_no_checkpoints_are_told(run: Run) -> None:
     assert "there is no file or folder sgd/*.pt" in message(run(checkpoints="sgd/*.pt"))
 
 
+def test_a_path_that_the_system_refuses_is_told_wherever_it_is_given(run: Run) -> None:
+    name = "x" * 300
+    for options in (
+        {"checkpoints": name},
+        {"checkpoints": "sgd/checkpoints", "logdir": name},
+        {"checkpoints": "sgd/checkpoints", "method": "linear", "to": name},
+    ):
+        given = [
+            part for option, value in options.items() if option != "checkpoints" for part in (f"--{option}", value)
+        ]
+        told = message(run(*given, checkpoints=options["checkpoints"]))
+        assert told.startswith(name)
+        assert told.endswith("can't be used: File name too long. Give another path, or rights to it")
+
+
 def test_files_that_are_no_checkpoints_are_told(run: Run) -> None:
     whole = Path("sgd/checkpoints/step-002000.safetensors").read_bytes()
     broken = {
