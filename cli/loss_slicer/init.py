@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +59,7 @@ def _kind(given: str) -> tuple[str, str]:
     try:
         checkpoint = find_sources([given])[0].checkpoints[0]
     except CheckpointError:
-        path = Path(given).expanduser()
+        path = Path(os.path.expanduser(given))
         if not path.exists():
             raise
         # Several sets of weights, or steps that are unknown, are no reason not to begin.

@@ -121,7 +121,7 @@ def test_a_link_to_a_checkpoint_of_the_folder_is_not_another_one(tmp_path, save)
 def test_steps_and_epochs_are_not_mixed(tmp_path, save) -> None:
     save(tmp_path / "step-1.pt")
     save(tmp_path / "epoch-2.pt")
-    with pytest.raises(CheckpointError, match=r"step-1\.pt \(step\), epoch-2\.pt \(epoch\)"):
+    with pytest.raises(CheckpointError, match=r"step-1\.pt \(step\), epoch-2\.pt \(epoch\)\. Say with --step-map"):
         steps(tmp_path)
 
 

@@ -124,6 +124,7 @@ def test_no_checkpoints_are_told(run: Run) -> None:
     Path("runs1/deep/checkpoints").mkdir(parents=True)
     shutil.copy("sgd/checkpoints/step-000000.safetensors", "runs1/deep/checkpoints")
     assert "give --checkpoints with a folder, a file or a glob" in message(run(checkpoints=None))
+    assert "there is no file or folder ~nobody-of-this-name/run" in message(run(checkpoints="~nobody-of-this-name/run"))
     assert "an empty path leads to no checkpoint" in message(run(checkpoints=""))
     assert "no checkpoint in empty: expected files that end in .safetensors" in message(run(checkpoints="empty"))
     assert "some are in runs1/deep/checkpoints" in message(run(checkpoints="runs1"))

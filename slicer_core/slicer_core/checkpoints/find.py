@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob as globbing
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -99,7 +100,7 @@ def _expand(entry: str) -> list[tuple[Path, Path]]:
     if not entry:
         # As a path it would be the folder that the command runs in.
         raise CheckpointError("an empty path leads to no checkpoint: give a checkpoint folder, a file or a glob")
-    path = Path(entry).expanduser()
+    path = Path(os.path.expanduser(entry))
     if path.is_dir():
         found = _in_folder(path)
         if not found:
@@ -201,4 +202,5 @@ def _check_units(checkpoints: Sequence[Checkpoint]) -> None:
         raise CheckpointError(
             "some checkpoints count steps and others epochs: "
             + ", ".join(f"{checkpoint.path.name} ({checkpoint.step_unit})" for checkpoint in checkpoints[:6])
+            + ". Say with --step-map which steps they are of, or leave some out"
         )

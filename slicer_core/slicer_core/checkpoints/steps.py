@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -92,7 +93,7 @@ class StepMap:
             start, _, end = text.partition(found[0])
             pattern = re.compile(re.escape(start) + r"(\d+)" + re.escape(end))
             return cls(pattern=pattern, unit=_PLACEHOLDERS[found[0]], given=text)
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))
         if path.is_file():
             return cls(by_name=_read_map(path), given=text)
         if "=" in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -334,7 +335,7 @@ def _is_point_word(text: Any) -> bool:
 
 
 def _absolute(text: Any, folder: Path) -> Any:
-    return str(folder / Path(text).expanduser()) if isinstance(text, str) and text.strip() else text
+    return str(folder / Path(os.path.expanduser(text))) if isinstance(text, str) and text.strip() else text
 
 
 def _json_values(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -147,7 +148,7 @@ class PreparedJob:
         job = self.job
         # A point is what its tensors are, by whatever name.
         references = {name: self.fingerprint(self.other(source, name)) for name in self.method.references()}
-        references |= {name: file_hash(Path(name).expanduser()) for name in self.method.files()}
+        references |= {name: file_hash(Path(os.path.expanduser(name))) for name in self.method.files()}
         own = {
             option.name: value
             for option in self.row.options

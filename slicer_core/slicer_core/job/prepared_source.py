@@ -73,7 +73,7 @@ def prepare_source(
     name = os.fsencode(source.name).decode("utf-8", "replace")
     return PreparedSource(
         name=name,
-        run_dir=Path(job.logdir).expanduser() / name / LOG_FOLDER,
+        run_dir=Path(os.path.expanduser(job.logdir)) / name / LOG_FOLDER,
         all_checkpoints=source.checkpoints,
         selected=tuple(selected),
         failures=tuple(failures),
@@ -97,7 +97,7 @@ def named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str
     by_step: Mapping[str, Checkpoint] = {str(checkpoint.step): checkpoint for checkpoint in checkpoints}
     if name in by_step:
         return by_step[name]
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if not path.exists():
         raise UsageError(
             f"{option} {name!r} is neither {', '.join(POINT_WORDS)}, one of the steps {', '.join(by_step)}, nor a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def load_job_subject(module: SubjectSource, job: Job) -> ModelWrapper:
     if isinstance(module, ModuleFile):
         return load_subject(module, job.set)
     assert job.text is not None
-    text = Path(job.text).expanduser()
+    text = Path(os.path.expanduser(job.text))
     return from_huggingface(module, text, sequence_length=job.sequence_length, batch_size=job.batch_size)
 
 

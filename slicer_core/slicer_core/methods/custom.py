@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,7 @@ def _read(file: str) -> list[NamedTensors]:
     """The directions of a file, lazy."""
     if not file.strip():
         raise UsageError("--method custom needs --directions FILE.safetensors with tensors direction_0/NAME")
-    path = Path(file).expanduser()
+    path = Path(os.path.expanduser(file))
     if not path.is_file():
         raise UsageError(f"--directions {file} is not a file")
     try:

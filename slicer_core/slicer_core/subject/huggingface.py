@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def find_folder(given: str) -> HuggingFaceFolder:
     Raises:
         UsageError: it has no `config.json`.
     """
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if not (path / _CONFIG).is_file():
         raise UsageError(
             f"--hf {given} has no {_CONFIG}: give the local folder of a transformers model, with its configuration and "
