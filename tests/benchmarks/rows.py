@@ -111,9 +111,11 @@ def table() -> list[Row]:
             largest_error=1e-3,
         ),
         Row(name="mlp-1000/layers", subject=small, blocks=layers, targets=(8, 6)),
+        Row(name="mlp-10000/layers", subject=large, blocks=layers, targets=(8, 6)),
         Row(name="resnet20/layers", subject=resnet20, blocks=layers, targets=(2.5, 2)),
         Row(name="gpt/layers", subject=gpt, blocks=layers, targets=(1.9, 1.8)),
         Row(name="mlp-1000/axis", subject=small, blocks=axis, targets=(8, 6)),
+        Row(name="mlp-10000/axis", subject=large, blocks=axis, targets=(8, 6)),
         Row(name="resnet20/axis", subject=resnet20, blocks=axis, targets=(2.5, 2)),
         Row(name="gpt/axis", subject=gpt, blocks=axis, targets=(1.9, 1.8)),
         Row(
