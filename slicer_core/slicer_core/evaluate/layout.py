@@ -6,11 +6,11 @@ import itertools
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.trace import batch_tensors
 from slicer_core.subject import Batch
+from slicer_core.subject.nesting import flatten, map_leaves, unflatten
 
 
 def is_splittable(objective: Objective, batch: Batch) -> bool:
@@ -25,12 +25,12 @@ def split_batch(batch: Batch, size: int) -> list[Batch]:
     count = -(-batch.num_samples // size)
     if count == 1:
         return [batch]
-    leaves, structure = pytree.tree_flatten(batch.data)
+    leaves, structure = flatten(batch.data)
     edges = [batch.num_samples * index // count for index in range(count + 1)]
     parts = []
     for start, stop in itertools.pairwise(edges):
         cut = [leaf[start:stop] if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        parts.append(Batch(data=pytree.tree_unflatten(cut, structure), num_samples=stop - start))
+        parts.append(Batch(data=unflatten(cut, structure), num_samples=stop - start))
     return parts
 
 
@@ -38,7 +38,7 @@ def first_samples(batch: Batch, count: int) -> Batch:
     """The first samples of a batch that can be cut; a whole one where it has no more."""
     if count >= batch.num_samples:
         return batch
-    data = pytree.tree_map(lambda leaf: leaf[:count] if isinstance(leaf, Tensor) else leaf, batch.data)
+    data = map_leaves(lambda leaf: leaf[:count] if isinstance(leaf, Tensor) else leaf, batch.data)
     return Batch(data=data, num_samples=count)
 
 
@@ -46,7 +46,7 @@ def batch_laid_out(batch: Batch, objective: Objective) -> Batch:
     """Images of a convolutional network with their channels last in memory, which its convolutions run faster on."""
     if not objective.has_channels_last:
         return batch
-    data = pytree.tree_map(lambda leaf: _channels_last(leaf) if isinstance(leaf, Tensor) else leaf, batch.data)
+    data = map_leaves(lambda leaf: _channels_last(leaf) if isinstance(leaf, Tensor) else leaf, batch.data)
     return Batch(data=data, num_samples=batch.num_samples)
 
 

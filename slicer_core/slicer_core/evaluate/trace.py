@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
-from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
 from slicer_core.evaluate.crossentropy import split_cross_entropy
 from slicer_core.evaluate.fold import fold_batchnorm
@@ -26,6 +25,7 @@ from slicer_core.evaluate.functional import make_functional
 from slicer_core.evaluate.objective import Objective
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
+from slicer_core.subject.nesting import flatten, leaves_of, unflatten
 
 _LOGGERS = ("torch.export", "torch.fx", "torch._dynamo", "torch._export", "torch._subclasses")
 # Operations that can drop out do so only where one of these arguments, in this order, is not zero or false.
@@ -130,7 +130,7 @@ def _ways(batch: Batch) -> tuple[bool, ...]:
 
 def batch_tensors(batch: Batch) -> list[Tensor]:
     """The tensors of a batch in the order of a trace's `leaves`."""
-    return [leaf for leaf in pytree.tree_leaves(batch.data) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in leaves_of(batch.data) if isinstance(leaf, Tensor)]
 
 
 class _Whole(nn.Module):
@@ -143,7 +143,7 @@ class _Whole(nn.Module):
         self._num_samples = batch.num_samples
         # The names of what is returned; in a tuple, since torch.export puts a module's own attributes back.
         self._quantities = (quantities,)
-        self._leaves, self._structure = pytree.tree_flatten(batch.data)
+        self._leaves, self._structure = flatten(batch.data)
         self._sized = next(
             (index for index, tensor in enumerate(batch_tensors(batch)) if _is_sized(tensor, batch.num_samples)), None
         )
@@ -151,7 +151,7 @@ class _Whole(nn.Module):
     def forward(self, state: dict[str, Tensor], tensors: list[Tensor]) -> list[Tensor]:
         given = iter(tensors)
         leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
-        data = pytree.tree_unflatten(leaves, self._structure)
+        data = unflatten(leaves, self._structure)
         size = self._num_samples if self._sized is None else tensors[self._sized].shape[0]
         objective = self._objective[0]
 
@@ -269,7 +269,7 @@ def _key(state: NamedTensors, batch: Batch, *, dynamic: bool) -> Any:
 
 
 def _batch_key(batch: Batch, *, dynamic: bool) -> Any:
-    leaves, structure = pytree.tree_flatten(batch.data)
+    leaves, structure = flatten(batch.data)
     described = []
     for leaf in leaves:
         if not isinstance(leaf, Tensor):

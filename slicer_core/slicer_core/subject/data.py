@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from slicer_core.errors import DataError, UsageError
+from slicer_core.subject.nesting import flatten, leaves_of, map_leaves
 from slicer_core.subject.random_states import own_generator
 from slicer_core.subject.user_code import user_code
 
@@ -162,7 +162,7 @@ def move(data: Any, device: torch.device | str, dtype: torch.dtype | None = None
             return leaf.to(device, dtype)
         return leaf.to(device)
 
-    return pytree.tree_map(convert, data)
+    return map_leaves(convert, data)
 
 
 def cast_batch(batch: Batch, device: torch.device, dtype: torch.dtype | None) -> Batch:
@@ -177,12 +177,12 @@ def in_float32(data: Any) -> Any:
         halved = isinstance(leaf, Tensor) and leaf.dtype in (torch.float16, torch.bfloat16)
         return leaf.float() if halved else leaf
 
-    return pytree.tree_map(convert, data)
+    return map_leaves(convert, data)
 
 
 def copied(data: Any) -> Any:
     """The same nesting with copies of its tensors."""
-    return pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, data)
+    return map_leaves(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, data)
 
 
 def written_versions(data: Any) -> list[int]:
@@ -285,7 +285,7 @@ def _tensor_reader(tensors: tuple[Tensor, ...], name: str, batch_size: int) -> C
 
 def tensors_of(data: Any) -> list[Tensor]:
     """The tensors of the nesting, in its order."""
-    return [leaf for leaf in pytree.tree_leaves(data) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in leaves_of(data) if isinstance(leaf, Tensor)]
 
 
 def _num_samples(data: Any, name: str) -> int:
@@ -305,7 +305,7 @@ def tensors_fingerprint(data: Any) -> str:
 
 def _fingerprint(data: Any) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    leaves, structure = pytree.tree_flatten(data)
+    leaves, structure = flatten(data)
     digest.update(repr(structure).encode())
     for leaf in leaves:
         if isinstance(leaf, Tensor):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from slicer_core.subject.data import Batch, tensors_of
+from slicer_core.subject.nesting import map_leaves
 
 
 def split_halves(data: Any, length: int) -> list[Batch]:
@@ -15,7 +15,7 @@ def split_halves(data: Any, length: int) -> list[Batch]:
     middle = length // 2
 
     def part(where: slice) -> Any:
-        return pytree.tree_map(
+        return map_leaves(
             lambda leaf: leaf[where] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == length else leaf,
             data,
         )

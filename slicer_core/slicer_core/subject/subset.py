@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from slicer_core.errors import UsageError
 from slicer_core.philox import random_order
 from slicer_core.subject.data import Batch, SplitData, gathered
+from slicer_core.subject.nesting import flatten, leaves_of, map_leaves, unflatten
 
 
 def stratified_order(split: SplitData, seed: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def _class_targets(split: SplitData) -> np.ndarray | None:
     """The class of each sample, or None where the targets are something else."""
     found = []
     for batch in split.batches():
-        target = [leaf for leaf in pytree.tree_leaves(batch.data) if isinstance(leaf, Tensor)][-1]
+        target = [leaf for leaf in leaves_of(batch.data) if isinstance(leaf, Tensor)][-1]
         if target.shape != (batch.num_samples,) or target.is_floating_point() or target.is_complex():
             return None
         found.append(target.cpu().numpy())
@@ -123,7 +123,7 @@ def _rows(batch: Batch, rows: Tensor) -> Batch:
             return leaf.index_select(0, rows.to(leaf.device))
         return leaf
 
-    return Batch(data=pytree.tree_map(pick, batch.data), num_samples=len(rows))
+    return Batch(data=map_leaves(pick, batch.data), num_samples=len(rows))
 
 
 def _joined(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
@@ -141,7 +141,7 @@ def _joined(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
 
 def _form(batch: Batch) -> object:
     """What batches have in common that can be joined; of one that can't be, what is like nothing else."""
-    leaves, structure = pytree.tree_flatten(batch.data)
+    leaves, structure = flatten(batch.data)
     parts = []
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or leaf.ndim == 0 or len(leaf) != batch.num_samples:
@@ -153,9 +153,9 @@ def _form(batch: Batch) -> object:
 def _together(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
-    columns = zip(*(pytree.tree_leaves(batch.data) for batch in batches), strict=True)
-    structure = pytree.tree_structure(batches[0].data)
+    columns = zip(*(leaves_of(batch.data) for batch in batches), strict=True)
+    _, structure = flatten(batches[0].data)
     return Batch(
-        data=pytree.tree_unflatten([torch.cat(column) for column in columns], structure),
+        data=unflatten([torch.cat(column) for column in columns], structure),
         num_samples=sum(batch.num_samples for batch in batches),
     )
