@@ -29,7 +29,7 @@ class Slow(nn.Module):
 
 
 class Branching(Slow):
-    """What it computes depends on a value, and it takes its time."""
+    """What it computes depends on a value, and it takes its time, which other work on the machine does not lengthen."""
 
     def forward(self, x: Tensor) -> Tensor:
         time.sleep(0.01)
@@ -37,12 +37,12 @@ class Branching(Slow):
         return out if self.first.weight.sum().item() < 1e9 else -out
 
 
-def data() -> tuple[Tensor, Tensor]:
-    return torch.randn(2000, 5), torch.randint(0, 3, (2000,))
+def data(samples: int = 2000) -> tuple[Tensor, Tensor]:
+    return torch.randn(samples, 5), torch.randint(0, 3, (samples,))
 
 
-def curve(model: nn.Module, points: int, **options: Any) -> Any:
-    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data())
+def curve(model: nn.Module, points: int, samples: int = 2000, **options: Any) -> Any:
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data(samples))
     settings = EvaluationSettings(batch_size=2000, **options)
     return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=points)
 
@@ -57,7 +57,7 @@ def test_a_long_job_times_its_candidates_and_tells_the_times() -> None:
 
 
 def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop() -> None:
-    found = curve(Branching(), 200, workers=2)
+    found = curve(Branching(), 200, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert "partial: " in found.evaluation["reason"]
@@ -65,7 +65,7 @@ def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop() -> None:
 
 def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "_CAPTURE_SECONDS", 1000.0)
-    found = curve(Branching(), 200, workers=2)
+    found = curve(Branching(), 200, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert set(found.evaluation["trials"]) == {"loop", "loop, 2 workers"}
