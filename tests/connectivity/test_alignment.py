@@ -52,9 +52,26 @@ class Residual(nn.Module):
         return self.head(F.relu(self.norm(hidden)).mean((2, 3)))
 
 
+class Signal(nn.Module):
+    """Gives its inputs the axis of channels that they lack."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv1d(1, 6, 3), nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(F.relu(self.conv(inputs[:, None])).mean(-1))
+
+
+class Part(Signal):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(F.relu(self.conv(inputs[:, None]))[:, :, 0])
+
+
 NETWORKS = {
     "mlp": (mlp, lambda: (torch.randn(24, 5), torch.randint(0, 3, (24,)))),
     "convolutional": (convolutional, lambda: (torch.randn(24, 1, 8, 8), torch.randint(0, 3, (24,)))),
+    "signal": (Signal, lambda: (torch.randn(24, 8), torch.randint(0, 3, (24,)))),
     "residual": (Residual, lambda: (torch.randn(24, 1, 8, 8), torch.randint(0, 3, (24,)))),
 }
 
@@ -71,7 +88,9 @@ def prepared(name: str) -> tuple[ModelWrapper, UnitGroups, dict[str, Tensor], di
     return wrapper, groups, permuted(wrapper.state(), groups, orders), orders
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("mlp", [16, 12]), ("convolutional", [6, 8, 10]), ("residual", [8, 8])])
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("mlp", [16, 12]), ("convolutional", [6, 8, 10]), ("residual", [8, 8]), ("signal", [6])]
+)
 def test_a_permuted_copy_is_the_same_function_and_is_found_again(name, sizes) -> None:
     wrapper, groups, copied, orders = prepared(name)
     assert list(groups.sizes.values()) == sizes
@@ -141,8 +160,9 @@ Halves.__module__ = "torch.nn.modules.activation"
         (nn.Sequential(nn.Linear(5, 4), nn.GRU(4, 3)), "layer 1 is a GRU"),
         (nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Linear(4, 3)), "layer 1 is a LayerNorm"),
         (nn.Sequential(nn.Conv2d(2, 4, 1, groups=2), nn.Flatten(), nn.Linear(4, 3)), "layer 0 is a grouped conv"),
+        (Part(), "its forward takes a part of a layer's output"),
     ],
-    ids=["recurrent", "layernorm", "grouped"],
+    ids=["recurrent", "layernorm", "grouped", "part"],
 )
 def test_what_is_not_known_is_refused_with_the_reason(model, message) -> None:
     with pytest.raises(UsageError, match=f"which units of the model may be permuted: {message}"):

@@ -111,6 +111,11 @@ class _Reader:
             return None
         if node.op == "call_module":
             return self._of_module(node, given)
+        if node.target is operator.getitem and given:
+            # Of what goes in, any part has no units either, as in x[:, None].
+            if self._root(given[0].group) != FIXED:
+                raise UsageError(_refusal("its forward takes a part of a layer's output"))
+            return _Units(FIXED, None)
         if self._tells_shape(node) or not given:
             if node.op == "get_attr":
                 raise UsageError(_refusal(f"it reads {node.target} outside of a layer"))
