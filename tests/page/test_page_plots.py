@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,6 +208,36 @@ def test_a_picture_is_saved_with_title_axes_and_colors(open_page: Callable[..., 
     yellow = np.array([253, 231, 37])
     bar = image[:, int(width * 0.86) :]
     assert (np.abs(bar - yellow).max(axis=2) < 6).any(), "no color bar"
+
+
+def test_contour_lines_have_their_values_in_the_picture_and_in_what_is_saved(
+    open_page: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_page(board, runs=ADAM, method="pca_2d", spacing="ratio")
+    card = tab.card("trajectory")
+    labels = card.get_by_test_id("contour-labels").locator("text")
+    labels.first.wait_for()
+    texts = labels.all_text_contents()
+    # The range is 0.1332142 to 3.812661, with ten levels at equal ratios.
+    levels = [0.1332142 * (3.812661 / 0.1332142) ** (k / 11) for k in range(1, 11)]
+    assert {number(text) for text in texts} <= {float(f"{level:.3g}") for level in levels}
+    assert len(texts) > 8
+    edge = card.locator("canvas").bounding_box()
+    assert edge is not None
+    boxes = [box for box in (label.bounding_box() for label in labels.all()) if box is not None]
+    # A text's box is as high as letters are, and turned ones have a larger box around them.
+    slack = 3
+    for box in boxes:
+        assert edge["x"] - slack < box["x"]
+        assert edge["y"] - slack < box["y"]
+        assert box["x"] + box["width"] < edge["x"] + edge["width"] + slack
+        assert box["y"] + box["height"] < edge["y"] + edge["height"] + slack
+    with tab.page.expect_download() as download:
+        tab.save("SVG")
+    saved = Path(download.value.path()).read_text()
+    assert all(f">{text}</text>" in saved for text in texts)
+    tab = open_page(board, runs=ADAM, method="pca_2d", levels="0")
+    assert tab.card("trajectory").get_by_test_id("contour-labels").locator("text").count() == 0
 
 
 def test_all_small_multiples_are_in_the_saved_picture(open_page: Callable[..., Tab], board: Board) -> None:

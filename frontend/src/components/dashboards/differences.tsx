@@ -1,5 +1,5 @@
 import { useMemo } from "react";
-import { HeatMap } from "@/components/plots/heat-map";
+import { HeatMap, type HeatMapProps } from "@/components/plots/heat-map";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
 import { seriesColor } from "@/components/plots/theme";
@@ -118,7 +118,7 @@ function DifferenceMap(props: DifferenceMapProps) {
         colors={DIVERGING}
         scale="linear"
         levels={ZERO}
-        path={[]}
+        path={NO_PATH}
         range={range}
         cut={null}
       />
@@ -131,6 +131,7 @@ const INDEPENDENT =
   "Errors of differences are those of both slices, as if independent: too large where both have the same samples.";
 
 const ZERO = { count: 0, at: [0], spacing: "even" } as const;
+const NO_PATH: HeatMapProps["path"] = [];
 const EMPTY = new Float64Array();
 
 function ComparedCurves({ compared, name }: ComparedPlotsProps) {

@@ -1,3 +1,4 @@
+import type { Box } from "@/maths/contour-labels";
 import { fitted, round, textWidth } from "./axes";
 import { FONT } from "./theme";
 
@@ -18,13 +19,22 @@ export interface PathPoint {
   readonly residual: number | null;
 }
 
-interface GridMarksProps {
+interface GridMarksInput {
   readonly markers: readonly GridMarker[];
   readonly path: readonly PathPoint[];
   readonly xScale: (value: number) => number;
   readonly yScale: (value: number) => number;
   readonly width: number;
   readonly height: number;
+}
+
+/** Markers, path and their names in pixels. */
+export interface PlacedMarks {
+  readonly places: readonly (readonly [number, number])[];
+  readonly crosses: readonly GridMarker[];
+  readonly labels: readonly Label[];
+  /** What they cover, but for the path. */
+  readonly boxes: readonly Box[];
 }
 
 const HALO = { stroke: "#000000", strokeOpacity: 0.65 } as const;
@@ -37,10 +47,8 @@ interface Label {
   readonly end: boolean;
 }
 
-/** Named points and the path over a heat map: white on a dark halo reads on every colour map. */
-export function GridMarks({ markers, path, xScale, yScale, width, height }: GridMarksProps) {
+export function placedMarks({ markers, path, xScale, yScale, width, height }: GridMarksInput): PlacedMarks {
   const places = path.map((point) => [round(xScale(point.x)), round(yScale(point.y))] as const);
-  const points = places.map((place) => place.join(",")).join(" ");
   const crosses = markers.map((marker) => ({
     ...marker,
     x: round(xScale(marker.x)),
@@ -56,6 +64,14 @@ export function GridMarks({ markers, path, xScale, yScale, width, height }: Grid
       y: places[index]?.[1] ?? 0,
     })),
   ];
+  const { labels, boxes } = placed(wanted.filter(inside), width, height);
+  return { places, crosses: crosses.filter(inside), labels, boxes: [...boxes, ...crosses.map(boxOf)] };
+}
+
+/** Named points and the path over a heat map: white on a dark halo reads on every colour map. */
+export function GridMarks({ marks }: { readonly marks: PlacedMarks }) {
+  const { places, crosses, labels } = marks;
+  const points = places.map((place) => place.join(",")).join(" ");
   return (
     <g fontFamily={FONT} fontSize={11}>
       {places.length > 1 && (
@@ -67,7 +83,7 @@ export function GridMarks({ markers, path, xScale, yScale, width, height }: Grid
       {places.map(([x, y], index) => (
         <circle key={index} cx={x} cy={y} r={2.5} fill="#ffffff" {...HALO} strokeWidth={1} />
       ))}
-      {crosses.filter(inside).map(({ name, x, y }) => {
+      {crosses.map(({ name, x, y }) => {
         const cross = `M${x - 5},${y}H${x + 5}M${x},${y - 5}V${y + 5}`;
         return (
           <g key={`${name} ${x} ${y}`}>
@@ -76,7 +92,7 @@ export function GridMarks({ markers, path, xScale, yScale, width, height }: Grid
           </g>
         );
       })}
-      {placed(wanted.filter(inside), width, height).map(({ text, x, y, end }) => (
+      {labels.map(({ text, x, y, end }) => (
         <text
           key={`${text} ${x} ${y}`}
           x={x}
@@ -104,14 +120,17 @@ function ends(count: number): number[] {
   return [...new Set(order)];
 }
 
+function boxOf({ x, y }: GridMarker): Box {
+  return [x - 6, y - 6, x + 6, y + 6];
+}
+
 /** Labels beside their points, right or left, above or below: the first that overlaps none before it. */
-function placed(marks: readonly GridMarker[], width: number, height: number): Label[] {
-  const boxes: (readonly [number, number, number, number])[] = marks.map(({ x, y }) => [
-    x - 6,
-    y - 6,
-    x + 6,
-    y + 6,
-  ]);
+function placed(
+  marks: readonly GridMarker[],
+  width: number,
+  height: number,
+): Pick<PlacedMarks, "labels" | "boxes"> {
+  const boxes: Box[] = marks.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
   const labels: Label[] = [];
   marks.forEach((mark, own) => {
     const text = fitted(mark.name, 150);
@@ -132,10 +151,8 @@ function placed(marks: readonly GridMarker[], width: number, height: number): La
       return;
     }
   });
-  return labels;
+  return { labels, boxes };
 }
-
-export type Box = readonly [number, number, number, number];
 
 export function overlap(a: Box, b: Box): boolean {
   return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];

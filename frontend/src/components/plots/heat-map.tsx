@@ -11,11 +11,12 @@ import { linearText } from "@/maths/scale";
 import { STANDARD_ERRORS } from "@/maths/significance";
 import { BottomAxis, LeftAxis } from "./axes";
 import { ColorBar } from "./color-bar";
+import { ContourLabels, useLabeledLines } from "./contour-labels";
 import { CutLayer } from "./cut-layer";
 import { GridCells } from "./grid-cells";
 import { GridCursor } from "./grid-cursor";
 import { TOP, useGridFrame } from "./grid-frame";
-import { type GridMarker, GridMarks, type PathPoint } from "./grid-marks";
+import { type GridMarker, GridMarks, type PathPoint, placedMarks } from "./grid-marks";
 import { clippedText, moved } from "./line-plot";
 import { axesKey, cursors } from "./linked";
 import { PlotShell } from "./plot-shell";
@@ -75,11 +76,11 @@ export function HeatMap(props: HeatMapProps) {
   const scale: ScaleName = props.scale === "log" && low > 0 ? "log" : "linear";
   const map = colorMap(props.colors);
   const place = useMemo(() => placement(low, high, scale), [low, high, scale]);
-  const { count, at, spacing } = props.levels;
+  const { count, at } = props.levels;
+  const spacing = scale === "log" ? "ratio" : props.levels.spacing;
   const levels = useMemo(
-    () =>
-      range ? contourLevels(low, high, { count, at, spacing: scale === "log" ? "ratio" : spacing }) : [],
-    [range, low, high, count, at, spacing, scale],
+    () => (range ? contourLevels(low, high, { count, at, spacing }) : []),
+    [range, low, high, count, at, spacing],
   );
   const contours = useIsolines(values, x.length, y.length, levels);
 
@@ -88,6 +89,17 @@ export function HeatMap(props: HeatMapProps) {
   const bar = useMemo(() => (range ? { low, high, scale } : null), [range, low, high, scale]);
   const frame = useGridFrame(x, y, available, bar, key);
   const { xEdges, yEdges, left, inner, width, height, vertical, zoom, xScale, yScale } = frame;
+
+  const { markers, path } = props;
+  const marks = useMemo(
+    () => placedMarks({ markers, path, xScale, yScale, ...inner }),
+    [markers, path, xScale, yScale, inner],
+  );
+  const { lines, labels } = useLabeledLines({
+    isolines: contours,
+    levels: { count, at, spacing },
+    ...{ x, y, xScale, yScale, inner, marks },
+  });
 
   const { onVisible } = props;
   const { zoomed } = zoom;
@@ -105,7 +117,7 @@ export function HeatMap(props: HeatMapProps) {
 
   const picture = useMemo(
     () => ({
-      ...{ x, y, xEdges, yEdges, values, xScale, yScale, map, place, isolines: contours, shaded },
+      ...{ x, y, xEdges, yEdges, values, xScale, yScale, map, place, lines, shaded },
       ...inner,
       dotted: interpolated,
       interpolate: props.shading === "smooth",
@@ -121,7 +133,7 @@ export function HeatMap(props: HeatMapProps) {
       yScale,
       map,
       place,
-      contours,
+      lines,
       shaded,
       inner,
       interpolated,
@@ -217,13 +229,8 @@ export function HeatMap(props: HeatMapProps) {
                 </g>
               )}
               <g clipPath={`url(#${id})`}>
-                <GridMarks
-                  markers={props.markers}
-                  path={props.path}
-                  xScale={xScale}
-                  yScale={yScale}
-                  {...inner}
-                />
+                <ContourLabels labels={labels} map={map} place={place} />
+                <GridMarks marks={marks} />
               </g>
               <rect
                 ref={zoom.ref}

@@ -1,7 +1,7 @@
 /** The heat map's own picture on a canvas: cells, then contour lines, both through the zoom. */
 import { type ColorMap, isLight } from "@/maths/color";
-import type { Isoline } from "@/maths/contour";
-import { cellAt, fractionalIndex, valueAtIndex } from "@/maths/grid";
+import type { DrawnLine } from "@/maths/contour-labels";
+import { cellAt, fractionalIndex } from "@/maths/grid";
 import { type Rgb, rasterize } from "@/maths/raster";
 import type { Scale } from "@/maths/scale";
 import type { VectorLine } from "./painters";
@@ -20,7 +20,8 @@ export interface GridPicture {
   readonly height: number;
   readonly map: ColorMap;
   readonly place: (value: number) => number;
-  readonly isolines: readonly Isoline[];
+  /** In pixels, those of a level one after the other. */
+  readonly lines: readonly DrawnLine[];
   readonly interpolate: boolean;
   /** Not zero where a cell is shaded for not differing from the center. */
   readonly shaded: Uint8Array | null;
@@ -65,18 +66,28 @@ export function paintGrid(
   if (!lines) return;
   context.lineWidth = 1;
   context.lineJoin = "round";
-  for (const isoline of picture.isolines) {
-    context.strokeStyle = lineColor(picture, isoline.level);
-    context.stroke(linesOf(picture, isoline));
+  for (const [level, lines] of byLevel(picture.lines)) {
+    context.strokeStyle = lineColor(picture, level);
+    context.stroke(linesOf(lines));
   }
 }
 
 /** The contour lines as vectors, in pixels of the canvas before the device's pixel ratio. */
 export function gridLines(picture: GridPicture): VectorLine[] {
-  return picture.isolines.map((isoline) => ({
-    path: linePath(picture, isoline),
-    stroke: lineColor(picture, isoline.level),
+  return Array.from(byLevel(picture.lines), ([level, lines]) => ({
+    path: linePath(lines),
+    stroke: lineColor(picture, level),
   }));
+}
+
+function byLevel(lines: readonly DrawnLine[]): Map<number, DrawnLine[]> {
+  const found = new Map<number, DrawnLine[]>();
+  for (const line of lines) {
+    const alike = found.get(line.level);
+    if (alike) alike.push(line);
+    else found.set(line.level, [line]);
+  }
+  return found;
 }
 
 function lineColor({ map, place }: GridPicture, level: number): string {
@@ -84,11 +95,10 @@ function lineColor({ map, place }: GridPicture, level: number): string {
 }
 
 /** As `linePath`, without the detour through text. */
-function linesOf({ x, y, xScale, yScale }: GridPicture, isoline: Isoline): Path2D {
+function linesOf(lines: readonly DrawnLine[]): Path2D {
   const path = new Path2D();
-  for (const points of isoline.lines) {
-    points.forEach(([column, row], index) => {
-      const [left, top] = [xScale(valueAtIndex(x, column)), yScale(valueAtIndex(y, row))];
+  for (const { points } of lines) {
+    points.forEach(([left, top], index) => {
       if (index === 0) path.moveTo(left, top);
       else path.lineTo(left, top);
     });
@@ -96,14 +106,14 @@ function linesOf({ x, y, xScale, yScale }: GridPicture, isoline: Isoline): Path2
   return path;
 }
 
-function linePath({ x, y, xScale, yScale }: GridPicture, isoline: Isoline): string {
-  return isoline.lines
-    .map((points) =>
+function linePath(lines: readonly DrawnLine[]): string {
+  return lines
+    .map(({ points }) =>
       points
-        .map(([column, row], index) => {
-          const [left, top] = [xScale(valueAtIndex(x, column)), yScale(valueAtIndex(y, row))];
-          return `${index === 0 ? "M" : "L"}${Math.round(left * 100) / 100},${Math.round(top * 100) / 100}`;
-        })
+        .map(
+          ([left, top], index) =>
+            `${index === 0 ? "M" : "L"}${Math.round(left * 100) / 100},${Math.round(top * 100) / 100}`,
+        )
         .join(""),
     )
     .join("");

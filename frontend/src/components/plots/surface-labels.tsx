@@ -1,9 +1,10 @@
 import type { ScaleName } from "@/maths/color";
+import type { Box } from "@/maths/contour-labels";
 import { valueAt } from "@/maths/cut";
 import type { Extent } from "@/maths/surface";
 import { axisTicks } from "@/maths/ticks";
 import { fitted, TICK_SIZE, textWidth } from "./axes";
-import { type Box, type GridMarker, GridMarks, overlap, type PathPoint } from "./grid-marks";
+import { type GridMarker, GridMarks, overlap, type PathPoint, placedMarks } from "./grid-marks";
 import type { Projection } from "./surface-scene";
 import { FONT, type PlotTheme } from "./theme";
 
@@ -169,12 +170,13 @@ function Marks({
   };
   return (
     <GridMarks
-      markers={markers.map((marker) => placed(marker, null))}
-      path={path.map((point) => placed(point, point.loss))}
-      xScale={same}
-      yScale={same}
-      width={width}
-      height={height}
+      marks={placedMarks({
+        markers: markers.map((marker) => placed(marker, null)),
+        path: path.map((point) => placed(point, point.loss)),
+        xScale: same,
+        yScale: same,
+        ...{ width, height },
+      })}
     />
   );
 }

@@ -1,0 +1,86 @@
+/** The contour lines of a heat map as they are drawn, and the values that stand in their gaps. */
+import { useMemo } from "react";
+import { type ColorMap, cssColor, isLight } from "@/maths/color";
+import type { Isoline, Levels } from "@/maths/contour";
+import {
+  type DrawnLine,
+  LABEL_SIZE,
+  type LabeledLines,
+  type LineLabel,
+  labeledLines,
+  levelTexts,
+} from "@/maths/contour-labels";
+import { valueAtIndex } from "@/maths/grid";
+import type { Scale } from "@/maths/scale";
+import { round, textWidth } from "./axes";
+import type { PlacedMarks } from "./grid-marks";
+import { FONT } from "./theme";
+
+interface Contours {
+  readonly isolines: readonly Isoline[];
+  readonly levels: Levels;
+  readonly x: Float64Array;
+  readonly y: Float64Array;
+  readonly xScale: Scale;
+  readonly yScale: Scale;
+  readonly inner: { readonly width: number; readonly height: number };
+  readonly marks: PlacedMarks;
+}
+
+export function useLabeledLines(contours: Contours): LabeledLines {
+  const { isolines, x, y, xScale, yScale, inner, marks } = contours;
+  const { count, at, spacing } = contours.levels;
+  return useMemo(() => {
+    const lines = isolines.flatMap(({ level, lines }): DrawnLine[] =>
+      lines.map((points) => ({
+        level,
+        points: points.map(([column, row]) => [
+          xScale(valueAtIndex(x, column)),
+          yScale(valueAtIndex(y, row)),
+        ]),
+      })),
+    );
+    const levels = isolines.map(({ level }) => level);
+    const texts = levelTexts(levels, { count, at, spacing });
+    const known = new Map(levels.map((level, index) => [level, texts[index] as string]));
+    return labeledLines(
+      lines,
+      (level) => known.get(level) ?? "",
+      (text) => textWidth(text, LABEL_SIZE),
+      { ...inner, boxes: marks.boxes, ways: [marks.places] },
+    );
+  }, [isolines, count, at, spacing, x, y, xScale, yScale, inner, marks]);
+}
+
+interface ContourLabelsProps {
+  readonly labels: readonly LineLabel[];
+  readonly map: ColorMap;
+  readonly place: (value: number) => number;
+}
+
+/** Black or white, in a halo of the colour that the value itself has: it reads on every colour map. */
+export function ContourLabels({ labels, map, place }: ContourLabelsProps) {
+  return (
+    <g
+      fontFamily={FONT}
+      fontSize={LABEL_SIZE}
+      textAnchor="middle"
+      strokeWidth={3}
+      strokeLinejoin="round"
+      paintOrder="stroke"
+      data-testid="contour-labels"
+    >
+      {labels.map(({ level, text, x, y, angle }) => (
+        <text
+          key={`${x} ${y}`}
+          transform={`translate(${round(x)},${round(y)}) rotate(${round(angle)})`}
+          dy="0.35em"
+          fill={isLight(map, place(level)) ? "#000000" : "#ffffff"}
+          stroke={cssColor(map, place(level))}
+        >
+          {text}
+        </text>
+      ))}
+    </g>
+  );
+}
