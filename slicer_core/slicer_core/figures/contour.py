@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 
+from slicer_core.figures.contour_labels import label_contours
 from slicer_core.figures.style import (
     FigureStyle,
     Labeled,
@@ -23,6 +25,7 @@ from slicer_core.slices import Slice
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
+    from matplotlib.contour import QuadContourSet
     from matplotlib.figure import Figure
 
 _HALO = "#ffffff"
@@ -30,17 +33,27 @@ _PATH = "#dc2626"
 _MOST_STEP_LABELS = 6
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """What was drawn: the heat map, and the contour lines where there are any."""
+
+    image: ScalarMappable
+    lines: QuadContourSet | None
+
+
 def draw_contour(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, style: FigureStyle) -> None:
     """One grid with its color bar."""
     (entry,) = entries
     axes = figure.subplots()
-    image = draw_plane(axes, entry.data, quantity, style)
-    if image is not None:
-        add_color_bar(figure, axes, image, entry.data, quantity)
+    plane = draw_plane(axes, entry.data, quantity, style)
+    if plane is not None:
+        add_color_bar(figure, axes, plane.image, entry.data, quantity)
     set_title(axes, style, entry, quantity)
+    if plane is not None and plane.lines is not None:
+        label_contours(figure, axes, plane.lines, style)
 
 
-def draw_plane(axes: Axes, data: Slice, quantity: Quantity, style: FigureStyle) -> ScalarMappable | None:
+def draw_plane(axes: Axes, data: Slice, quantity: Quantity, style: FigureStyle) -> Plane | None:
     """Heat map, lines, center, markers and path. Cells that are not finite are hatched. None: no cell is finite."""
     values = quantity.values(data)
     assert values is not None
@@ -60,11 +73,12 @@ def draw_plane(axes: Axes, data: Slice, quantity: Quantity, style: FigureStyle) 
         cell_edges(first), cell_edges(second), shown.T, cmap=style.color_map, norm=norm, rasterized=True
     )
     levels = contour_levels(style, limits, log=log)
+    lines = None
     if min(values.shape) > 1 and levels.size:
-        axes.contour(first, second, shown.T, levels=levels, colors=_HALO, linewidths=0.6, alpha=0.8)
+        lines = axes.contour(first, second, shown.T, levels=levels, colors=_HALO, linewidths=0.6, alpha=0.8)
     draw_path(axes, data)
     _draw_points(axes, data)
-    return image
+    return Plane(image=image, lines=lines)
 
 
 def add_color_bar(figure: Figure, axes: Axes, image: ScalarMappable, data: Slice, quantity: Quantity) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,6 +146,14 @@ def rc_parameters(style: FigureStyle) -> Any:
         # The same figure gives the same file.
         "svg.hashsalt": "loss-slicer",
     }
+
+
+@contextlib.contextmanager
+def missing_glyphs_allowed() -> Iterator[None]:
+    """A name in a script that the font lacks is drawn as boxes, which says it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def is_log(style: FigureStyle, values: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from slicer_core.errors import UsageError
 from slicer_core.figures.contour import add_color_bar, draw_plane
+from slicer_core.figures.contour_labels import label_contours
 from slicer_core.figures.style import FAINT, FigureStyle, Labeled, Quantity, plain, set_title
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def draw_trajectory(figure: Figure, entries: Sequence[Labeled], quantity: Quanti
     if style.height is None:
         figure.set_size_inches(style.width, style.width * 1.1)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1))
-    image = draw_plane(upper, entry.data, quantity, style)
-    if image is not None:
-        add_color_bar(figure, upper, image, entry.data, quantity)
+    plane = draw_plane(upper, entry.data, quantity, style)
+    if plane is not None:
+        add_color_bar(figure, upper, plane.image, entry.data, quantity)
     set_title(upper, style, entry, quantity)
     steps = np.asarray(trajectory["steps"], dtype=np.float64)
     _draw_losses(lower, entry, quantity, steps)
@@ -46,6 +47,8 @@ def draw_trajectory(figure: Figure, entries: Sequence[Labeled], quantity: Quanti
         other.spines["top"].set_visible(False)
     lower.set_xlabel(entry.data.step_unit)
     lower.grid(color=FAINT, linewidth=0.3, alpha=0.6)
+    if plane is not None and plane.lines is not None:
+        label_contours(figure, upper, plane.lines, style)
 
 
 def _draw_losses(axes: Axes, entry: Labeled, quantity: Quantity, steps: np.ndarray) -> None:

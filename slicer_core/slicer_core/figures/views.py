@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slicer_core.errors import UsageError
-from slicer_core.figures.style import FigureStyle, Labeled, Quantity, new_figure, rc_parameters
+from slicer_core.figures.style import FigureStyle, Labeled, Quantity, missing_glyphs_allowed, new_figure, rc_parameters
 from slicer_core.slices.types import Geometry
 
 if TYPE_CHECKING:
@@ -122,8 +121,6 @@ def save(figure: Figure, file_format: str, style: FigureStyle | None = None) -> 
     settings = style or FigureStyle()
     dates = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     stream = io.BytesIO()
-    with mpl.rc_context(rc_parameters(settings)), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes, which says it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with mpl.rc_context(rc_parameters(settings)), missing_glyphs_allowed():
         figure.savefig(stream, format=file_format, dpi=settings.dots_per_inch, metadata=dates[file_format])
     return stream.getvalue()
