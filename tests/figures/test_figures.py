@@ -78,6 +78,15 @@ def test_points_that_are_not_finite_are_gaps_with_a_cross_below():
     np.testing.assert_array_equal(axes.lines[1].get_xdata(), [0.0, 1.0])
 
 
+def test_points_of_a_family_that_are_not_finite_have_a_cross_below():
+    data = family(2)
+    values = data.loss.copy()
+    values[1, :2] = np.nan
+    first, second = draw(one(replace(data, arrays=(loss(values),)))).axes[:2]
+    assert len(first.lines) == 1
+    np.testing.assert_array_equal(second.lines[1].get_xdata(), [-1.0, -0.5])
+
+
 def test_cells_that_are_not_finite_are_masked_and_counted():
     values = BOWL.copy()
     values[2, 1], values[3, 3] = np.nan, -np.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,35 @@ def test_cells_that_are_not_finite_are_hatched_in_grey(open_page: Callable[..., 
     x, y = int(across * pixels.shape[1]), int((1 - up) * pixels.shape[0])
     patch = pixels[y - 8 : y + 8, x - 8 : x + 8, :3].reshape(-1, 3)
     assert {tuple(int(channel) for channel in color) for color in patch} == {(232, 234, 237), (154, 160, 166)}
+
+
+def test_points_that_are_not_finite_are_crosses_at_their_places(
+    open_page: Callable[..., Tab], board: Board, start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+) -> None:
+    tab = open_page(board, runs='["awkward"]', method="linear_interpolation", filter="gap")
+    card = tab.card("curve/gap")
+    assert "Crosses at the lower edge: values that are not finite." in card.inner_text()
+    # Both at once: the page may still move them.
+    crosses, plot = card.evaluate(
+        """card => ["[data-testid=not-finite]", "rect[data-transient]"].map(
+            name => card.querySelector(name).getBoundingClientRect().toJSON())"""
+    )
+    # Points 17 to 20 of 51, from -0.5 to 1.5, with a hundredth more at both ends; the box has room for strokes.
+    first, last = ((point / 50 + 0.01) / 1.02 * plot["width"] + plot["x"] for point in (17, 20))
+    assert crosses["x"] + crosses["width"] / 2 == pytest.approx((first + last) / 2, abs=1)
+    assert last - first < crosses["width"] < last - first + 30
+    assert crosses["y"] + crosses["height"] / 2 == pytest.approx(plot["y"] + plot["height"] - 4.5, abs=1)
+
+    family = make_log.family(0, 6)
+    loss = family.loss.copy()
+    loss[2, :5] = np.nan
+    loss[3] = np.inf
+    make_log.write_run(tmp_path, "exp", [("some", 0, replace(family, arrays=tuple(make_log.arrays(loss))), "")])
+    tab = open_page(start_board(tmp_path))
+    tiles = tab.frame.get_by_test_id("tile")
+    tiles.first.wait_for()
+    assert [tile.get_by_test_id("not-finite").count() for tile in tiles.all()] == [0, 0, 1, 1, 0, 0]
+    assert "Crosses at the lower edge" in tab.card("some").inner_text()
 
 
 def test_a_picture_is_saved_with_title_axes_and_colors(open_page: Callable[..., Tab], board: Board) -> None:

@@ -75,13 +75,18 @@ def draw_line(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object, 
             low = np.where(low > 0, low, shown)
         axes.fill_between(places, low, shown + errors, color=color, alpha=0.2, linewidth=0)
     _draw_repeats(axes, entry, quantity, color=color)
-    if not finite.all():
+    draw_crosses(axes, places[~finite], color=color, size=4)
+
+
+def draw_crosses(axes: Axes, places: np.ndarray, *, color: object, size: float) -> None:
+    """On the lower edge, where values are not finite."""
+    if places.size:
         axes.plot(
-            places[~finite],
-            np.zeros((~finite).sum()),
+            places,
+            np.zeros(places.size),
             linestyle="none",
             marker="x",
-            markersize=4,
+            markersize=size,
             color=color,
             transform=axes.get_xaxis_transform(),
             clip_on=False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slicer_core.figures.curve import draw_crosses
 from slicer_core.figures.style import (
     FAINT,
     FigureStyle,
@@ -69,6 +70,7 @@ def draw_family(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, 
 def _draw_one(axes: Axes, places: np.ndarray, values: np.ndarray, errors: np.ndarray | None, *, log: bool) -> None:
     shown = np.where(np.isfinite(values), values, np.nan)
     axes.plot(places, shown, color=_COLOR, linewidth=1.0)
+    draw_crosses(axes, places[~np.isfinite(values)], color=_COLOR, size=2.5)
     if errors is not None:
         low = np.where(shown - errors > 0, shown - errors, shown) if log else shown - errors
         axes.fill_between(places, low, shown + errors, color=_COLOR, alpha=0.2, linewidth=0)

@@ -1,6 +1,7 @@
 import { useMemo, useRef, useState } from "react";
 import { CurveTile, TILE_HEIGHT, type TileLine, tileMargin } from "@/components/plots/curve-tile";
 import { clippedText, LinePlot } from "@/components/plots/line-plot";
+import { NOT_FINITE_NOTE } from "@/components/plots/not-finite";
 import { seriesColor } from "@/components/plots/theme";
 import { Dialog } from "@/components/ui/dialog";
 import { useSliceData } from "@/contexts/slice-data-context";
@@ -97,6 +98,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   );
   const clipped = alike && shared && (shared.low > shared.min || shared.high < shared.max);
   const cut = alike ? 0 : chosen.filter((index) => domains[index]?.clipped).length;
+  const crossed = chosen.some((index) => lines[index]?.some((entry) => !entry.values.every(Number.isFinite)));
   const linear = alike
     ? linearText(view.scale, shared?.low)
     : linearCurvesText(
@@ -146,7 +148,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
           {note} {clipped && clippedText(shared)}
           {cut > 0 &&
             `${plural(cut, "curve leaves its plot", "curves leave their plots")} at clipped values.`}{" "}
-          {linear}
+          {linear} {crossed && NOT_FINITE_NOTE}
         </span>{" "}
         Horizontal: {axis?.label}.{series.length > 1 && <SeriesKey labels={lines[0] ?? []} />}
       </p>

@@ -152,7 +152,7 @@ function ComparedCurves({ compared, name }: ComparedPlotsProps) {
     () =>
       lines.slice(1).map((line): LineSeries => {
         const { values, stderr } = curveDifference(lines[0] as LineSeries, line);
-        return { ...line, x: (lines[0] as LineSeries).x, values, smoothed: values, stderr };
+        return { ...line, x: (lines[0] as LineSeries).x, values, smoothed: values, stderr, gaps: true };
       }),
     [lines],
   );

@@ -42,7 +42,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
               color: runColor(run.run),
             },
             ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
-            atLeast: column.cut,
+            ...{ atLeast: column.cut, gaps: true },
           },
         ];
       }),

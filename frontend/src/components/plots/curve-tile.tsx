@@ -6,6 +6,7 @@ import { formatEnds, formatNumber, formatWithError } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import { scaleOf } from "@/maths/scale";
 import { fitted, round, textWidth } from "./axes";
+import { crossesOf, NotFinite } from "./not-finite";
 import { FONT, type PlotTheme } from "./theme";
 
 export interface TileLine {
@@ -89,6 +90,16 @@ export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
               <line x1={round(xScale(0))} x2={round(xScale(0))} y2={height} stroke={theme.grid} />
             )}
             <TileLines lines={lines} x={x} xScale={xScale} yScale={yScale} inner={inner} height={height} />
+            <NotFinite
+              crosses={crossesOf(
+                lines.map((entry) => ({ ...entry, key: entry.label, x })),
+                xScale,
+                inner,
+              )}
+              height={height}
+              theme={theme}
+              size={2}
+            />
             <TileLabels domain={domain} xDomain={xDomain} inner={inner} height={height} theme={theme} />
             {shown !== null && (
               <g data-transient>

@@ -23,6 +23,8 @@ export interface LineSeries {
   readonly right?: boolean;
   /** Drawn with gaps: told apart without colours. */
   readonly dashed?: boolean;
+  /** A value that is not finite is one that is missing: a gap without a cross. */
+  readonly gaps?: boolean;
   /** Not zero where the value is a lower bound. */
   readonly atLeast?: Uint8Array;
 }

@@ -13,6 +13,7 @@ import { MARKER_ROW, Markers, markerRows } from "./line-markers";
 import { horizontalSpan, type LineSeries, roomy, seriesPaths, visibleRange } from "./line-paths";
 import { Points } from "./line-points";
 import { axesKey, cursors } from "./linked";
+import { crossesOf, NOT_FINITE_NOTE, NotFinite } from "./not-finite";
 import { PlotShell } from "./plot-shell";
 import type { PlotTheme } from "./theme";
 import { useZoom } from "./use-zoom";
@@ -119,6 +120,16 @@ export function LinePlot(props: LinePlotProps) {
     [series, xScale, yScaleOf],
   );
 
+  const crosses = useMemo(
+    () =>
+      crossesOf(
+        named.filter((entry) => !entry.gaps),
+        xScale,
+        inner.width,
+      ),
+    [named, xScale, inner.width],
+  );
+
   const onPointer = (event: PointerEvent<SVGRectElement>) => {
     const box = event.currentTarget.getBoundingClientRect();
     cursors.set(key, { x: xScale.invert(event.clientX - box.left), y: event.clientY - box.top, source: id });
@@ -137,6 +148,7 @@ export function LinePlot(props: LinePlotProps) {
     clipped ? clippedText(visible) : "",
     linearText(props.scale, visible?.low),
     leftOutText(props.across ?? "linear", series[0]?.x ?? []),
+    crosses.length > 0 ? NOT_FINITE_NOTE : "",
   ].filter(Boolean);
 
   return (
@@ -232,6 +244,7 @@ export function LinePlot(props: LinePlotProps) {
                 {named.map((entry) => (
                   <Points key={entry.key} {...{ entry, xScale, theme }} yScale={yScaleOf(entry)} />
                 ))}
+                <NotFinite crosses={crosses} height={inner.height} theme={theme} />
               </g>
               <Markers
                 markers={markers}
