@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from loss_slicer.selection import LogDir, Runs, Steps, Tags, file_stem, name_parts, write_new_file
-from loss_slicer.statuses import reported
+from loss_slicer.statuses import Status, reported, say
 from slicer_core.errors import UsageError
 
 _LOOK = "How it looks"
@@ -54,7 +54,9 @@ def plot(
 ) -> None:
     """Draw slices of a log with matplotlib, one figure each.
 
-    Needs the extra `plot`. Exit status: 0 done, 2 there is no such slice or it can't be drawn so.
+    Needs the extra `plot`. What can't be read or drawn is told, and the rest drawn.
+
+    Exit status: 0 done, 2 there is no such slice, or one can't be read or drawn so.
     """
     with reported():
         from slicer_core.figures import FIGURE_FORMATS, FigureStyle, Labeled, draw, save
@@ -74,8 +76,17 @@ def plot(
             levels=_levels(levels),
             dots_per_inch=dpi,
         )
-        chosen = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
-        check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
+        failed: list[str] = []
+
+        def tell(failure: str) -> None:
+            failed.append(failure)
+            say(f"error: {failure}")
+
+        chosen = select_slices(
+            logdir, runs=run or (), tags=tag or (), steps=step, unreadable=lambda error: tell(str(error))
+        )
+        if not failed:
+            check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
         groups = [chosen] if overlay else [[each] for each in chosen]
         if is_file and len(groups) > 1:
             raise UsageError(f"--out {out} is one file, and {len(groups)} figures are asked for: give a folder")
@@ -83,11 +94,17 @@ def plot(
             shared, labels = _common_parts([name_parts(each) for each in group])
             entries = [Labeled(label=text, data=each.data) for text, each in zip(labels, group, strict=True)]
             named = replace(style, title=title or shared or None)
-            figure = draw(entries, view=view, quantity=Quantity(name=quantity, split=split), style=named)
+            try:
+                figure = draw(entries, view=view, quantity=Quantity(name=quantity, split=split), style=named)
+            except UsageError as error:
+                tell(f"{', '.join(name_parts(group[-1]))}: {error}")
+                continue
             name = f"{file_stem(group[-1])}{f'-{view}' if view else ''}.{file_format}"
             path = out if is_file else out / name
             write_new_file(path, save(figure, file_format, style))
             sys.stdout.write(f"{path}\n")
+        if failed:
+            raise typer.Exit(Status.USAGE)
 
 
 def _common_parts(names: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:

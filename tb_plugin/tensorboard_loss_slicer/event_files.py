@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +43,16 @@ class SliceEvent:
     description: str | None = None
 
 
-def read_events(path: str | os.PathLike[str]) -> Iterator[SliceEvent]:
+Unreadable = Callable[[str, FormatError], None]
+"""Told of a tag whose slice can't be read, and why."""
+
+
+def read_events(path: str | os.PathLike[str], *, unreadable: Unreadable | None = None) -> Iterator[SliceEvent]:
     """The slices of an event file, or of all event files of a run directory, in the order they were written.
 
     Events of other plugins are passed over; a last record that is not complete yet ends its file.
+
+    Slices that can't be read are told to `unreadable` and passed over, where it is given.
 
     Raises:
         FormatError: there is no event file, one is damaged (after what comes before), or a slice can't be read.
@@ -54,10 +61,10 @@ def read_events(path: str | os.PathLike[str]) -> Iterator[SliceEvent]:
     files = find_event_files(given) if given.is_dir() else [given]
     if not files or not all(file.is_file() for file in files):
         raise FormatError(f"no event file at {given}: give an event file, or the run directory that holds it")
-    return _read_all(files)
+    return _read_all(files, unreadable)
 
 
-def _read_all(files: list[Path]) -> Iterator[SliceEvent]:
+def _read_all(files: list[Path], unreadable: Unreadable | None) -> Iterator[SliceEvent]:
     descriptions: dict[str, str | None] = {}
     for file in files:
         for record in read_records(file):
@@ -69,7 +76,11 @@ def _read_all(files: list[Path]) -> Iterator[SliceEvent]:
                 try:
                     data = decode_slice(value_blobs(value))
                 except FormatError as error:
-                    raise FormatError(f"{file}, tag {value.tag!r}, step {record.step}: {error}") from error
+                    where = FormatError(f"{file}, tag {value.tag!r}, step {record.step}: {error}")
+                    if unreadable is None:
+                        raise where from error
+                    unreadable(value.tag, where)
+                    continue
                 yield SliceEvent(
                     tag=value.tag,
                     step=record.step,

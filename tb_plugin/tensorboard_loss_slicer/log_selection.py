@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slicer_core.errors import UsageError, suggestion
+from slicer_core.errors import FormatError, UsageError, suggestion
 from slicer_core.slices import Slice
 from tensorboard_loss_slicer.event_files import SliceEvent, read_events
 from tensorboard_loss_slicer.event_records import find_event_files
@@ -29,12 +29,18 @@ class LoggedSlice:
 
 
 def select_slices(
-    logdir: Path, *, runs: Sequence[str] = (), tags: Sequence[str] = (), steps: str = "last"
+    logdir: Path,
+    *,
+    runs: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    steps: str = "last",
+    unreadable: Callable[[FormatError], None] | None = None,
 ) -> list[LoggedSlice]:
     """The slices whose run and tag fit one of the globs, by run, tag and step; without globs, of all.
 
     `steps`: all, first, last, or numbers as in 0,500. Of several writings of a step the latest counts. Whether each
-    glob and each number chose something is for `check_choices`.
+    glob and each number chose something is for `check_choices`. Slices of these tags that can't be read are told to
+    `unreadable` and left out, where it is given.
 
     Raises:
         FormatError: an event file is damaged, or a slice can't be read.
@@ -47,11 +53,20 @@ def select_slices(
         raise UsageError(f"there are no event files under {logdir}: give the folder that tensorboard --logdir gets")
     selected: list[LoggedSlice] = []
     there: dict[str, list[str]] = {}
+    skipped = 0
+
+    def passed_over(tag: str, error: FormatError) -> None:
+        nonlocal skipped
+        if unreadable is not None and _fits(tag, tags):
+            skipped += 1
+            unreadable(error)
+
+    skip = None if unreadable is None else passed_over
     for run, folder in found.items():
         if not _fits(run, runs):
             continue
         by_tag: dict[str, dict[int, SliceEvent]] = {}
-        for event in read_events(folder):
+        for event in read_events(folder, unreadable=skip):
             there.setdefault(run, [])
             if event.tag not in there[run]:
                 there[run].append(event.tag)
@@ -59,6 +74,8 @@ def select_slices(
                 by_tag.setdefault(event.tag, {})[event.step] = event
         for tag in sorted(by_tag):
             selected += [_logged(run, by_tag[tag][step]) for step in _chosen(sorted(by_tag[tag]), steps)]
+    if not selected and skipped:
+        raise FormatError("none of the chosen slices can be read")
     if not selected:
         raise UsageError(_nothing(logdir, found, there, runs, tags, steps))
     return selected

@@ -97,6 +97,11 @@ def test_cells_that_are_not_finite_are_masked_and_counted():
     assert "2 not finite" in axes.texts[0].get_text()
 
 
+def test_a_center_that_is_no_number_is_written_as_everywhere():
+    axes: Any = draw(one(grid(BOWL, center=Center(loss={"train": np.nan})))).axes[0]
+    assert axes.texts[0].get_text() == "center NaN"
+
+
 def test_a_grid_without_a_finite_value_says_so():
     axes: Any = draw(one(grid(np.full((3, 3), np.nan)))).axes[0]
     assert "no finite value" in [text.get_text() for text in axes.texts]

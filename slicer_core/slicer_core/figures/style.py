@@ -252,7 +252,7 @@ def describe(data: Slice, quantity: Quantity) -> str:
     parts = []
     center = quantity.at_center(data)
     if center is not None:
-        parts.append(f"center {center:.4g}")
+        parts.append(f"center {center:.4g}" if not np.isnan(center) else "center NaN")
     samples = data.evaluation.get("samples")
     if isinstance(samples, dict):
         samples = samples.get(quantity.split or data.arrays[0].split)
