@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gzip
-import importlib.util
+import importlib
 import json
 import re
 import statistics
@@ -82,12 +82,8 @@ def _row(what: str, value: float, unit: str, limit: float | None = None) -> None
 
 
 def _write_logs(logdir: Path) -> None:
-    path = Path(__file__).parent.parent / "page" / "make_log.py"
-    spec = importlib.util.spec_from_file_location("make_log", path)
-    assert spec is not None
-    assert spec.loader is not None
-    make_log: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_log)
+    sys.path.insert(0, str(Path(__file__).parent.parent / "page"))
+    make_log: Any = importlib.import_module("make_log")
     for size, steps in ((101, STEPS), (501, 1)):
         entries = ((f"grid{size}", step, make_log.grid(step, (size, size)), "") for step in range(steps))
         make_log.write_run(logdir, f"grid{size}", entries)
