@@ -37,7 +37,7 @@ def plot(
     ] = False,
     scale: Annotated[str, typer.Option(help="auto, linear or log.", rich_help_panel=_LOOK)] = "auto",
     levels: Annotated[
-        str, typer.Option(help="Contour lines: how many, or their values as in 0.1,1,10.", rich_help_panel=_LOOK)
+        str, typer.Option(help="Contour lines: about how many, or their values as in 0.1,1,10.", rich_help_panel=_LOOK)
     ] = "12",
     colormap: Annotated[
         str, typer.Option(help="viridis, cividis, magma, inferno, plasma or gray.", rich_help_panel=_LOOK)

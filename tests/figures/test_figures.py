@@ -202,7 +202,9 @@ def test_a_loss_that_explodes_at_a_corner_does_not_flatten_the_rest():
 
 def test_levels_are_spaced_like_the_scale_or_are_those_given():
     np.testing.assert_allclose(contour_levels(FigureStyle(levels=3), (0.0, 4.0), log=False), [1, 2, 3])
+    np.testing.assert_allclose(contour_levels(FigureStyle(levels=3), (0.13, 3.94), log=False), [1, 2, 3])
     np.testing.assert_allclose(contour_levels(FigureStyle(levels=3), (1.0, 1e4), log=True), [10, 100, 1000])
+    assert contour_levels(FigureStyle(levels=0), (0.0, 4.0), log=False).size == 0
     assert contour_levels(FigureStyle(levels=(5.0, 1.0)), (0.0, 9.0), log=False).tolist() == [1.0, 5.0]
     assert contour_levels(FigureStyle(), (2.0, 2.0), log=False).size == 0
 

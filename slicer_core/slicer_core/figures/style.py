@@ -31,8 +31,8 @@ FAINT = "#9ca3af"
 
 @dataclass(frozen=True, kw_only=True)
 class FigureStyle:
-    """Sizes in inches and points. `levels`: how many contour lines, or the values of them. `limits`: the values between
-    which colors or heights go, where several figures share them.
+    """Sizes in inches and points. `levels`: about how many contour lines, or the values of them. `limits`: the values
+    between which colors or heights go, where several figures share them.
 
     Raises:
         UsageError: a value is not one that can be drawn.
@@ -202,14 +202,18 @@ def with_room(limits: tuple[float, float], *, log: bool) -> tuple[float, float]:
 
 
 def contour_levels(style: FigureStyle, limits: tuple[float, float], *, log: bool) -> np.ndarray:
-    """The values at which contour lines are drawn, ascending."""
+    """The values at which contour lines are drawn, ascending: in equal ratios, or round numbers about as many."""
     low, high = limits
     if not isinstance(style.levels, int):
         return np.unique(np.asarray(style.levels, dtype=np.float64))
-    if not high > low:
+    if not (high > low and style.levels):
         return np.array([])
-    spread = np.geomspace if log else np.linspace
-    return spread(low, high, style.levels + 2)[1:-1]
+    if log:
+        return np.geomspace(low, high, style.levels + 2)[1:-1]
+    from matplotlib.ticker import MaxNLocator
+
+    round_numbers = MaxNLocator(nbins=style.levels + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return round_numbers[(round_numbers > low) & (round_numbers < high)]
 
 
 def plain(text: str, limit: int = _LONGEST_TEXT) -> str:
