@@ -195,7 +195,7 @@ class Objective(nn.Module):
                     held[name].copy_(state[name])
             else:
                 put_back(self.written)
-            self.holding(held, lambda: self._wrapper[0].check_batch(batch, widened=self.is_reduced))
+            self.holding(held, lambda: self._wrapper[0].check_batch(batch, found[LOSS], widened=self.is_reduced))
         if put_back is not None:
             put_back(self.written)
 

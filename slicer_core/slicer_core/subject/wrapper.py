@@ -246,8 +246,8 @@ class ModelWrapper:
         assert self.loss_fn is not None
         return terms_of_value(self.loss_fn(output, target), num_samples)
 
-    def check_batch(self, batch: Batch, *, widened: bool = False) -> None:
-        """Holds the terms of a batch at the current tensors against the user's own value of it.
+    def check_batch(self, batch: Batch, terms: SampleTerms, *, widened: bool = False) -> None:
+        """Holds the loss terms of a batch at the current tensors against the user's own value of it.
 
         `widened`: see `sample_terms`.
 
@@ -261,7 +261,6 @@ class ModelWrapper:
                 "and on the batch: leave the mode alone in batch_loss"
             )
         self._check_repeats(batch, whole, widened)
-        terms = self._loss_terms(batch, widened)
         ours = self._ratio(terms)
         # In half precision, the user's own mean over a large batch may be far off or overflow, where ours is not.
         if self._precision() <= _RELATIVE and not _close(ours, whole, abs(whole)):
