@@ -99,11 +99,10 @@ def _boxes_of_others(figure: Figure, axes: Axes) -> Iterator[Bbox]:
 
 
 def _colored(label: Text, contours: QuadContourSet, axes: Axes, level: float) -> None:
-    """Black or white in a halo of the color that the level has, which reads on every color map."""
-    from matplotlib.patheffects import withStroke
+    """Black or white on the color that the level has, which reads on every color map and hides the line below."""
 
     image = axes.collections[0]
     red, green, blue = np.ravel(image.cmap(image.norm(np.array([level]))))[:3].tolist()
     light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.3
     label.set(color="#000000" if light else "#ffffff", zorder=contours.get_zorder() + 0.1)
-    label.set_path_effects([withStroke(linewidth=1.8, foreground=(red, green, blue))])
+    label.set_bbox({"facecolor": (red, green, blue), "edgecolor": "none", "pad": _ROOM})
