@@ -212,7 +212,8 @@ def contour_levels(style: FigureStyle, limits: tuple[float, float], *, log: bool
         return np.geomspace(low, high, style.levels + 2)[1:-1]
     from matplotlib.ticker import MaxNLocator
 
-    round_numbers = MaxNLocator(nbins=style.levels + 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    locator = MaxNLocator(nbins=style.levels + 1, steps=[1, 2, 2.5, 5, 10])
+    round_numbers = np.asarray(locator.tick_values(low, high))
     return round_numbers[(round_numbers > low) & (round_numbers < high)]
 
 
