@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import UserDict
+from collections import OrderedDict, UserDict
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import DataLoader
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.errors import DataError
 from slicer_core.subject import Batch
 from slicer_core.subject.nesting import flatten, map_leaves, unflatten
 
@@ -36,6 +37,21 @@ class Named(UserDict[str, Any]):
 
 class Dotted(dict[str, Any]):
     __getattr__ = dict.__getitem__
+
+
+class OwnAttributes(dict[str, Any]):
+    """Its entries are its attributes, as many configurations and batches have it."""
+
+    def __init__(self, *args: Any, **entries: Any) -> None:
+        super().__init__(*args, **entries)
+        self.__dict__ = self
+
+
+class Ordered(OrderedDict[str, Any]):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +75,8 @@ def encoding(x: Tensor, y: Tensor) -> Any:
 KINDS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "user dictionary": lambda x, y: Named({"x": x, "y": y}),
     "derived dictionary": lambda x, y: Dotted({"x": x, "y": y}),
+    "entries as attributes": lambda x, y: OwnAttributes(x=x, y=y),
+    "ordered dictionary": lambda x, y: Ordered(x=x, y=y),
     "frozen dataclass": Frozen,
     "dataclass with slots": Slotted,
     "encoding of transformers": encoding,
@@ -148,3 +166,27 @@ def test_torch_is_not_told_of_the_classes_and_what_it_knows_stays_its_own() -> N
     known = {"b": (torch.zeros(1), [1, None]), "a": torch.ones(1)}
     assert flatten(known)[1] == pytree.tree_structure(known)
     assert Batch(data=known, num_samples=1).data is known
+
+
+@dataclasses.dataclass
+class Derived:
+    """Keeps what it has computed of its entries."""
+
+    x: Tensor
+    y: Tensor
+
+    def __post_init__(self) -> None:
+        self.scaled = 2 * self.x
+
+
+def test_what_keeps_tensors_beside_its_entries_is_refused_since_parts_of_it_would_have_those_of_the_whole(
+    network,
+) -> None:
+    net = network("mlp")
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch.scaled), batch.y)
+
+    wrapper = ModelWrapper(net.model, train_data=[Derived(net.inputs, net.classes)], batch_loss=loss)
+    with pytest.raises(DataError, match="holds no tensor with a dimension, found Derived"):
+        RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)

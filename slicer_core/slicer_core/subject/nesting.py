@@ -14,9 +14,11 @@ from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
 Structure = pytree.TreeSpec
+_MAPPINGS = (dict, UserDict)
 
 
 def flatten(data: Any) -> tuple[list[Any], Structure]:
@@ -45,24 +47,25 @@ class _Form:
 
     def __init__(self, container: Any, names: Sequence[Any]) -> None:
         self._kind, self._names = type(container), tuple(names)
+        self._is_its_attributes = _attributes(container) is container
         # Besides its entries it may have attributes of its own.
         self._empty = copy.copy(container)
-        if isinstance(container, UserDict):
-            self._empty.data = {}
-        elif isinstance(container, dict):
-            dict.clear(self._empty)
+        if isinstance(container, _MAPPINGS):
+            self._empty.clear()
         else:
             _set_all(self._empty, dict.fromkeys(names))
+        if self._is_its_attributes:
+            _set_all(self._empty, {"__dict__": self._empty})
 
     def filled(self, values: Sequence[Any]) -> Any:
         """A container like it with these entries."""
         made, entries = copy.copy(self._empty), dict(zip(self._names, values, strict=True))
-        if isinstance(made, UserDict):
-            made.data = entries
-        elif isinstance(made, dict):
-            dict.update(made, entries)
+        if isinstance(made, _MAPPINGS):
+            made.update(entries)
         else:
             _set_all(made, entries)
+        if self._is_its_attributes:
+            _set_all(made, {"__dict__": made})
         return made
 
     def __eq__(self, other: object) -> bool:
@@ -75,8 +78,13 @@ class _Form:
         return f"{self._kind.__module__}.{self._kind.__qualname__}{self._names}"
 
 
+def _attributes(container: Any) -> Any:
+    """What the container has beside its slots; itself where a class makes entries its attributes in that way."""
+    return getattr(container, "__dict__", {})
+
+
 def _set_all(made: Any, entries: Mapping[str, Any]) -> None:
-    """Of a dataclass, which may be frozen."""
+    """Past what a class makes of it, as a frozen dataclass does."""
     for name, value in entries.items():
         object.__setattr__(made, name, value)
 
@@ -100,13 +108,17 @@ def _opened(data: Any) -> Any:
 
 
 def _opened_leaf(leaf: Any) -> Any:
-    if isinstance(leaf, UserDict):
-        names, values = list(leaf.data), list(leaf.data.values())
-    elif isinstance(leaf, dict):
-        names, values = list(dict.keys(leaf)), list(dict.values(leaf))
+    if isinstance(leaf, _MAPPINGS):
+        names = list(leaf)
+        values, entries = [leaf[name] for name in names], {"data"} if isinstance(leaf, UserDict) else set[str]()
     elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
         names = [field.name for field in dataclasses.fields(leaf) if hasattr(leaf, field.name)]
-        values = [getattr(leaf, name) for name in names]
+        values, entries = [getattr(leaf, name) for name in names], set(names)
     else:
+        return leaf
+    attributes = _attributes(leaf)
+    others = [] if attributes is leaf else [value for name, value in attributes.items() if name not in entries]
+    if any(isinstance(value, Tensor) for value in pytree.tree_leaves(others)):
+        # What was made from its entries would stay that of the batch that it was made for.
         return leaf
     return _Open(_Form(leaf, names), [_opened(value) for value in values])
