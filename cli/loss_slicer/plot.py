@@ -85,6 +85,7 @@ def plot(
         chosen = select_slices(
             logdir, runs=run or (), tags=tag or (), steps=step, unreadable=lambda error: tell(str(error))
         )
+        # What chose a slice that can't be read seems to have chosen none.
         if not failed:
             check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
         groups = [chosen] if overlay else [[each] for each in chosen]

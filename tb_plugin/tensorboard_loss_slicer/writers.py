@@ -128,7 +128,7 @@ def _check(writer: object) -> None:
 
 
 def _own_writer(directory: Path) -> EventFileWriter:
-    key = (os.getpid(), directory.expanduser().resolve())
+    key = (os.getpid(), Path(os.path.expanduser(directory)).resolve())
     before = _process.own.get(key)
     if before is not None and before not in _process.failed:
         return before

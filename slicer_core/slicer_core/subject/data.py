@@ -79,14 +79,14 @@ def survey(
     is_tensors = _is_tensors(source, list_is_batches)
     read_all = _reader(source, name, batch_size, is_tensors)
 
-    def read() -> Iterator[Any]:
-        return (raw for raw in read_all() if _num_samples(raw, name))
+    def read() -> Iterator[tuple[Any, int]]:
+        return ((raw, count) for raw in read_all() if (count := _num_samples(raw, name)))
 
     digest, kept, kept_bytes = hashlib.blake2b(digest_size=16), [], 0
     num_samples = num_batches = 0
     most = _most_kept(torch.device(device))
     first: bytes | None = None
-    for raw in read():
+    for raw, count in read():
         if any(leaf.layout is not torch.strided for leaf in tensors_of(raw)):
             raise DataError(
                 f"a batch of the {name} data holds a sparse tensor: give it dense, or let the model hold it as a buffer"
@@ -94,7 +94,6 @@ def survey(
         print_of_batch = _fingerprint(raw)
         first = first or print_of_batch
         digest.update(print_of_batch)
-        count = _num_samples(raw, name)
         num_samples += count
         num_batches += 1
         kept_bytes += sum(leaf.nbytes for leaf in tensors_of(raw))
@@ -103,17 +102,18 @@ def survey(
     if num_samples == 0:
         raise DataError(f"the {name} data is empty: {_WAYS}")
     # Slices of the same tensors are the same at each reading, and hashing the first takes longer than a forward pass.
-    again = None if is_tensors else next(iter(read()), None)
-    if not is_tensors and (again is None or _fingerprint(again) != first):
-        raise DataError(
-            f"the {name} data differs from one reading to the next (shuffled or augmented): a slice would compare "
-            f"different samples at different points. Instead {_WAYS}"
-        )
+    if not is_tensors:
+        again = next(read(), None)
+        if again is None or _fingerprint(again[0]) != first:
+            raise DataError(
+                f"the {name} data differs from one reading to the next (shuffled or augmented): a slice would compare "
+                f"different samples at different points. Instead {_WAYS}"
+            )
 
     def reread() -> Iterator[Batch]:
         with user_code(f"reading the {name} data"), own_generator(source):
-            for raw in read():
-                yield Batch(data=move(raw, device), num_samples=_num_samples(raw, name))
+            for raw, count in read():
+                yield Batch(data=move(raw, device), num_samples=count)
 
     fits = kept_bytes <= most
     return SplitData(

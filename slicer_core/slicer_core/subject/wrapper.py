@@ -278,10 +278,10 @@ class ModelWrapper:
         if self.batch_coupled:
             return
         whole = self._loss_terms(batch, widened) if terms is None else terms
-        is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
         if batch.num_samples < 2:
             self._check_count(batch, whole, widened)
             return
+        is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
         halves = split_halves(batch.data, batch.num_samples)
         try:
             found = [self._loss_terms(half, widened) for half in halves]
