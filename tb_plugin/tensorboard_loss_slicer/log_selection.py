@@ -100,8 +100,8 @@ def check_choices(selected: Sequence[LoggedSlice], *, runs: Sequence[str], tags:
     missing = [str(step) for step in wanted if step not in there]
     if missing:
         raise UsageError(
-            f"no slice has step {', '.join(missing)} (--step {steps}); of its steps there are "
-            f"{', '.join(map(str, there[:8]))}"
+            f"no slice has step {', '.join(missing)} (--step {steps}); there is only step "
+            f"{', '.join(map(str, there[:8]))} of them"
         )
 
 
