@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from loss_slicer.reports import AllowProvisional, AsJson, JUnit, Markdown, NoPictures, ReportFiles, finish, shown_names
-from loss_slicer.selection import LogDir, Runs, Steps, Tags
+from loss_slicer.selection import LogDir, Runs, Steps, Tags, choose
 from loss_slicer.statuses import reported
 from slicer_core.errors import UsageError
 
@@ -58,12 +58,11 @@ def check(
 ) -> None:
     """Check slices of a log against thresholds, each slice against each.
 
-    Exit status: 0 all hold, 1 one does not, 2 a slice lacks the quantity, or bad usage.
+    Exit status: 0 all hold, 1 one does not, 2 a slice lacks the quantity or can't be read, or bad usage.
     """
     with reported():
-        from slicer_core.checks import CheckedSlice, Report, Rule, check_slice, parse_rule, read_rules
+        from slicer_core.checks import CheckedSlice, Report, Row, Rule, check_slice, parse_rule, read_rules
         from tensorboard_loss_slicer.log_pairing import without_previews
-        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
 
         limits = {"loss_increase": max_loss_increase, "barrier": max_barrier, "sharpness": max_sharpness}
         rules = [Rule(name=name, operator="<=", bound=bound) for name, bound in limits.items() if bound is not None]
@@ -75,14 +74,17 @@ def check(
                 "there is nothing to check: give --max-loss-increase, --max-barrier, --max-sharpness, --no-nonfinite, "
                 "--rule or --config"
             )
-        found = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
-        check_choices(found, runs=run or (), tags=tag or (), steps=step)
+        found, unreadable = choose(logdir, run, tag, step)
         chosen = without_previews(found)
         checked = []
         for each in chosen:
             rows = check_slice(each.data, rules, allow_provisional=allow_provisional)
             names = shown_names(each, logdir)
             checked.append(CheckedSlice(run=names[0], tag=names[1], step=names[2], rows=rows))
+        for each in unreadable:
+            row = Row(quantity="slice", outcome="absent", expected="readable", reason=str(each.error))
+            names = shown_names(each, logdir)
+            checked.append(CheckedSlice(run=names[0], tag=names[1], step=names[2], rows=(row,)))
         report = Report(command="check", title=str(logdir), slices=tuple(checked))
         files = ReportFiles(as_json=as_json, junit=junit, markdown=markdown, pictures=not no_pictures)
         raise typer.Exit(finish(report, [[each] for each in chosen], files))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loss_slicer.selection import LogDir, Runs, Steps, Tags, file_stem, name_parts, report_stem, write_new_file
-from loss_slicer.statuses import reported, say
+from loss_slicer.selection import LogDir, Runs, Steps, Tags, choose, file_stem, name_parts, report_stem, write_new_file
+from loss_slicer.statuses import Status, reported, say
 from slicer_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,27 +41,30 @@ def export(
 
     Needs the event files only. netcdf, vtk and figures need extras of the same name (figures: `plot`).
 
-    Exit status: 0 done, 2 there is no such slice or it can't be written so.
+    What can't be read is told, and the rest written; an animation or a page goes without it.
+
+    Exit status: 0 done, 2 there is no such slice, or one can't be read or written so.
     """
     with reported():
-        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
-
         if format not in _ALL:
             raise UsageError(f"--format {format!r} is not one of {', '.join(_ALL)}")
         if view is not None and format not in (*_FIGURES, _ANIMATION):
             raise UsageError(f"--view is for figures ({', '.join((*_FIGURES, _ANIMATION))}), not for {format}")
-        chosen = select_slices(logdir, runs=run or (), tags=tag or (), steps=step)
-        check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
+        chosen, unreadable = choose(logdir, run, tag, step)
+        for each in unreadable:
+            say(f"error: {each.error}")
         if format == _ANIMATION:
             files = _animations(chosen, view)
         elif format == _REPORT:
-            files = _report(chosen, logdir)
+            files = _report(chosen, logdir) if chosen else iter(())
         else:
             files = _single_files(chosen, format, view)
         for name, content in files:
             path = out / name
             write_new_file(path, content())
             sys.stdout.write(f"{path}\n")
+        if unreadable:
+            raise typer.Exit(Status.USAGE)
 
 
 Files = Iterator[tuple[str, Callable[[], bytes]]]

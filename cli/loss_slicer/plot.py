@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from loss_slicer.selection import LogDir, Runs, Steps, Tags, file_stem, name_parts, write_new_file
+from loss_slicer.selection import LogDir, Runs, Steps, Tags, choose, file_stem, name_parts, write_new_file
 from loss_slicer.statuses import Status, reported, say
 from slicer_core.errors import UsageError
 
@@ -61,7 +61,6 @@ def plot(
     with reported():
         from slicer_core.figures import FIGURE_FORMATS, FigureStyle, Labeled, draw, save
         from slicer_core.figures.style import Quantity
-        from tensorboard_loss_slicer.log_selection import check_choices, select_slices
 
         is_file = out.suffix.removeprefix(".") in FIGURE_FORMATS
         file_format = out.suffix.removeprefix(".") if is_file else format
@@ -82,13 +81,10 @@ def plot(
             failed.append(failure)
             say(f"error: {failure}")
 
-        chosen = select_slices(
-            logdir, runs=run or (), tags=tag or (), steps=step, unreadable=lambda error: tell(str(error))
-        )
-        # What chose a slice that can't be read seems to have chosen none.
-        if not failed:
-            check_choices(chosen, runs=run or (), tags=tag or (), steps=step)
-        groups = [chosen] if overlay else [[each] for each in chosen]
+        chosen, unreadable = choose(logdir, run, tag, step)
+        for each in unreadable:
+            tell(str(each.error))
+        groups = [chosen] if overlay and chosen else [[each] for each in chosen]
         if is_file and len(groups) > 1:
             raise UsageError(f"--out {out} is one file, and {len(groups)} figures are asked for: give a folder")
         for group in groups:

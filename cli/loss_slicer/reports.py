@@ -17,7 +17,7 @@ from slicer_core.errors import UsageError
 if TYPE_CHECKING:
     from loss_slicer.console import PipeConsole
     from slicer_core.checks import CheckedSlice, Picture, Report, Row
-    from tensorboard_loss_slicer.log_selection import LoggedSlice
+    from tensorboard_loss_slicer.log_selection import LoggedSlice, UnreadableSlice
 
 _PANEL = "Reports"
 
@@ -46,7 +46,7 @@ class ReportFiles:
     pictures: bool
 
 
-def shown_names(chosen: LoggedSlice, logdir: Path) -> tuple[str, str, str]:
+def shown_names(chosen: LoggedSlice | UnreadableSlice, logdir: Path) -> tuple[str, str, str]:
     """Run, tag and step. A log directory that is a run's own has the folder's name."""
     run, tag, step = name_parts(chosen)
     return (logdir.resolve().name if run in (".", "loss_slicer") else run), tag, step

@@ -14,7 +14,7 @@ import typer
 from slicer_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tensorboard_loss_slicer.log_selection import LoggedSlice
+    from tensorboard_loss_slicer.log_selection import LoggedSlice, UnreadableSlice
 
 _PANEL = "Which slices"
 
@@ -30,6 +30,21 @@ Tags = Annotated[
 Steps = Annotated[str, typer.Option("--step", help="all, first, last, or steps as in 0,500.", rich_help_panel=_PANEL)]
 
 _LONGEST_SLUG = 60
+
+
+def choose(logdir: Path, runs: Runs, tags: Tags, steps: str) -> tuple[list[LoggedSlice], list[UnreadableSlice]]:
+    """The chosen slices, and those of the chosen ones that can't be read.
+
+    Raises:
+        FormatError: an event file is damaged.
+        UsageError: there is no such slice, or a choice is of none.
+    """
+    from tensorboard_loss_slicer.log_selection import check_choices, select_slices
+
+    unreadable: list[UnreadableSlice] = []
+    chosen = select_slices(logdir, runs=runs or (), tags=tags or (), steps=steps, unreadable=unreadable.append)
+    check_choices([*chosen, *unreadable], runs=runs or (), tags=tags or (), steps=steps)
+    return chosen, unreadable
 
 
 def file_stem(chosen: LoggedSlice, *, with_step: bool = True) -> str:
@@ -56,9 +71,9 @@ def _digest(*names: str) -> str:
     return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=3).hexdigest()
 
 
-def name_parts(chosen: LoggedSlice) -> tuple[str, str, str]:
+def name_parts(chosen: LoggedSlice | UnreadableSlice) -> tuple[str, str, str]:
     """`("sgd", "random2d", "step 500")`."""
-    return chosen.run.removesuffix("/loss_slicer"), chosen.tag, f"{chosen.data.step_unit} {chosen.step}"
+    return chosen.run.removesuffix("/loss_slicer"), chosen.tag, f"{chosen.step_unit} {chosen.step}"
 
 
 def write_new_file(path: Path, content: bytes) -> None:

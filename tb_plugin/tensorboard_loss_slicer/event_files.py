@@ -43,8 +43,8 @@ class SliceEvent:
     description: str | None = None
 
 
-Unreadable = Callable[[str, FormatError], None]
-"""Told of a tag whose slice can't be read, and why."""
+Unreadable = Callable[[str, int, FormatError], None]
+"""Told of the tag and step of a slice that can't be read, and why."""
 
 
 def read_events(path: str | os.PathLike[str], *, unreadable: Unreadable | None = None) -> Iterator[SliceEvent]:
@@ -79,7 +79,7 @@ def _read_all(files: list[Path], unreadable: Unreadable | None) -> Iterator[Slic
                     where = FormatError(f"{file}, tag {value.tag!r}, step {record.step}: {error}")
                     if unreadable is None:
                         raise where from error
-                    unreadable(value.tag, where)
+                    unreadable(value.tag, record.step, where)
                     continue
                 yield SliceEvent(
                     tag=value.tag,

@@ -27,6 +27,22 @@ class LoggedSlice:
     data: Slice
     description: str | None = None
 
+    @property
+    def step_unit(self) -> str:
+        """What the step counts."""
+        return self.data.step_unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableSlice:
+    """Where a slice was logged that can't be read, and why; the error says both."""
+
+    run: str
+    tag: str
+    step: int
+    error: FormatError
+    step_unit: str = "step"
+
 
 def select_slices(
     logdir: Path,
@@ -34,16 +50,16 @@ def select_slices(
     runs: Sequence[str] = (),
     tags: Sequence[str] = (),
     steps: str = "last",
-    unreadable: Callable[[FormatError], None] | None = None,
+    unreadable: Callable[[UnreadableSlice], None] | None = None,
 ) -> list[LoggedSlice]:
     """The slices whose run and tag fit one of the globs, by run, tag and step; without globs, of all.
 
     `steps`: all, first, last, or numbers as in 0,500. Of several writings of a step the latest counts. Whether each
-    glob and each number chose something is for `check_choices`. Slices of these tags that can't be read are told to
-    `unreadable` and left out, where it is given.
+    glob and each number chose something is for `check_choices`. Of the chosen slices those that can't be read are told
+    to `unreadable` and left out, where it is given; the last step is the last one also where it can't be read.
 
     Raises:
-        FormatError: an event file is damaged, or a slice can't be read.
+        FormatError: an event file is damaged, or a chosen slice can't be read and there is no `unreadable`.
         UsageError: there is no such slice; the message lists what there is.
     """
     if not logdir.is_dir():
@@ -52,36 +68,31 @@ def select_slices(
     if not found:
         raise UsageError(f"there are no event files under {logdir}: give the folder that tensorboard --logdir gets")
     selected: list[LoggedSlice] = []
+    failed = False
     there: dict[str, list[str]] = {}
-    skipped = 0
-
-    def passed_over(tag: str, error: FormatError) -> None:
-        nonlocal skipped
-        if unreadable is not None and _fits(tag, tags):
-            skipped += 1
-            unreadable(error)
-
-    skip = None if unreadable is None else passed_over
     for run, folder in found.items():
         if not _fits(run, runs):
             continue
-        by_tag: dict[str, dict[int, SliceEvent]] = {}
-        for event in read_events(folder, unreadable=skip):
-            there.setdefault(run, [])
-            if event.tag not in there[run]:
-                there[run].append(event.tag)
-            if _fits(event.tag, tags):
-                by_tag.setdefault(event.tag, {})[event.step] = event
-        for tag in sorted(by_tag):
-            selected += [_logged(run, by_tag[tag][step]) for step in _chosen(sorted(by_tag[tag]), steps)]
-    if not selected and skipped:
-        raise FormatError("none of the chosen slices can be read")
-    if not selected:
+        by_tag = _latest_writings(folder, tags)
+        there[run] = list(by_tag)
+        for tag in sorted(tag for tag, slices in by_tag.items() if slices):
+            for step in _chosen(sorted(by_tag[tag]), steps):
+                event = by_tag[tag][step]
+                if isinstance(event, SliceEvent):
+                    selected.append(_logged(run, event))
+                    continue
+                if unreadable is None:
+                    raise event
+                failed = True
+                unreadable(UnreadableSlice(run=run, tag=tag, step=step, error=event))
+    if not selected and not failed:
         raise UsageError(_nothing(logdir, found, there, runs, tags, steps))
     return selected
 
 
-def check_choices(selected: Sequence[LoggedSlice], *, runs: Sequence[str], tags: Sequence[str], steps: str) -> None:
+def check_choices(
+    selected: Sequence[LoggedSlice | UnreadableSlice], *, runs: Sequence[str], tags: Sequence[str], steps: str
+) -> None:
     """That each of the globs and of the numbers that chose these slices is of one of them.
 
     Raises:
@@ -103,6 +114,23 @@ def check_choices(selected: Sequence[LoggedSlice], *, runs: Sequence[str], tags:
             f"no slice has step {', '.join(missing)} (--step {steps}); there is only step "
             f"{', '.join(map(str, there[:8]))} of them"
         )
+
+
+def _latest_writings(folder: Path, tags: Sequence[str]) -> dict[str, dict[int, SliceEvent | FormatError]]:
+    """Tag -> step -> the slice of a run directory that was written last, or why it can't be read.
+
+    All tags are there, those that don't fit without their slices.
+    """
+    by_tag: dict[str, dict[int, SliceEvent | FormatError]] = {}
+
+    def keep(tag: str, step: int, found: SliceEvent | FormatError) -> None:
+        of_tag = by_tag.setdefault(tag, {})
+        if _fits(tag, tags):
+            of_tag[step] = found
+
+    for event in read_events(folder, unreadable=keep):
+        keep(event.tag, event.step, event)
+    return by_tag
 
 
 def _logged(run: str, event: SliceEvent) -> LoggedSlice:

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from typer.testing import Result
 
-from slicer_core.slices import Axis, Slice, SliceArray
+from event_logs import UNREADABLE, a_line, write_log
 from tensorboard_loss_slicer.event_files import EventFileLog, SliceEvent
-from tensorboard_loss_slicer.protos import Event, slice_summary
 
 Command = Callable[..., Result]
 
@@ -77,28 +74,10 @@ def test_a_folder_without_a_log_is_told(call: Command, workplace: Path):
     assert "no event files" in call("plot", "sgd").output
 
 
-def line(values: Any) -> Slice:
-    axis = Axis(name="alpha", label="α", values=np.arange(3.0))
-    array = SliceArray(name="loss", split="train", role="value", values=np.asarray(values, dtype=float))
-    return Slice(slice_type="gradient_1d", geometry="curve", axes=(axis,), arrays=(array,))
-
-
-def write_events(*slices: tuple[str, Slice, list[bytes] | None]) -> None:
-    """A log in `runs` of the slices, each with its own bytes or with others."""
-    Path("runs/run").mkdir(parents=True)
-    writer = EventFileWriter("runs/run")
-    for tag, data, blobs in slices:
-        writer.add_event(Event(wall_time=1.0, step=1, summary=slice_summary(tag, data, blobs=blobs)))
-    writer.close()
-
-
 def test_what_can_not_be_read_or_drawn_is_told_and_the_rest_drawn(workplace: Path, call: Command):
-    broken = [b"{not json", b""]
-    write_events(
-        ("a", line([1, 2, 3]), None),
-        ("b", line([1, 2, 3]), broken),
-        ("c", line([-1, 2, 3]), None),
-        ("d", line([1, 2, 3]), None),
+    write_log(
+        Path("runs/run"),
+        [("a", 1, [1, 2, 3]), ("b", 1, UNREADABLE), ("c", 1, [-1, 2, 3]), ("d", 1, [1, 2, 3])],
     )
 
     result = call("plot", "--dpi", "30", "--scale", "log")
@@ -116,12 +95,13 @@ def test_what_can_not_be_read_or_drawn_is_told_and_the_rest_drawn(workplace: Pat
     assert call("plot", "--dpi", "30", "--tag", "[ad]").exit_code == 0
     nothing = call("plot", "--tag", "b", "--out", "none")
     assert nothing.exit_code == 2
-    assert "none of the chosen slices can be read" in nothing.stderr
+    assert "tag 'b', step 1: " in nothing.stderr
+    assert not Path("none").exists()
     assert not Path("none").exists()
 
 
 def test_files_are_named_by_letters_whatever_the_log_says(workplace: Path, call: Command):
-    data = line(np.arange(3.0))
+    data = a_line([0.0, 1.0, 2.0])
     tags = ("../../../etc/x", "a/b\x1b[31m", "a b", "a-b", "名" * 400)
     with EventFileLog(Path("hostile/run")) as events:
         for tag in tags:

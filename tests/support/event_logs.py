@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 from tensorboard.data.server_ingester import SubprocessServerDataIngester, get_server_binary
 from tensorboard.errors import NotFoundError
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.grpc_util import ChannelCredsType
 
 from slicer_core.slices import Axis, Slice, SliceArray, decode_slice
 from tensorboard_loss_slicer.event_files import SliceEvent
 from tensorboard_loss_slicer.metadata import PLUGIN_NAME
+from tensorboard_loss_slicer.protos import Event, slice_summary
 
 
 def a_slice(value: float, slice_type: str = "random_direction_1d", points: int = 3) -> Slice:
@@ -26,6 +29,30 @@ def a_slice(value: float, slice_type: str = "random_direction_1d", points: int =
         axes=(Axis(name="alpha", label="alpha", values=np.linspace(-1, 1, points)),),
         arrays=(SliceArray(name="loss", split="train", role="value", values=np.full(points, value)),),
     )
+
+
+def a_line(losses: Sequence[float]) -> Slice:
+    return Slice(
+        slice_type="gradient_1d",
+        geometry="curve",
+        axes=(Axis(name="alpha", label="α", values=np.arange(float(len(losses)))),),
+        arrays=(SliceArray(name="loss", split="train", role="value", values=np.asarray(losses, dtype=float)),),
+    )
+
+
+UNREADABLE = None
+"""In place of losses: a slice of which only the tag and the step can be read."""
+
+
+def write_log(run: Path, slices: Iterable[tuple[str, int, Sequence[float] | None]]) -> None:
+    """An event file of lines, as (tag, step, losses)."""
+    run.mkdir(parents=True)
+    writer = EventFileWriter(str(run))
+    for tag, step, losses in slices:
+        blobs = [b"{not json", b""] if losses is UNREADABLE else None
+        summary = slice_summary(tag, a_line(losses or [0.0]), blobs=blobs)
+        writer.add_event(Event(wall_time=1.0, step=step, summary=summary))
+    writer.close()
 
 
 def event(step: int, value: float | None = None, tag: str = "landscape", **changes) -> SliceEvent:
