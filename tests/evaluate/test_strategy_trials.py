@@ -32,7 +32,7 @@ class Branching(Slow):
     """What it computes depends on a value, and it takes its time, which other work on the machine does not lengthen."""
 
     def forward(self, x: Tensor) -> Tensor:
-        time.sleep(0.01)
+        time.sleep(0.05)
         out = super().forward(x)
         return out if self.first.weight.sum().item() < 1e9 else -out
 
@@ -56,8 +56,10 @@ def test_a_long_job_times_its_candidates_and_tells_the_times() -> None:
     assert found.evaluation["strategy"] in labels
 
 
-def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop() -> None:
-    found = curve(Branching(), 200, samples=20, workers=2)
+def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a process that has captured before.
+    monkeypatch.setattr(trials, "_FIRST_CAPTURE_SECONDS", 0.0)
+    found = curve(Branching(), 60, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert "partial: " in found.evaluation["reason"]
@@ -65,7 +67,7 @@ def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop() -> None:
 
 def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "_CAPTURE_SECONDS", 1000.0)
-    found = curve(Branching(), 200, samples=20, workers=2)
+    found = curve(Branching(), 60, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert set(found.evaluation["trials"]) == {"loop", "loop, 2 workers"}
