@@ -20,6 +20,7 @@ from slicer_core.figures.style import (
     plain,
     set_title,
 )
+from slicer_core.figures.ticks import WholeNumbers
 from slicer_core.slices import Slice
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def draw_plane(axes: Axes, data: Slice, quantity: Quantity, style: FigureStyle) 
     axes.set(xlim=cell_edges(first)[[0, -1]], ylim=cell_edges(second)[[0, -1]])
     axes.set_xlabel(plain(data.axes[0].label))
     axes.set_ylabel(plain(data.axes[1].label))
+    axes.yaxis.set_major_formatter(WholeNumbers())
     axes.patch.set(hatch="////", facecolor="#f3f4f6")
     shown = np.ma.masked_invalid(values)
     if shown.count() == 0:
@@ -86,7 +88,8 @@ def add_color_bar(figure: Figure, axes: Axes, image: ScalarMappable, data: Slice
     values = quantity.values(data)
     assert values is not None
     beyond = bool(np.nanmax(np.where(np.isfinite(values), values, np.nan)) > image.norm.vmax)
-    bar = figure.colorbar(image, ax=axes, extend="max" if beyond else "neither", pad=0.02)
+    numbers = None if isinstance(image.norm, LogNorm) else WholeNumbers()
+    bar = figure.colorbar(image, ax=axes, extend="max" if beyond else "neither", pad=0.02, format=numbers)
     bar.set_label(plain(quantity.label(data)))
     bar.outline.set_linewidth(0.5)
 

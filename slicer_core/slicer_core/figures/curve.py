@@ -21,14 +21,19 @@ from slicer_core.figures.style import (
     title_text,
     with_room,
 )
+from slicer_core.figures.ticks import WholeNumbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _SINGLE = "#2563eb"
 _MOST_IN_LEGEND = 12
 _MOST_INSIDE = 4
+_MOST_LETTERS = 50
+_LEGEND_SHARE = 0.4
+_LETTERS_OF_A_LINE = 4
 
 
 def draw_curve(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, style: FigureStyle) -> None:
@@ -39,10 +44,15 @@ def draw_curve(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, s
     log = is_log(style, everything)
     # The brightest end of a map is hard to see on white.
     colors = mpl.colormaps[style.color_map](np.linspace(0.0, 0.88, len(entries))) if len(entries) > 1 else [_SINGLE]
-    for entry, color in zip(entries, colors, strict=True):
-        draw_line(axes, entry, quantity, color=color, log=log)
+    lines = [
+        draw_line(axes, entry, quantity, color=color, log=log) for entry, color in zip(entries, colors, strict=True)
+    ]
     if log:
         axes.set_yscale("log")
+    elif np.isfinite(everything).any():
+        axes.yaxis.set_major_formatter(WholeNumbers())
+    else:
+        axes.set_yticks([])
     _draw_markers(axes, first)
     labels = {entry.data.axes[0].label for entry in entries}
     axes.set_xlabel(plain(labels.pop()) if len(labels) == 1 else "coordinate, of each curve its own")
@@ -57,17 +67,16 @@ def draw_curve(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, s
     else:
         unnamed = replace(first, label=quantity.label(first.data))
         axes.set_title(title_text(style, unnamed), loc="left", parse_math=False)
-        _draw_legend(figure, axes, entries)
+        _draw_legend(figure, axes, lines, [entry.label for entry in entries], style)
 
 
-def draw_line(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object, log: bool) -> None:
+def draw_line(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object, log: bool) -> Line2D:
     """One curve and its band; points that are not finite are gaps, marked below by crosses."""
     places = entry.data.axes[0].values.astype(np.float64)
     values = _values(entry, quantity)
     finite = np.isfinite(values)
     shown = np.where(finite, values, np.nan)
-    marker = "o" if finite.sum() <= 1 else None
-    axes.plot(places, shown, color=color, linewidth=1.2, marker=marker, markersize=3, label=plain(entry.label, 50))
+    (line,) = axes.plot(places, shown, color=color, linewidth=1.2)
     errors = quantity.values(entry.data, "stderr")
     if errors is not None:
         low = shown - errors
@@ -76,6 +85,19 @@ def draw_line(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object, 
         axes.fill_between(places, low, shown + errors, color=color, alpha=0.2, linewidth=0)
     _draw_repeats(axes, entry, quantity, color=color)
     draw_crosses(axes, places[~finite], color=color, size=4)
+    draw_lone_points(axes, places, shown, color=color, size=3)
+    return line
+
+
+def draw_lone_points(axes: Axes, places: np.ndarray, values: np.ndarray, *, color: object, size: float) -> None:
+    """Dots where a value has no neighbor that a line leads to."""
+    finite = np.isfinite(values)
+    joined = np.zeros(finite.shape, dtype=bool)
+    joined[1:] |= finite[:-1]
+    joined[:-1] |= finite[1:]
+    alone = finite & ~joined
+    if alone.any():
+        axes.plot(places[alone], values[alone], linestyle="none", marker="o", markersize=size, color=color)
 
 
 def draw_crosses(axes: Axes, places: np.ndarray, *, color: object, size: float) -> None:
@@ -129,15 +151,32 @@ def _draw_markers(axes: Axes, entry: Labeled) -> None:
             )
 
 
-def _draw_legend(figure: Figure, axes: Axes, entries: Sequence[Labeled]) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if len(entries) > _MOST_IN_LEGEND:
-        # Evenly spaced ones, the first and the last among them: the colors between say the rest.
-        chosen = np.unique(np.linspace(0, len(entries) - 1, _MOST_IN_LEGEND).round().astype(int))
-        handles, labels = [handles[index] for index in chosen], [labels[index] for index in chosen]
-    if len(labels) > _MOST_INSIDE:
-        legend = figure.legend(handles, labels, frameon=False, loc="outside right upper", handlelength=1.4)
+def _draw_legend(
+    figure: Figure, axes: Axes, lines: Sequence[Line2D], labels: Sequence[str], style: FigureStyle
+) -> None:
+    # Evenly spaced ones, the first and the last among them: the colors between say the rest.
+    most = min(len(lines), _MOST_IN_LEGEND)
+    chosen = [int(place) for place in np.unique(np.linspace(0, len(lines) - 1, most).round())]
+    outside = most > _MOST_INSIDE
+    # Beside the plot, names have no more of the figure than it needs itself.
+    room = int(_LEGEND_SHARE * style.width * 72 / (style.font_size * 0.9 * 0.6)) - _LETTERS_OF_A_LINE
+    letters = max(room, 12) if outside else _MOST_LETTERS
+    texts = _without_common_start([labels[index] for index in chosen], min(letters, _MOST_LETTERS))
+    # Matplotlib leaves out labels that begin with an underscore: names are put in afterwards.
+    handles, blank = [lines[index] for index in chosen], [" "] * most
+    if outside:
+        legend = figure.legend(handles, blank, frameon=False, loc="outside right upper", handlelength=1.4)
     else:
-        legend = axes.legend(handles, labels, frameon=False, loc="best", handlelength=1.4)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+        legend = axes.legend(handles, blank, frameon=False, loc="best", handlelength=1.4)
+    for text, label in zip(legend.get_texts(), texts, strict=True):
+        text.set(text=label, parse_math=False)
+
+
+def _without_common_start(labels: Sequence[str], limit: int) -> list[str]:
+    """Names of at most so many letters; where some are longer, without what all begin with, up to a separator."""
+    # What the first and the last in order share, all between them do.
+    first, last = min(labels), max(labels)
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first))
+    start = max(first.rfind(separator, 0, same) for separator in "/_ ,") + 1
+    cut = start > 1 and any(len(label) > limit for label in labels)
+    return [plain(f"…{label[start:]}" if cut else label, limit) for label in labels]

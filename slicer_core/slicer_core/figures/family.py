@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slicer_core.figures.curve import draw_crosses
+from slicer_core.figures.curve import draw_crosses, draw_lone_points
 from slicer_core.figures.style import (
     FAINT,
     FigureStyle,
@@ -20,6 +20,7 @@ from slicer_core.figures.style import (
     title_text,
     with_room,
 )
+from slicer_core.figures.ticks import WholeNumbers
 from slicer_core.slices.slice import Curve
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def draw_family(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, 
         axes.tick_params(labelsize=style.font_size * 0.75)
         if log:
             axes.set_yscale("log")
+        elif np.isfinite(values).any():
+            axes.yaxis.set_major_formatter(WholeNumbers())
+        else:
+            axes.set_yticks([])
         if style.limits is not None:
             axes.set_ylim(with_room(style.limits, log=log))
     # The last plot of each column has the numbers, also where the last row is not full.
@@ -71,6 +76,7 @@ def _draw_one(axes: Axes, places: np.ndarray, values: np.ndarray, errors: np.nda
     shown = np.where(np.isfinite(values), values, np.nan)
     axes.plot(places, shown, color=_COLOR, linewidth=1.0)
     draw_crosses(axes, places[~np.isfinite(values)], color=_COLOR, size=2.5)
+    draw_lone_points(axes, places, shown, color=_COLOR, size=2)
     if errors is not None:
         low = np.where(shown - errors > 0, shown - errors, shown) if log else shown - errors
         axes.fill_between(places, low, shown + errors, color=_COLOR, alpha=0.2, linewidth=0)

@@ -38,7 +38,8 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
     log = is_log(style, values)
     limits = style.limits or color_limits(values, name=quantity.name, log=log)
     # mplot3d has no logarithmic axis, so the logarithms are drawn and the ticks named after the values.
-    heights = np.log10(values) if log else values
+    with np.errstate(invalid="ignore"):
+        heights = np.log10(values) if log else values
     low, high = np.log10(limits) if log else limits
     heights = np.where(np.isfinite(heights), np.minimum(heights, high), np.nan)
     axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)
@@ -67,11 +68,11 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
     for put, label in zip((axes.set_xlabel, axes.set_ylabel), labels, strict=True):
         # The middle of a label stands at its distance from the axis.
         put(label, labelpad=4 + 0.55 * style.font_size * label.count("\n"))
-    axes.set_zlabel(plain(quantity.label(data)))
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_major_locator(MaxNLocator(4, integer=log and axis is axes.zaxis and high - low > 2))
     if log:
         axes.zaxis.set_major_formatter(FuncFormatter(lambda height, _: f"$10^{{{height:g}}}$"))
+    axes.set_zlabel(plain(quantity.label(data)) + _offset_text(axes.zaxis))
     axes.tick_params(labelsize=style.font_size * 0.8, pad=1)
     axes.view_init(elev=32, azim=-58)
     # At its own size the box leaves no room for the labels of its axes, which are as large in a small figure.
@@ -81,6 +82,14 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
     beyond = f" · cut off at {limits[1]:.3g}" if highest > limits[1] else ""
     text = f"{title_text(style, entry)}\n{describe(data, quantity)}{beyond}"
     figure.suptitle(text, fontsize=style.font_size, x=0.02, ha="left", parse_math=False)
+
+
+def _offset_text(axis: Any) -> str:
+    """What the axis' numbers lack, for its label: matplotlib writes it where the label is."""
+    axis.get_offset_text().set_visible(False)
+    axis.get_major_formatter().set_locs(axis.get_majorticklocs())
+    offset = axis.get_major_formatter().get_offset()
+    return f" {offset}" if offset else ""
 
 
 def _in_lines(label: str, in_em: float) -> str:
