@@ -85,8 +85,8 @@ describe("the symbols of a line", () => {
     const values = Float64Array.from([10, 0, 100]);
     const entry = seriesOf({ values, atLeast: Uint8Array.from([0, 1, 1]) });
     expect(symbolPoints(entry, xScale, yScale)).toEqual([
-      { index: 0, x: 0, y: HEIGHT / 2, atLeast: false },
-      { index: 2, x: 100, y: 0, atLeast: true },
+      { index: 0, x: 0, y: HEIGHT / 2, atLeast: false, alone: true },
+      { index: 2, x: 100, y: 0, atLeast: true, alone: true },
     ]);
   });
 
@@ -96,5 +96,13 @@ describe("the symbols of a line", () => {
     const entry = seriesOf({ x: places, values: places.map(() => 10) });
     expect(symbolPoints(entry, xScale, yScale)).toEqual([]);
     expect(symbolPoints({ ...entry, atLeast }, xScale, yScale).map(({ index }) => index)).toEqual([7]);
+  });
+
+  it("are at points between gaps, of whatever line", () => {
+    const places = Float64Array.from({ length: 500 }, (_, index) => index);
+    const gaps = places.map((place) => ([5, 7, 499].includes(place) ? Number.NaN : 10));
+    gaps[498] = 20;
+    const points = symbolPoints(seriesOf({ x: places, values: gaps }), xScale, yScale);
+    expect(points.map(({ index, alone }) => [index, alone])).toEqual([[6, true]]);
   });
 });

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { formatCount, formatEnds, formatNumber, formatTicks, formatWithError, plural } from "@/maths/format";
+import {
+  digitsAmong,
+  formatCount,
+  formatEnds,
+  formatNumber,
+  formatTicks,
+  formatWithError,
+  plural,
+} from "@/maths/format";
 import { curveSummary, familySummary, gridSummary, lowerBoundsText, summaries } from "@/maths/summary";
 import { axisTicks } from "@/maths/ticks";
 
@@ -48,6 +56,25 @@ describe("the ends of a range", () => {
     expect(formatEnds(-1, 1)).toEqual(["−1", "1"]);
     expect(formatEnds(2, 2)).toEqual(["2", "2"]);
     expect(formatEnds(0, 0)).toEqual(["0", "0"]);
+    expect(formatEnds(2.312585093, 2.3125850934)).toEqual(["2.312585093", "2.3125850934"]);
+  });
+});
+
+describe("a value among others", () => {
+  it("has the digits that tell it from them", () => {
+    const flat = Float64Array.from([
+      2.312585093,
+      Number.NaN,
+      2.312585094,
+      2.3125850932,
+      Number.POSITIVE_INFINITY,
+    ]);
+    expect(formatNumber(flat[3] as number, digitsAmong(flat))).toBe("2.3125850932");
+    expect(formatNumber(1_000_000.0003, digitsAmong([1e6, 1_000_000.001]))).toBe("1000000.0003");
+    expect(digitsAmong([0.2, 6.58])).toBe(7);
+    expect(digitsAmong([3, 3])).toBe(7);
+    expect(digitsAmong([0, 0, Number.NaN], 5)).toBe(5);
+    expect(digitsAmong([1, 1 + Number.EPSILON])).toBe(15);
   });
 });
 
@@ -55,6 +82,18 @@ describe("ticks", () => {
   it("have the same decimals, as many as they need", () => {
     expect(formatTicks([0, 0.5, 1])).toEqual(["0.0", "0.5", "1.0"]);
     expect(formatTicks([-20, 0, 20])).toEqual(["−20", "0", "20"]);
+    expect(formatTicks([0, 5e29, 1e30, 1.5e30])).toEqual(["0", "5.0e29", "1.0e30", "1.5e30"]);
+    expect(formatTicks([0, 1e-7, 2e-7])).toEqual(["0", "1e−7", "2e−7"]);
+  });
+
+  it("are whole numbers where that is shorter than powers", () => {
+    expect(formatTicks([1e6, 1_000_000.0005, 1_000_000.001])).toEqual([
+      "1000000.0000",
+      "1000000.0005",
+      "1000000.0010",
+    ]);
+    expect(formatTicks([1e9, 1e9 + 1])).toEqual(["1000000000", "1000000001"]);
+    expect(formatTicks([0, 1e5, 2e5])).toEqual(["0", "1e5", "2e5"]);
   });
 
   it("tell neighbours apart at any size", () => {
@@ -115,6 +154,12 @@ describe("a picture in words", () => {
       " 2 of 3 values may be greater: open triangles.",
     );
     expect(lowerBoundsText(new Uint8Array(3))).toBe("");
+  });
+
+  it("names no lowest point where all are the same", () => {
+    const same = Float64Array.from([0.7, 0.7, 0.7]);
+    expect(curveSummary("loss", "α", x, same)).toBe("Loss: 0.7 over 3 points.");
+    expect(gridSummary("loss", ["a", "b"], x, Float64Array.of(0), same)).toBe("Loss: 0.7 on 3 × 1 points.");
   });
 
   it("finds the lowest point of a grid by column and row", () => {

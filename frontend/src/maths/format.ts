@@ -2,6 +2,9 @@
 
 const MINUS = "\u2212";
 
+/** All digits that a number has: values that differ are told apart. */
+const EXACT = 15;
+
 /** Up to `digits` significant digits; very large and very small numbers as 1.2e−7. */
 export function formatNumber(value: number, digits = 7): string {
   if (Number.isNaN(value)) return "NaN";
@@ -24,11 +27,31 @@ export function formatWithError(value: number, error: number | null | undefined,
     : `${text} \u00b1 ${formatNumber(error, 2)}`;
 }
 
-/** Both ends of a range, with as many digits as tell them apart, between these numbers of them. */
-export function formatEnds(low: number, high: number, least = 3, most = 8): [string, string] {
-  const share = (high - low) / Math.max(Math.abs(low), Math.abs(high));
-  const digits = share > 0 ? Math.min(Math.max(Math.ceil(-Math.log10(share)) + 2, least), most) : least;
+/** Both ends of a range, with as many digits as tell them apart, at least so many. */
+export function formatEnds(low: number, high: number, least = 3): [string, string] {
+  const digits = digitsWithin(low, high, 2, least);
   return [formatNumber(low, digits), formatNumber(high, digits)];
+}
+
+/** As many digits as tell `low` from `high`, and so many more; at least `least`. */
+function digitsWithin(low: number, high: number, more: number, least: number): number {
+  const share = (high - low) / Math.max(Math.abs(low), Math.abs(high));
+  return share > 0 ? Math.min(Math.max(Math.ceil(-Math.log10(share)) + more, least), EXACT) : least;
+}
+
+/** Of a value among others: four digits of what they differ in, so that those of a nearly flat curve are told apart. */
+const OF_DIFFERENCES = 4;
+
+/** How many digits one of these values has, at least `least`. */
+export function digitsAmong(values: ArrayLike<number>, least = 7): number {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] as number;
+    if (!Number.isFinite(value)) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return digitsWithin(low, high, OF_DIFFERENCES, least);
 }
 
 /** Labels of ticks that belong together: as many decimals as their spacing needs, the same for all. */
@@ -37,18 +60,23 @@ export function formatTicks(values: readonly number[]): string[] {
   const step = values.length > 1 ? Math.abs((values[1] as number) - (values[0] as number)) : largest;
   if (values.length === 0 || largest === 0) return values.map(() => "0");
   const spacing = step > 0 ? step : largest;
+  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(spacing) + 1e-9)), 12);
   if (largest >= 1e5 || largest < 1e-3) {
     const digits = Math.max(
       0,
       Math.floor(Math.log10(largest) + 1e-9) - Math.floor(Math.log10(spacing) + 1e-9),
     );
-    return values.map((value) => {
+    // Zeros that all of them would end in say nothing.
+    const needed = Math.max(...values.map((value) => decimalsOf(value, digits)));
+    const powers = values.map((value) => {
       if (value === 0) return "0";
-      const [mantissa = "", exponent = ""] = value.toExponential(digits).split("e");
-      return `${signed(trimZeros(mantissa))}e${signed(exponent.replace("+", ""))}`;
+      const [mantissa = "", exponent = ""] = value.toExponential(needed).split("e");
+      return `${signed(mantissa)}e${signed(exponent.replace("+", ""))}`;
     });
+    const whole = values.map((value) => signed(value.toFixed(decimals)));
+    const longest = (texts: readonly string[]) => Math.max(...texts.map((text) => text.length));
+    return largest < 1e15 && longest(whole) < longest(powers) ? whole : powers;
   }
-  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(spacing) + 1e-9)), 12);
   return values.map((value) => signed(value.toFixed(decimals)));
 }
 
@@ -62,6 +90,12 @@ export function formatCount(value: number): string {
 /** 1 point, 2 points. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
+/** Of the at most `digits` decimals of a number as a power of ten: how many come before trailing zeros. */
+function decimalsOf(value: number, digits: number): number {
+  const [mantissa = ""] = value.toExponential(digits).split("e");
+  return trimZeros(mantissa).split(".")[1]?.length ?? 0;
 }
 
 function trimZeros(text: string): string {

@@ -1,5 +1,5 @@
 /** A picture in one or two sentences: for people who can't see it, and for those who want the numbers. */
-import { formatCount, formatEnds, formatNumber, plural } from "./format";
+import { digitsAmong, formatCount, formatEnds, formatNumber, plural } from "./format";
 
 interface Extreme {
   readonly min: number;
@@ -30,7 +30,9 @@ export function curveSummary(label: string, xLabel: string, x: Float64Array, val
   const points = plural(x.length, "point");
   if (!found) return `${sentenceCase(label)}: none of the ${points} is finite.`;
   const range = rangeText(found);
-  const lowest = x.length > 1 ? `, lowest at ${xLabel} = ${formatNumber(x[found.minAt] as number, 4)}` : "";
+  const place = formatNumber(x[found.minAt] as number, digitsAmong(x, 4));
+  // Where all values are the same, none is the lowest.
+  const lowest = found.min < found.max ? `, lowest at ${xLabel} = ${place}` : "";
   return `${sentenceCase(label)}: ${range} over ${points}${lowest}.${nonfiniteText(found.nonfinite)}`;
 }
 
@@ -60,8 +62,13 @@ export function gridSummary(
   const size = `${x.length} × ${y.length} points`;
   if (!found) return `${sentenceCase(label)}: none of the ${size} is finite.`;
   const [i, j] = [Math.floor(found.minAt / y.length), found.minAt % y.length];
-  const place = `${axes[0]} = ${formatNumber(x[i] as number, 4)}, ${axes[1]} = ${formatNumber(y[j] as number, 4)}`;
-  return `${sentenceCase(label)}: ${rangeText(found)} on ${size}, lowest at ${place}.${nonfiniteText(found.nonfinite)}`;
+  const place = [
+    formatNumber(x[i] as number, digitsAmong(x, 4)),
+    formatNumber(y[j] as number, digitsAmong(y, 4)),
+  ];
+  const lowest =
+    found.min < found.max ? `, lowest at ${axes[0]} = ${place[0]}, ${axes[1]} = ${place[1]}` : "";
+  return `${sentenceCase(label)}: ${rangeText(found)} on ${size}${lowest}.${nonfiniteText(found.nonfinite)}`;
 }
 
 export function familySummary(label: string, count: number, points: number, values: Float64Array): string {
@@ -71,11 +78,8 @@ export function familySummary(label: string, count: number, points: number, valu
   return `${sentenceCase(label)}: ${rangeText(found)} on ${size}.${nonfiniteText(found.nonfinite)}`;
 }
 
-/** All digits that a number has: values that differ are told apart. */
-const EXACT = 15;
-
 function rangeText({ min, max }: Extreme): string {
-  return min === max ? formatNumber(min) : formatEnds(min, max, 4, EXACT).join(" to ");
+  return min === max ? formatNumber(min) : formatEnds(min, max, 4).join(" to ");
 }
 
 function nonfiniteText(count: number): string {

@@ -9,7 +9,7 @@ import { useGhosts, useHiddenRunsNote, useOtherRuns } from "@/hooks/use-overlays
 import { useSharedRange } from "@/hooks/use-shared-range";
 import { seriesLabel, shortRun, stepText, stepUnit, tailsOf, words } from "@/lib/describe";
 import type { Series, SliceData } from "@/lib/slice";
-import { formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
+import { digitsAmong, formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
 import { curveSummary, summaries } from "@/maths/summary";
 import { DashboardFrame, type DashboardProps } from "./dashboard";
@@ -173,7 +173,8 @@ function curveFacts({ header, series: [main] }: SliceData): Fact[] {
   const { values, stderr, split, name } = main;
   const x = header.axes[0]?.values ?? EMPTY;
   const last = x.length - 1;
-  const at = (index: number) => formatWithError(values[index] as number, stderr?.[index], 5);
+  const digits = digitsAmong(values, 5);
+  const at = (index: number) => formatWithError(values[index] as number, stderr?.[index], digits);
   return [
     { label: "resolution", value: plural(x.length, "point") },
     { label: `left (${formatNumber(x[0] ?? 0, 4)})`, value: at(0) },
@@ -182,7 +183,12 @@ function curveFacts({ header, series: [main] }: SliceData): Fact[] {
       ? header.markers.flatMap((marker) =>
           marker.loss[split] === undefined
             ? []
-            : [{ label: `loss at ${marker.name}`, value: formatNumber(marker.loss[split]) }],
+            : [
+                {
+                  label: `loss at ${marker.name}`,
+                  value: formatNumber(marker.loss[split], Math.max(digits, 7)),
+                },
+              ],
         )
       : []),
   ];

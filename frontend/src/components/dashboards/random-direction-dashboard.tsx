@@ -11,7 +11,7 @@ import { seriesLabel, stepText } from "@/lib/describe";
 import type { SliceData } from "@/lib/slice";
 import { parseLevels } from "@/maths/contour";
 import type { Cut } from "@/maths/cut";
-import { formatNumber } from "@/maths/format";
+import { formatEnds } from "@/maths/format";
 import { likeCenter, valueAtOrigin } from "@/maths/significance";
 import { extremes, gridSummary } from "@/maths/summary";
 import { CutCurve } from "./cut-curve";
@@ -135,13 +135,14 @@ function shadedCells({ header, series }: SliceData): Uint8Array | null {
 function gridFacts({ header, series }: SliceData): Fact[] {
   const [main] = series;
   const found = extremes(main.values);
+  const [lowest, highest] = found ? formatEnds(found.min, found.max, 7) : ["", ""];
   const sizes = header.axes.map((axis) => axis.values.length).join(" × ");
   return [
     { label: "resolution", value: sizes },
     ...(found
       ? [
-          { label: "lowest", value: formatNumber(found.min) },
-          { label: "highest", value: formatNumber(found.max) },
+          { label: "lowest", value: lowest },
+          { label: "highest", value: highest },
         ]
       : []),
     ...(found && found.nonfinite > 0 ? [{ label: "not finite", value: String(found.nonfinite) }] : []),

@@ -2,7 +2,7 @@ import { line } from "d3-shape";
 import { memo, type PointerEvent, useState } from "react";
 import type { ScaleName } from "@/maths/color";
 import type { CurveDomain } from "@/maths/family";
-import { formatEnds, formatNumber, formatWithError } from "@/maths/format";
+import { digitsAmong, formatEnds, formatNumber, formatWithError } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import { scaleOf } from "@/maths/scale";
 import { fitted, round, textWidth } from "./axes";
@@ -141,7 +141,7 @@ export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
 
 function readout(index: number, x: Float64Array, lines: readonly TileLine[]): string {
   const values = lines.map((entry) =>
-    formatWithError(entry.values[index] as number, entry.stderr?.[index], 5),
+    formatWithError(entry.values[index] as number, entry.stderr?.[index], digitsAmong(entry.values, 5)),
   );
   return `${formatNumber(x[index] as number, 4)}: ${values.join(" · ")}`;
 }

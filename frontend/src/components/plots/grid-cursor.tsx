@@ -1,4 +1,5 @@
-import { formatCount, formatNumber, formatWithError } from "@/maths/format";
+import { useMemo } from "react";
+import { digitsAmong, formatCount, formatNumber, formatWithError } from "@/maths/format";
 import { cellAt } from "@/maths/grid";
 import type { Scale } from "@/maths/scale";
 import { STANDARD_ERRORS } from "@/maths/significance";
@@ -39,6 +40,7 @@ interface GridCursorProps {
 export function GridCursor(props: GridCursorProps) {
   const { x, y, xEdges, yEdges, xScale, yScale, left, top, inner, width, height } = props;
   const cursor = useLinked(cursors, props.cursorKey);
+  const digits = useMemo(() => digitsAmong(props.values), [props.values]);
   if (!cursor) return null;
   const [i, j] = [cellAt(xEdges, cursor.x), cellAt(yEdges, cursor.y)];
   if (i < 0 || j < 0) return null;
@@ -71,7 +73,7 @@ export function GridCursor(props: GridCursorProps) {
         />
       </svg>
       <ReadoutBox
-        readout={{ x: left + place.x, y: top + place.y, rows: cellRows(props, i, j, near) }}
+        readout={{ x: left + place.x, y: top + place.y, rows: cellRows(props, i, j, near, digits) }}
         width={width}
         height={height}
         follows={cursor.source !== props.id}
@@ -80,13 +82,19 @@ export function GridCursor(props: GridCursorProps) {
   );
 }
 
-function cellRows(props: GridCursorProps, i: number, j: number, near: PathPoint | null): ReadoutRow[] {
+function cellRows(
+  props: GridCursorProps,
+  i: number,
+  j: number,
+  near: PathPoint | null,
+  digits: number,
+): ReadoutRow[] {
   const { x, y, values, stderr, interpolated, shaded } = props;
   const at = i * y.length + j;
   return [
-    { label: props.xLabel, value: formatNumber(x[i] as number) },
-    { label: props.yLabel, value: formatNumber(y[j] as number) },
-    { label: props.valueLabel, value: formatWithError(values[at] as number, stderr?.[at]) },
+    { label: props.xLabel, value: formatNumber(x[i] as number, digitsAmong(x)) },
+    { label: props.yLabel, value: formatNumber(y[j] as number, digitsAmong(y)) },
+    { label: props.valueLabel, value: formatWithError(values[at] as number, stderr?.[at], digits) },
     ...(props.count && !interpolated?.[at]
       ? [{ label: "samples", value: formatCount(props.count[at] as number) }]
       : []),
@@ -97,7 +105,7 @@ function cellRows(props: GridCursorProps, i: number, j: number, near: PathPoint 
     ...(near
       ? [
           { label: "checkpoint", value: near.name },
-          ...(near.loss === null ? [] : [{ label: "its own loss", value: formatNumber(near.loss) }]),
+          ...(near.loss === null ? [] : [{ label: "its own loss", value: formatNumber(near.loss, digits) }]),
           ...(near.residual === null
             ? []
             : [{ label: "off the plane", value: formatNumber(near.residual, 4) }]),

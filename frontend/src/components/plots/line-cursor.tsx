@@ -1,4 +1,4 @@
-import { formatNumber, formatWithError } from "@/maths/format";
+import { digitsAmong, formatNumber, formatWithError } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
@@ -40,13 +40,15 @@ export function LineCursor(props: LineCursorProps) {
   const rows = shown.slice(0, MAX_ROWS).flatMap((entry) => {
     const at = nearestIndex(entry.x, place);
     const own = entry.x[at] as number;
+    const digits = digitsAmong(entry.values);
     const [low, high, mean] = [entry.spread?.low, entry.spread?.high, entry.spread?.mean].map((part) =>
-      part ? formatNumber(part[at] as number) : "",
+      part ? formatNumber(part[at] as number, digits) : "",
     );
     return [
       {
-        label: own === place ? entry.label : `${entry.label} at ${formatNumber(own, 4)}`,
-        value: `${entry.atLeast?.[at] ? "≥ " : ""}${formatWithError(entry.values[at] as number, entry.stderr?.[at])}`,
+        label:
+          own === place ? entry.label : `${entry.label} at ${formatNumber(own, digitsAmong(entry.x, 4))}`,
+        value: `${entry.atLeast?.[at] ? "≥ " : ""}${formatWithError(entry.values[at] as number, entry.stderr?.[at], digits)}`,
         color: entry.color,
       },
       ...(entry.spread
@@ -103,7 +105,7 @@ export function LineCursor(props: LineCursorProps) {
           x: left + across,
           y: top,
           rows: [
-            { label: xLabel, value: formatNumber(place) },
+            { label: xLabel, value: formatNumber(place, digitsAmong(main.x)) },
             ...rows,
             ...(shown.length > MAX_ROWS ? [{ label: "and", value: `${shown.length - MAX_ROWS} more` }] : []),
           ],

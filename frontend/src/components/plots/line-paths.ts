@@ -34,6 +34,8 @@ export interface LinePoint {
   readonly x: number;
   readonly y: number;
   readonly atLeast: boolean;
+  /** Without a neighbor that a line leads to. */
+  readonly alone: boolean;
 }
 
 const FEW_POINTS = 60;
@@ -80,15 +82,26 @@ export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): Se
   return { band, spread: spreadPath, mean, raw, line: path(entry.smoothed) };
 }
 
-/** The points that have a symbol: all where they are few, and the lower bounds always. */
+/** The points that have a symbol: all where they are few; lower bounds and points between gaps always. */
 export function symbolPoints(entry: LineSeries, xScale: Scale, yScale: Scale): LinePoint[] {
   const few = entry.x.length <= FEW_POINTS;
-  return Array.from(entry.values, (value, index) => ({
+  const points = Array.from(entry.values, (value, index) => ({
     index,
     x: round(xScale(entry.x[index] as number)),
     y: round(yScale(value)),
-    atLeast: entry.atLeast?.[index] === 1,
-  })).filter(({ x, y, atLeast }) => (few || atLeast) && Number.isFinite(x) && Number.isFinite(y));
+  }));
+  const drawn = (index: number) => {
+    const point = points[index];
+    return point !== undefined && Number.isFinite(point.x) && Number.isFinite(point.y);
+  };
+  return points
+    .filter(({ index }) => drawn(index))
+    .map((point) => ({
+      ...point,
+      atLeast: entry.atLeast?.[point.index] === 1,
+      alone: !drawn(point.index - 1) && !drawn(point.index + 1),
+    }))
+    .filter(({ atLeast, alone }) => few || atLeast || alone);
 }
 
 /**

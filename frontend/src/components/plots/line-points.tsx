@@ -9,9 +9,11 @@ interface PointsProps {
   readonly theme: PlotTheme;
 }
 
+const LONE = 3.5;
+
 /** A dot at each point where there are few, since one without a neighbour is no line; open arrowheads at lower bounds. */
 export function Points({ entry, xScale, yScale, theme }: PointsProps) {
-  return symbolPoints(entry, xScale, yScale).map(({ index, x, y, atLeast }) =>
+  return symbolPoints(entry, xScale, yScale).map(({ index, x, y, atLeast, alone }) =>
     atLeast ? (
       <path
         key={index}
@@ -23,7 +25,7 @@ export function Points({ entry, xScale, yScale, theme }: PointsProps) {
         data-testid="at-least"
       />
     ) : (
-      <circle key={index} cx={x} cy={y} r={entry.x.length === 1 ? 4 : 1.6} fill={entry.color} />
+      <circle key={index} cx={x} cy={y} r={alone ? LONE : 1.6} fill={entry.color} />
     ),
   );
 }
