@@ -8,6 +8,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tensorboard import errors
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 
 from slicer_core.slices import encode_slice
 from tensorboard_loss_slicer.serving import export, http, listing
@@ -337,3 +339,23 @@ def test_a_text_export_above_the_cap_is_status_413_and_names_the_format_that_wor
         reply = client.get(f"{ROUTE}/export", query_string=GRID | {"format": name})
         assert reply.status_code == status
         assert status == 200 or "format=npz" in reply.text
+
+
+@pytest.mark.parametrize(
+    "run, tag, who", [("run", 'a "b"', "tag"), ("back\\slash", "a", "run"), ("run", "a\nb", "tag")]
+)
+def test_names_that_the_fast_loader_can_not_take_say_so(
+    run: str, tag: str, who: str, logs: SimpleNamespace, tmp_path: Path
+) -> None:
+    class LikeTheFastLoader(MultiplexerDataProvider):
+        def read_blob(self, ctx: Any = None, *, blob_key: str) -> bytes:
+            raise errors.InvalidArgumentError("failed to parse blob key: expected a borrowed string")
+
+    logs.write_events(tmp_path / run, [logs.slice_event(tag, 0, encode_slice(logs.grid_slice()))])
+    client = logs.open_app(tmp_path, provider_class=LikeTheFastLoader)
+    reply = client.get(f"{ROUTE}/header", query_string={"run": run, "tag": tag, "step": "0"})
+    assert f"the {who}'s name has a quotation mark" in refused(reply, 422)
+    assert "--load_fast=false" in reply.text
+    wanted = {"requests": [{"run": run, "tag": tag, "steps": [0], "blobs": [0]}]}
+    # One part that fails does not fail a batch.
+    assert client.post(f"{ROUTE}/batch", json=wanted).status_code == 200

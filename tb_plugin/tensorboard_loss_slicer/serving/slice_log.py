@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -126,7 +127,8 @@ class SliceLog:
         """The stored bytes of blob `index`: 0 for the header, 1 and up for arrays.
 
         Raises:
-            RequestError: 404 where the slice has no such blob, 422 where the event does not hold what it claims.
+            RequestError: 404 where the slice has no such blob, 422 where the event does not hold what it claims, or
+                where TensorBoard's fast loader can't read it.
         """
         if not 0 <= index < len(stored.blob_keys):
             raise RequestError(404, f"there is no array {index} at step {stored.step}: it has {stored.num_arrays}")
@@ -134,6 +136,8 @@ class SliceLog:
             blob = self.provider.read_blob(self.context, blob_key=stored.blob_keys[index])
         except (errors.NotFoundError, KeyError):
             raise RequestError(404, f"step {stored.step} is no longer in the log") from None
+        except errors.InvalidArgumentError as error:
+            raise RequestError(422, f"step {stored.step} can't be read: {_refusal(stored, error)}") from error
         except (ValueError, TypeError, IndexError) as error:
             raise RequestError(422, f"step {stored.step} is not stored as a list of byte strings: {error}") from error
         if not isinstance(blob, bytes):
@@ -147,6 +151,18 @@ class SliceLog:
             self.context, experiment_id=self.experiment_id, plugin_name=PLUGIN_NAME, run_tag_filter=wanted
         )
         return found or {}
+
+
+def _refusal(stored: StoredSlice, error: errors.InvalidArgumentError) -> str:
+    """Why a key that the provider itself gave is none that it takes."""
+    # The fast loader refuses its own keys where their JSON has an escape.
+    for kind, name in (("run", stored.run), ("tag", stored.tag)):
+        if json.dumps(name, ensure_ascii=False) != f'"{name}"':
+            return (
+                f"the {kind}'s name has a quotation mark, a backslash or a control character, which TensorBoard's fast "
+                "loader can't take: start it with --load_fast=false, or choose another name"
+            )
+    return str(error)
 
 
 def choose_step(slices: Mapping[int, StoredSlice], run: str, tag: str, step: int) -> StoredSlice:
