@@ -31,6 +31,23 @@ describe("a reply that is not the plugin's", () => {
   });
 });
 
+describe("steps", () => {
+  it("that no number of JavaScript holds are counted, and none is taken for another", async () => {
+    answeredWith(
+      '{"steps": [-9007199254740993, -9007199254740991, 9007199254740991, 9007199254740992, 9007199254740993, 9223372036854775807], "wall_times": [1, 2, 3, 4, 5, 6], "sampled": false, "limit": 10}',
+    );
+    expect(await fetchSteps("run", "tag")).toMatchObject({
+      steps: [-9007199254740991, 9007199254740991],
+      wallTimes: [2, 3],
+      beyond: 4,
+    });
+    answeredWith(
+      '{"run": {"near": {"last_step": 9007199254740991}, "far": {"last_step": 9007199254740993}}}',
+    );
+    expect((await fetchTags()).map(({ lastStep }) => lastStep)).toEqual([9007199254740991, null]);
+  });
+});
+
 function batchOf(index: object): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(JSON.stringify(index));
   const bytes = new Uint8Array(4 + text.length);

@@ -8,7 +8,7 @@ import { displayName, displayText } from "@/lib/names";
 import { useSlice, useSteps } from "@/lib/queries";
 import { prefetchSlices } from "@/lib/query-options";
 import { cn } from "@/lib/utils";
-import { formatCount } from "@/maths/format";
+import { formatCount, plural } from "@/maths/format";
 import { CardActions } from "./card-actions";
 import { DASHBOARDS } from "./dashboards";
 import { ErrorBoundary } from "./error-boundary";
@@ -33,7 +33,9 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
   } else if (step === null && card.steps) {
     body = (
       <Notice>
-        <p>This tag has no slices any more.</p>
+        <p>
+          {card.steps.beyond ? "No step of this tag can be shown here." : "This tag has no slices any more."}
+        </p>
       </Notice>
     );
   } else if (slice.isError && !slice.isPlaceholderData) {
@@ -100,6 +102,7 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
         </p>
       )}
       <div className="min-w-0 p-3">{body}</div>
+      {card.steps?.beyond ? <BeyondNote count={card.steps.beyond} /> : null}
       {card.steps?.sampled && (
         <p className="border-t px-4 py-2 text-muted-foreground text-xs">
           TensorBoard keeps {formatCount(card.steps.limit)} steps of a tag, so some may be missing. To see all
@@ -109,6 +112,17 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
     </article>
   );
 });
+
+/** What is not shown, since it can't be asked for. */
+function BeyondNote({ count }: { readonly count: number }) {
+  return (
+    <p className="border-t px-4 py-2 text-muted-foreground text-xs" data-testid="beyond">
+      {plural(count, "step is", "steps are")} not shown: beyond ±{formatCount(Number.MAX_SAFE_INTEGER)} a
+      browser can’t tell them apart. <code className="font-mono">loss-slicer plot</code> and{" "}
+      <code className="font-mono">loss-slicer export</code> read them.
+    </p>
+  );
+}
 
 /** Whether a description may need more than the lines it has room for. */
 function isLong(description: string): boolean {

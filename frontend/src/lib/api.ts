@@ -21,13 +21,16 @@ export interface TagInfo {
   readonly geometry: Geometry | null;
   readonly description: string;
   readonly problem: string | null;
-  /** The highest step; null where the server does not say. */
+  /** The highest step; null where the server does not say, or it is none of `Steps`. */
   readonly lastStep: number | null;
 }
 
 export interface Steps {
+  /** Those that a number of this language holds exactly: two others may be read as the same one. */
   readonly steps: readonly number[];
   readonly wallTimes: readonly number[];
+  /** How many there are besides. */
+  readonly beyond?: number;
   readonly sampled: boolean;
   readonly limit: number;
 }
@@ -100,7 +103,7 @@ function readTags(reply: unknown): TagInfo[] {
       geometry: GEOMETRIES.find((name) => name === info.geometry) ?? null,
       description: typeof info.description === "string" ? info.description : "",
       problem: typeof info.problem === "string" ? info.problem : null,
-      lastStep: typeof info.last_step === "number" ? info.last_step : null,
+      lastStep: Number.isSafeInteger(info.last_step) ? (info.last_step as number) : null,
     })),
   );
 }
@@ -113,7 +116,15 @@ export async function fetchSteps(run: string, tag: string, signal?: AbortSignal)
     limit: number;
   };
   if (!Array.isArray(reply?.steps) || !Array.isArray(reply.wall_times)) throw unexpected(200);
-  return { steps: reply.steps, wallTimes: reply.wall_times, sampled: reply.sampled, limit: reply.limit };
+  const held = reply.steps.map(Number.isSafeInteger);
+  const steps = reply.steps.filter((_, index) => held[index]);
+  return {
+    steps,
+    wallTimes: reply.wall_times.filter((_, index) => held[index]),
+    beyond: reply.steps.length - steps.length,
+    sampled: reply.sampled,
+    limit: reply.limit,
+  };
 }
 
 export async function fetchHeader(
