@@ -121,6 +121,25 @@ def test_all_cards_are_printed_without_the_controls(open_page: Callable[..., Tab
     assert not tab.frame.get_by_label("Filter tags").is_visible()
 
 
+def test_cards_that_were_scrolled_past_are_printed_too(open_page: Callable[..., Tab], board: Board) -> None:
+    runs = ["awkward", "measured", "resnet20-adam/loss_slicer", "resnet20-sgd/loss_slicer"]
+    tab = open_page(board, runs=json.dumps(runs), method="random_direction_2d", width=500, height=400)
+    tab.frame.get_by_role("button", name="Show more").click()
+    cards, plots = tab.frame.get_by_test_id("slice-card"), tab.frame.get_by_test_id("plot")
+    main = tab.frame.locator("main")
+    main.evaluate("main => main.scrollTo(0, main.scrollHeight)")
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=slice-card]').length > 12")
+    tab.frame.locator("[data-testid=slice-card] >> nth=-1").get_by_test_id("plot").wait_for()
+    whole = cards.count()
+    main.evaluate("main => main.scrollTo(0, 0)")
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=slice-card]').length === 12")
+    tab.frame.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert cards.count() == whole
+    assert plots.count() == whole
+    tab.frame.evaluate("dispatchEvent(new Event('afterprint'))")
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=slice-card]').length === 12")
+
+
 def test_in_a_frame_of_another_origin_the_page_works(
     browser: Browser, notebook: str, find_frame: Callable[[Page], Frame]
 ) -> None:

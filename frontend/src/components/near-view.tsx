@@ -1,4 +1,5 @@
-import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 
 interface NearViewProps {
   readonly always: boolean;
@@ -8,7 +9,10 @@ interface NearViewProps {
 /** How far from the screen its contents are taken away, in pixels. */
 const MARGIN = 1500;
 
-/** Its children while they are near the screen, else a place as high as they were: a long page stays as quick as a short one. */
+/**
+ * Its children while they are near the screen, else a place as high as they were: a long page stays as quick as a short
+ * one. Paper has all of them, as far as they were near the screen before: a browser does not wait for the others.
+ */
 export function NearView({ always, children }: NearViewProps) {
   const place = useRef<HTMLDivElement>(null);
   const [height, setHeight] = useState<number | null>(always ? null : 400);
@@ -28,14 +32,31 @@ export function NearView({ always, children }: NearViewProps) {
     observer.observe(element);
     return () => observer.disconnect();
   }, [always]);
+  const printing = usePrinting();
   if (always) return children;
   return (
     <div
       ref={place}
       className="min-w-0 has-[>.col-span-full]:col-span-full"
-      style={height === null ? undefined : { height }}
+      style={height === null || printing ? undefined : { height }}
     >
-      {height === null && children}
+      {(height === null || printing) && children}
     </div>
   );
+}
+
+function usePrinting(): boolean {
+  const [printing, setPrinting] = useState(false);
+  useEffect(() => {
+    // The pages are made as soon as the listeners have returned.
+    const begin = () => flushSync(() => setPrinting(true));
+    const end = () => setPrinting(false);
+    window.addEventListener("beforeprint", begin);
+    window.addEventListener("afterprint", end);
+    return () => {
+      window.removeEventListener("beforeprint", begin);
+      window.removeEventListener("afterprint", end);
+    };
+  }, []);
+  return printing;
 }
