@@ -99,8 +99,11 @@ export function GridMarks({ marks }: { readonly marks: PlacedMarks }) {
           y={y}
           textAnchor={end ? "end" : "start"}
           fill="#ffffff"
-          {...HALO}
-          strokeWidth={2.5}
+          // Hatched cells are as bright as the letters.
+          stroke="#000000"
+          strokeOpacity={0.85}
+          strokeWidth={3.5}
+          strokeLinejoin="round"
           paintOrder="stroke"
         >
           {text}
