@@ -8,6 +8,7 @@ import { usePlotTheme } from "@/contexts/theme-context";
 import { useGhosts, useHiddenRunsNote, useOtherRuns } from "@/hooks/use-overlays";
 import { useSharedRange } from "@/hooks/use-shared-range";
 import { seriesLabel, shortRun, stepText, stepUnit, tailsOf, words } from "@/lib/describe";
+import { repeatedColors } from "@/lib/run-colors";
 import type { Series, SliceData } from "@/lib/slice";
 import { digitsAmong, formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
@@ -80,7 +81,10 @@ interface MetricLine extends LineSeries {
   readonly metric: string;
 }
 
-/** One line a run, metric and split. Colours tell runs apart where there are several, else metrics and splits. */
+/**
+ * One line a run, metric and split. Colours tell runs apart where there are several, else metrics and splits; gaps tell
+ * apart what has one colour.
+ */
 function namedLines(
   slices: readonly SliceData[],
   theme: PlotTheme,
@@ -89,6 +93,10 @@ function namedLines(
 ): MetricLine[] {
   const several = slices.length > 1;
   const [first] = slices;
+  const repeated = repeatedColors(
+    slices.map((slice) => slice.run),
+    runColor,
+  );
   return slices.flatMap((slice) =>
     slice.series.map((series, index) => ({
       key: `${slice.run}\n${series.name}\n${series.split}`,
@@ -109,7 +117,7 @@ function namedLines(
       stderr: series.stderr,
       spread: series.spread ?? null,
       right: series.name !== first?.series[0].name,
-      dashed: several ? index > 0 : series.name !== first?.series[0].name,
+      dashed: several ? index > 0 || repeated.has(slice.run) : series.name !== first?.series[0].name,
     })),
   );
 }

@@ -11,6 +11,7 @@ import { shortRun, stepText, stepUnit } from "@/lib/describe";
 import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
 import { useSteps } from "@/lib/queries";
+import { repeatedColors } from "@/lib/run-colors";
 import type { SliceData, SliceHeader } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError } from "@/maths/format";
 import { curveSummary, lowerBoundsText, summaries } from "@/maths/summary";
@@ -29,25 +30,28 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
   const names = [...new Set(runs.flatMap((run) => run.columns.map((column) => column.name)))];
   const [wanted, setWanted] = useState("");
   const chosen = names.includes(wanted) ? wanted : names[0];
-  const series = useMemo(
-    () =>
-      runs.flatMap((run): LineSeries[] => {
-        const column = run.columns.find((entry) => entry.name === chosen);
-        if (!column) return [];
-        return [
-          {
-            ...{
-              key: run.run,
-              label: shortRun(run.run),
-              color: runColor(run.run),
-            },
-            ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
-            ...{ atLeast: column.cut, gaps: true },
+  const series = useMemo(() => {
+    const repeated = repeatedColors(
+      runs.map((run) => run.run),
+      runColor,
+    );
+    return runs.flatMap((run): LineSeries[] => {
+      const column = run.columns.find((entry) => entry.name === chosen);
+      if (!column) return [];
+      return [
+        {
+          ...{
+            key: run.run,
+            label: shortRun(run.run),
+            color: runColor(run.run),
+            dashed: repeated.has(run.run),
           },
-        ];
-      }),
-    [runs, chosen, runColor],
-  );
+          ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
+          ...{ atLeast: column.cut, gaps: true },
+        },
+      ];
+    });
+  }, [runs, chosen, runColor]);
   const own = runs.find((run) => run.run === sliceData.run);
   if (!own && failed) return <Failure error={failed} onRetry={retry} />;
   if (!own)
