@@ -128,7 +128,7 @@ def test_a_lightning_module(filled: Filled, tmp_path: Path) -> None:
     assert found == pytest.approx(loss_of(module.net, names["MyDataset"]()), rel=1e-6)
 
 
-# The calls that the written files make, where the libraries themselves are not installed.
+# What the written files call of the libraries, in their place.
 LIBRARIES = {
     "timm": "import my_project\n\n\ndef create_model(name, num_classes):\n    return my_project.net()\n",
     "torchvision": "import my_project\nfrom types import SimpleNamespace\n\nmodels = SimpleNamespace("
@@ -138,7 +138,11 @@ LIBRARIES = {
 
 @pytest.mark.parametrize("kind", LIBRARIES)
 @pytest.mark.parametrize("averaged", [False, True])
-def test_a_model_of_timm_or_torchvision(kind: str, averaged: bool, filled: Filled, tmp_path: Path) -> None:
+def test_a_model_of_timm_or_torchvision(
+    kind: str, averaged: bool, filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The library itself, where something has imported it.
+    monkeypatch.delitem(sys.modules, kind, raising=False)
     names = project()
     Path(f"{kind}.py").write_text(LIBRARIES[kind])
     net = names["net"]()
