@@ -116,7 +116,11 @@ def test_training_is_bit_for_bit_as_without(
     found = photograph(train(kind, tmp_path / "with", callback, **options))
     for part, value in without.items():
         assert found[part] == value, part
-    assert len(read_log(tmp_path / "with")["random1d"]) == callback.recorder.taken >= 1
+    slices = read_log(tmp_path / "with")["random1d"]
+    assert len(slices) == callback.recorder.taken >= 1
+    for data in slices.values():
+        assert data.loss[1] == pytest.approx(data.center.loss["train"], rel=1e-6)
+        assert data.loss[0] != data.loss[1]
 
 
 @pytest.mark.parametrize("kind", ["language", "classes"])

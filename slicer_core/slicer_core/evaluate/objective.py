@@ -122,6 +122,7 @@ class Objective(nn.Module):
             own = self._own_parameters[0].get(name)
             given = tensor if own is None else _like_parameter(tensor, requires_grad=own.requires_grad)
             swapped |= dict.fromkeys(self._names[name], given)
+        _forget_autocast_weights()
         # Every place of a tied tensor is given, so torch need not look for them at each call.
         return functional_call(self, swapped, (function,), tie_weights=False)
 
@@ -211,6 +212,7 @@ class Objective(nn.Module):
 
     def terms(self, batch: Batch) -> Terms:
         """The terms of each sample with the tensors that the model holds now."""
+        _forget_autocast_weights()
         if self._writes_batch:
             batch = Batch(data=copied(batch.data), num_samples=batch.num_samples)
         with user_code("evaluating the loss"):
@@ -226,6 +228,15 @@ def _like_parameter(tensor: Tensor, *, requires_grad: bool) -> Tensor:
     if type(tensor) is not Tensor or torch.compiler.is_compiling() or is_batchedtensor(tensor):
         return tensor
     return nn.Parameter(tensor, requires_grad=requires_grad)
+
+
+def _forget_autocast_weights() -> None:
+    """Below an `autocast` of the caller's, a pass would take the weights that an earlier one has cast.
+
+    torch keeps them until the outermost context is left, whatever is written to the weights in between, and without a
+    graph where they were cast under `no_grad`.
+    """
+    torch.clear_autocast_cache()
 
 
 def _without_graph(terms: SampleTerms) -> SampleTerms:
