@@ -151,6 +151,18 @@ def test_slices_are_in_the_trainers_log_with_the_models_own_loss_at_the_center(
     assert len(directories) == 1
 
 
+@pytest.mark.parametrize("stop, steps", [(5, [4]), (10, [4, 10])])
+def test_a_training_that_stops_within_an_epoch_ends_that_epoch(
+    stop: int, steps: list[int], tmp_path: Path, read_log: ReadLog
+) -> None:
+    """Of four steps each: the end of epoch 0, or of epoch 2, and never epoch 0 a second time."""
+    from tensorboard_loss_slicer.callbacks.transformers import LossLandscapeCallback
+
+    callback = LossLandscapeCallback(log_every_n_epochs=2, method="random1d", logdir=tmp_path / "given", **SMALL)
+    train("classes", tmp_path / "run", callback, report_to=[], max_steps=stop)
+    assert list(read_log(tmp_path / "given")["random1d"]) == steps
+
+
 def test_without_tensorboard_slices_have_a_folder_of_their_own(tmp_path: Path, read_log: ReadLog) -> None:
     from tensorboard_loss_slicer.callbacks.transformers import LossLandscapeCallback
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -22,6 +23,9 @@ with library("transformers", extra="transformers"):
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 __all__ = ["LossLandscapeCallback"]
+
+# Of an epoch, far less than a step of it.
+_ROUNDING = 1e-9
 
 
 class LossLandscapeCallback(TrainerCallback):
@@ -75,8 +79,8 @@ class LossLandscapeCallback(TrainerCallback):
     ) -> None:
         """The Trainer's event."""
         if state.is_world_process_zero:
-            # The Trainer counts in fractions, and stops within an epoch where `max_steps` says so.
-            epoch = max(0, round(state.epoch or 0.0) - 1)
+            # The Trainer counts in rounded fractions, and an epoch that it stops within ends too.
+            epoch = max(0, math.ceil((state.epoch or 0.0) - _ROUNDING) - 1)
             self.recorder.epoch_ended(epoch, state.global_step, *self._wrapping_and_logging(args, kwargs))
 
     def on_train_end(
