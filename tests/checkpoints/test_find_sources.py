@@ -118,6 +118,21 @@ def test_a_link_to_a_checkpoint_of_the_folder_is_not_another_one(tmp_path, save)
     assert steps(tmp_path) == [[1, 2]]
 
 
+def test_a_link_that_leads_to_nothing_is_a_checkpoint_that_can_not_be_read(tmp_path, save) -> None:
+    save(tmp_path / "step-1.pt")
+    lost = {"step-2.pt": "/gone/step-2.pt", "checkpoint-3": "/gone/checkpoint-3", "loop.pt": "loop.pt"}
+    for name, target in (lost | {"optimizer.pt": "/gone/optimizer.pt", "notes": "/gone/notes"}).items():
+        os.symlink(target, tmp_path / name)
+    for given in (tmp_path, tmp_path / "[csl]*"):
+        (source,) = find_sources([str(given)])
+        assert [checkpoint.step for checkpoint in source.checkpoints] == [1]
+        told = {path.name: str(error) for path, error in source.failures}
+        assert set(told) == set(lost)
+        assert all(f"is a link to {lost[name]}, where nothing is" in message for name, message in told.items())
+    with pytest.raises(CheckpointError, match=r"step-2\.pt is a link to /gone/step-2\.pt, where nothing is"):
+        find_sources([str(tmp_path / "step-2.pt")])
+
+
 def test_steps_and_epochs_are_not_mixed(tmp_path, save) -> None:
     save(tmp_path / "step-1.pt")
     save(tmp_path / "epoch-2.pt")

@@ -114,7 +114,7 @@ def _expand(entry: str) -> list[tuple[Path, Path]]:
     if path.exists():
         raise CheckpointError(f"{path} is neither a file nor a folder, such as a pipe: give a file, a folder or a glob")
     there = map(Path, globbing.glob(str(path), recursive=True))
-    matches = sorted(match for match in there if match.is_dir() or match.is_file())
+    matches = sorted(match for match in there if match.is_dir() or match.is_file() or _is_lost(match))
     found = [each for match in matches for each in (_expand(str(match)) if match.is_dir() else [_as_folder(match)])]
     if not found:
         raise CheckpointError(f"there is no file or folder {entry}: give a checkpoint folder, a file or a glob")
@@ -156,8 +156,9 @@ def _as_folder(file: Path) -> tuple[Path, Path]:
 
 def _without_links(paths: Mapping[Path, Path]) -> dict[Path, Path]:
     """Without the links, such as `latest.pt`, to what is there itself."""
-    there = {path.resolve() for path in paths.values() if not path.is_symlink()}
-    return {key: path for key, path in paths.items() if not (path.is_symlink() and path.resolve() in there)}
+    # `Path.resolve` raises where links lead to one another.
+    there = {os.path.realpath(path) for path in paths.values() if not path.is_symlink()}
+    return {key: path for key, path in paths.items() if not (path.is_symlink() and os.path.realpath(path) in there)}
 
 
 def _may_be_checkpoint(path: Path) -> bool:
@@ -168,7 +169,14 @@ def _may_be_checkpoint(path: Path) -> bool:
             return is_checkpoint_folder(path)
         except CheckpointError:
             return False
-    return path.is_file() and path.name.endswith(_SUFFIXES)
+    return _is_lost(path) or (path.is_file() and path.name.endswith(_SUFFIXES))
+
+
+def _is_lost(path: Path) -> bool:
+    """Whether it is a link by the name of a checkpoint, file or folder, that leads to nothing."""
+    if not path.is_symlink() or path.exists():
+        return False
+    return path.name.endswith(_SUFFIXES) or (not path.suffix and step_from_name(path)[0] is not None)
 
 
 def _deeper(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from slicer_core.errors import CheckpointError
@@ -30,6 +31,10 @@ def first_bytes(path: Path) -> bytes:
     """
     if path.is_dir():
         return b""
+    if path.is_symlink() and not path.exists():
+        raise CheckpointError(
+            f"{path} is a link to {os.readlink(path)}, where nothing is: bring that back, or remove the link"
+        )
     try:
         with path.open("rb") as file:
             first = file.read(FIRST_BYTES)
