@@ -143,6 +143,10 @@ class EventFileLog:
             raise
         return True
 
+    def is_there(self) -> bool:
+        """Whether the directory holds the published file, or none was needed yet, and no other."""
+        return find_event_files(self.run_dir) == ([] if self._path is None else [self._path])
+
     def append(self, event: SliceEvent) -> None:
         """Add one event to the published file, and flush it.
 

@@ -70,7 +70,7 @@ class _RunLog:
         self._wait_until = 0.0
 
     def add(self, result: FinishedSlice) -> None:
-        if result.only_adds and not self._behind:
+        if result.only_adds and not self._behind and self.file.is_there():
             self.file.append(_event(result))
             return
         self._behind = True

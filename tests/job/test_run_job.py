@@ -113,6 +113,36 @@ def test_a_stop_passes_through_and_what_was_finished_is_kept(make_job: MakeJob) 
     assert logged() == {"random1d": [0, 200, 2000]}
 
 
+def test_an_event_file_that_is_removed_during_the_run_is_made_again(make_job: MakeJob) -> None:
+    with JobLog() as log:
+
+        def add(result: FinishedSlice, view: View) -> None:
+            log(result, view)
+            if result.step == 0:
+                for file in RUN_DIR.glob("*tfevents*"):
+                    file.unlink()
+
+        run_job(make_job(), add)
+    assert logged() == {"random1d": [0, 200, 2000]}
+
+
+def test_a_run_whose_log_is_moved_away_stops_and_goes_on_there(make_job: MakeJob) -> None:
+    with JobLog() as log:
+
+        def add(result: FinishedSlice, view: View) -> None:
+            log(result, view)
+            Path("runs").rename("moved")
+
+        found = run_job(make_job(), add)
+    assert [result.step for result in found.slices] == [0]
+    assert ["was moved or removed" in str(failure.error) for failure in found.failures] == [True]
+    assert not Path("runs").exists()
+    Path("moved").rename("runs")
+    with JobLog() as log:
+        assert run_job(make_job(), log).num_new == 2
+    assert logged() == {"random1d": [0, 200, 2000]}
+
+
 def test_a_log_that_lags_behind_is_whole_at_the_end_and_after_the_next_run_where_it_was_stopped(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -181,6 +181,29 @@ def test_a_second_process_is_told_too(path) -> None:
     assert "in use by another run" in found.stderr
 
 
+def test_a_store_that_was_moved_takes_nothing_more_and_leaves_the_next_one_alone(path) -> None:
+    """The next one is of a process that lets go of nothing."""
+    code = """
+import os, pathlib, sys
+from slicer_core.store import Store
+Store(pathlib.Path(sys.argv[1]))
+os._exit(0)
+"""
+    fill(path)
+    with Store(path) as store:
+        moved = path.parent.rename(path.parent.with_name("moved"))
+        with pytest.raises(StoreError, match="was moved or removed while this run was at work"):
+            store.put_tile(KEY, TILE)
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        lock = path.with_name(path.name + ".lock").read_bytes()
+        with pytest.raises(StoreError, match="was moved or removed while this run was at work"):
+            store.put_slice(stored_slice(6))
+    assert path.with_name(path.name + ".lock").read_bytes() == lock
+    for place, steps in ((moved / FILE_NAME, [5]), (path, [])):
+        with Store(place) as store:
+            assert [there.step for there in store.slices()] == steps
+
+
 def test_a_refused_file_is_not_kept_open(path) -> None:
     fill(path)
     with sqlite3.connect(path) as connection:

@@ -86,6 +86,8 @@ class Store:
 
     def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
+        # The user's code may go to another folder.
+        self._place = path.absolute()
         self._lock: StoreLock | None = None
         try:
             if not reading:
@@ -277,6 +279,14 @@ class Store:
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};{_SCHEMA}COMMIT;"
         )
 
+    def _check_place(self) -> None:
+        """SQLite goes on writing to a file that has no name any more, or another one."""
+        if self._lock is not None and (self._lock.is_anothers or not self._place.exists()):
+            raise StoreError(
+                f"{self.path} was moved or removed while this run was at work, so what it evaluates would be lost. Run "
+                "the same command again: with the --logdir that it was moved to, it goes on from what was stored"
+            )
+
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
         """Turns what SQLite raises into a StoreError."""
@@ -291,6 +301,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._check_place()
         with self._telling():
             self._connection.execute("BEGIN IMMEDIATE")
             try:

@@ -78,11 +78,18 @@ class StoreLock:
     def release(self) -> None:
         """Lets the next one in."""
         if self._real in _HELD:
-            # While it is held: nobody else can have locked this file then.
+            # While it is held: nobody else can have locked this file then. Where the folder was moved away, the path
+            # may be that of another run's.
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                if self._is_current(self._file):
+                    self.path.unlink()
             os.close(self._file)
             _HELD.discard(self._real)
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another process has a lock in its place, as it may where the folder was moved or removed."""
+        return self.path.exists() and not self._is_current(self._file)
 
     def _acquire(self) -> int:
         while True:
