@@ -67,6 +67,16 @@ def test_whatever_is_stored_what_is_missing_is_what_a_run_without_a_stop_would_e
     assert sorted(done + missing(disjoint(range_names(done)), num_points, tile_points)) == whole
 
 
+def test_of_ranges_that_overlap_those_with_the_most_points_are_taken() -> None:
+    """Three shards of three are all points, whatever a shard of two has of them too."""
+    thirds = [(0, 10), (10, 20), (20, 30), (30, 40), (40, 50), (50, 60)]
+    for ranges in ([*thirds, (0, 15), (30, 45)], [(30, 45), (0, 15), *thirds[::-1]]):
+        assert disjoint(range_names(ranges)) == thirds
+    assert disjoint(range_names([(0, 4), (4, 8), (0, 8), (2, 7)])) == [(0, 8)]
+    assert disjoint(range_names([(0, 4), (3, 9), (9, 10)])) == [(3, 9), (9, 10)]
+    assert disjoint([]) == []
+
+
 def test_of_tiles_that_overlap_the_longest_are_taken_in_any_order() -> None:
     names = [range_tile(*bounds) for bounds in ((0, 4), (2, 10), (10, 12), (11, 12))]
     assert disjoint(names) == disjoint(reversed(names)) == [(2, 10), (10, 12)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from slicer_core.methods.tile_names import range_tile, tile_range
@@ -13,16 +14,25 @@ CALIBRATION: tuple[Bounds, ...] = ((0, 2), (2, 8))
 
 
 def disjoint(names: Iterable[str]) -> list[Bounds]:
-    """The ranges among tile names, ascending; of those that overlap, as other jobs' shards may leave them, the longest.
+    """The ranges among tile names, ascending; of those that overlap, as a job's shards by another count leave them, the
+    ones that have the most points together.
 
     Which ones is the same whatever the order in which they came.
     """
-    ranges = [bounds for name in names if (bounds := tile_range(name)) is not None]
+    found = {bounds for name in names if (bounds := tile_range(name)) is not None}
+    ranges = sorted(found, key=lambda bounds: (bounds[1], bounds[0]))
+    ends = [stop for _, stop in ranges]
+    # Of the first ranges, one more each time: the most points, and the range that is taken last for them.
+    best: list[tuple[int, int | None]] = [(0, None)]
+    for index, (start, stop) in enumerate(ranges):
+        points = best[bisect_right(ends, start, 0, index)][0] + stop - start
+        best.append((points, index) if points > best[-1][0] else best[-1])
     chosen: list[Bounds] = []
-    for start, stop in sorted(ranges, key=lambda bounds: (bounds[0] - bounds[1], bounds)):
-        if all(stop <= low or high <= start for low, high in chosen):
-            chosen.append((start, stop))
-    return sorted(chosen)
+    last = best[-1][1]
+    while last is not None:
+        chosen.append(ranges[last])
+        last = best[bisect_right(ends, ranges[last][0], 0, last)][1]
+    return chosen[::-1]
 
 
 def missing(
