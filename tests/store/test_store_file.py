@@ -134,6 +134,20 @@ def test_a_file_that_is_no_sqlite_is_refused_and_left_alone(tmp_path) -> None:
     assert path.read_bytes() == b"something else entirely" * 100
 
 
+@pytest.mark.parametrize(
+    "name, remedy",
+    [(FILE_NAME, "Run again with --fresh"), ("slices.shard-1-of-2.sqlite", "Remove it, and run the worker")],
+)
+def test_what_helps_where_a_store_is_damaged_goes_by_whose_it_is(name: str, remedy: str, tmp_path: Path) -> None:
+    fill(tmp_path / name)
+    change(tmp_path / name, "UPDATE slices SET crc = crc + 1")
+    with Store(tmp_path / name, reading=True) as store, pytest.raises(StoreError, match=remedy):
+        store.slice("random2d", 5)
+    (tmp_path / name).write_bytes(b"not a store, but long enough to be a page of one" * 40)
+    with pytest.raises(StoreError, match=remedy):
+        Store(tmp_path / name, reading=True)
+
+
 def test_a_place_that_can_not_be_written_is_a_store_error(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="can't be opened"):

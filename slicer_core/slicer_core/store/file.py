@@ -295,9 +295,7 @@ class Store:
         except sqlite3.OperationalError as error:
             raise StoreError(_refused(self.path, error)) from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"{self.path} is not a store, or is damaged: {error}. --fresh moves it aside and starts anew"
-            ) from error
+            raise StoreError(f"{self.path} is not a store, or is damaged: {error}. {self._remedy()}") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -328,7 +326,13 @@ class Store:
 
     def _verify(self, found: int, stored: int, what: str) -> None:
         if found != stored:
-            raise StoreError(f"{self.path} is damaged: the checksum of {what} does not fit. Run again with --fresh")
+            raise StoreError(f"{self.path} is damaged: the checksum of {what} does not fit. {self._remedy()}")
+
+    def _remedy(self) -> str:
+        if self.path.name == FILE_NAME:
+            return "Run again with --fresh, which moves it aside and starts anew"
+        # Of a shard, which who puts shards together can't make anew.
+        return "Remove it, and run the worker of that shard again"
 
 
 def _checksum(data: bytes, note: str) -> int:
