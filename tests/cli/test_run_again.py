@@ -209,6 +209,41 @@ def test_a_trained_anew_checkpoint_is_sliced_again(run: Run, tools: SimpleNamesp
     assert second[0].loss.tobytes() == first[0].loss.tobytes()
 
 
+def test_slices_of_checkpoints_that_are_gone_stay_whatever_folder_the_command_is_given_in(
+    call: Run, workplace: Path, tools: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer that keeps its last checkpoints only, and a run after each of two savings."""
+    elsewhere = tools.copy_checkpoints("adam", Path("other/sgd"), (500,))
+    options = (*SMALL, "--module", tools.MODULE, "--logdir", str(workplace / "runs"))
+    assert call("run", *options, "--checkpoints", "sgd/checkpoints").exit_code == 0
+    for file in Path("sgd/checkpoints").iterdir():
+        file.unlink()
+    tools.copy_checkpoints("sgd", Path("sgd"), (80,))
+    (workplace / "nowhere").mkdir()
+    monkeypatch.chdir(workplace / "nowhere")
+    later = call("run", *options, "--checkpoints", str(workplace / "sgd/checkpoints"))
+    assert later.exit_code == 0, later.stderr
+    assert "another training" not in later.stderr
+    monkeypatch.chdir(workplace)
+    assert list(tools.read_log(Path("runs"))["sgd/loss_slicer"]["random1d"]) == [0, 80, 200, 2000]
+    # Under the same relative path, but another folder.
+    monkeypatch.chdir(workplace / "other")
+    other = call("run", *options, "--checkpoints", str(elsewhere.relative_to("other")))
+    assert "tag random1d held slices of another training" in other.stderr
+    monkeypatch.chdir(workplace)
+    assert list(tools.read_log(Path("runs"))["sgd/loss_slicer"]["random1d"]) == [500]
+
+
+def test_other_tags_of_another_training_of_the_same_name_are_told(run: Run, call: Run, tools: SimpleNamespace) -> None:
+    assert run(*SMALL).exit_code == 0
+    assert run(*SMALL, "--name", "again").stderr.count("other") == 0
+    tools.copy_checkpoints("adam", Path("other/sgd"), (2000,))
+    other = call("run", *SMALL, "--module", tools.MODULE, "--checkpoints", "other/sgd/checkpoints", "--name", "other")
+    assert other.exit_code == 0
+    folder = Path("sgd/checkpoints").resolve()
+    assert f"also has slices of the checkpoints in {folder} (tag again, random1d): another --logdir" in other.stderr
+
+
 def test_a_store_in_use_is_told_before_anything_is_computed(run: Run) -> None:
     assert run(*SMALL).exit_code == 0
     with Store(STORE):

@@ -19,7 +19,7 @@ from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.decided import keep_decisions, stored_decisions
 from slicer_core.job.made import made_once, made_tile
 from slicer_core.job.merging import import_tiles
-from slicer_core.job.other_training import is_of_other_training
+from slicer_core.job.other_training import HELD_OTHERS, beside_others, is_of_other_training, note_folder
 from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.prepared_source import PreparedSource
 from slicer_core.job.preview import Preview
@@ -238,6 +238,7 @@ class SourceRunner:
         points, splits = work.evaluator.plan.num_evaluated, list(self._prepared.splits)
         if outline != (outline := {"points": points, "splits": splits, "steps": steps}):
             store.put_note(self._job, OUTLINE, outline)
+        note_folder(store, self._job, work.fingerprint, self._source)
 
     def _import(self, store: Store, file: Path) -> None:
         """Takes the tiles of a shard that are not there yet."""
@@ -288,16 +289,18 @@ class SourceRunner:
             self._start_anew(store)
             self._reporter.note(f"{name}: what was there is kept aside in {aside}")
             return
+        for text in beside_others(store, tag, self._source):
+            self._reporter.note(f"{name}: {text}")
         stored = store.tag_slices(tag)
         if any(there.job != self._job for there in stored):
             self._replacing = (
                 f"{name}: tag {tag} held slices of a run with other options, module or data; they leave the log as the "
                 "new ones come"
             )
-        elif is_of_other_training(stored, self._prepared, self._source):
+        elif is_of_other_training(store, stored, self._prepared, self._source):
             store.drop_tag(tag)
             store.drop_tag(self._prepared.job.preview_tag)
-            self._reporter.note(f"{name}: tag {tag} held slices of another training; they leave the log")
+            self._reporter.note(f"{name}: tag {tag} {HELD_OTHERS}")
 
     def _check_stored(self, store: Store) -> None:
         """Evaluates the center of checkpoints whose points are stored, since a module can import anything.

@@ -224,6 +224,11 @@ class Store:
         """The slices logged under the tag, ascending by step."""
         return list(self._slices("WHERE tag = ? ORDER BY step", (tag,)))
 
+    def origins(self) -> list[tuple[str, str, str]]:
+        """Tag, job and checkpoint of each slice."""
+        with self._telling():
+            return self._connection.execute("SELECT tag, job, checkpoint FROM slices ORDER BY tag, step").fetchall()
+
     def drop_tag(self, tag: str) -> None:
         """Takes the tag's slices out of the log; the tiles that they came from stay."""
         with self._transaction():
