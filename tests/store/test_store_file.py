@@ -157,6 +157,15 @@ def test_a_place_that_can_not_be_written_is_a_store_error(tmp_path) -> None:
         Store(tmp_path / FILE_NAME)
 
 
+def test_a_store_in_a_folder_that_can_not_be_written_is_read_without_a_file_beside_it(path, monkeypatch) -> None:
+    fill(path)
+    monkeypatch.setattr("os.access", lambda place, mode: Path(place) != path.parent)
+    with Store(path, reading=True) as store:
+        assert [there.step for there in store.slices()] == [5]
+        assert store.tile(KEY) == TILE
+        assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_store_whose_making_was_cut_short_is_made_whole_by_the_next_run(tmp_path) -> None:
     """By a full disk here; a kill leaves the same."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -93,7 +94,7 @@ class Store:
             if not reading:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = StoreLock(path)
-            place = f"file:{quote(str(path.absolute()))}?mode={'ro' if reading else 'rwc'}"
+            place = f"file:{quote(str(path.absolute()))}?mode={_reading_mode(path) if reading else 'rwc'}"
             self._connection = sqlite3.connect(place, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
         except (OSError, sqlite3.Error) as error:
             self._unlock()
@@ -338,6 +339,15 @@ class Store:
             return "Run again with --fresh, which moves it aside and starts anew"
         # Of a shard, which who puts shards together can't make anew.
         return "Remove it, and run the worker of that shard again"
+
+
+def _reading_mode(path: Path) -> str:
+    """Where nothing can be written, SQLite can't make the memory that readers of a write-ahead log share.
+
+    There nobody can be at work either, unless there is such a log.
+    """
+    alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+    return "ro&immutable=1" if alone else "ro"
 
 
 def _checksum(data: bytes, note: str) -> int:
