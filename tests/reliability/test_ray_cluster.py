@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from slicer_core.errors import StopRequested
+from slicer_core.executors.ray_cluster import RayCluster
 
 HOLD = """
     while (HERE / "hold").exists():
@@ -99,3 +103,50 @@ def evaluations() -> list[int]:
 def wait_until(so: Callable[[], bool]) -> None:
     while not so():
         time.sleep(0.02)
+
+
+def fake_ray(monkeypatch: pytest.MonkeyPatch, **functions: Callable[..., object]) -> None:
+    """Ray without a cluster: each task has an answer at once."""
+    actor = SimpleNamespace(run=SimpleNamespace(remote=lambda task, shared: object()))
+    options = SimpleNamespace(remote=lambda make, hello: actor)
+    ray = SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda **given: None,
+        shutdown=lambda: None,
+        kill=lambda one: None,
+        cluster_resources=lambda: {"CPU": 1.0},
+        remote=lambda **given: lambda one: SimpleNamespace(options=lambda runtime_env: options),
+        wait=lambda running, num_returns, timeout: (running, []),
+        get=lambda reference: ("done", 1, 0.0),
+        exceptions=SimpleNamespace(RayError=ConnectionError),
+    )
+    vars(ray).update(functions)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+
+
+def cluster(look: Callable[[], None]) -> RayCluster[str]:
+    return RayCluster(lambda hello: (print, print), None, address="there", workers=1, files="", look=look)
+
+
+def test_the_handler_of_sigterm_stays_the_commands_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    fake_ray(monkeypatch, init=lambda **given: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number)))
+    try:
+        with cluster(lambda: None) as found:
+            assert signal.getsignal(signal.SIGTERM) is before
+            assert found.run("task") == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("name", ["wait", "get"])
+def test_a_stop_that_ray_hides_is_a_stop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def returned_with_an_exception_set(*given: object, **options: object) -> object:
+        raise SystemError("returned a result with an exception set") from StopRequested(75)
+
+    def look() -> None:
+        raise StopRequested(75)
+
+    fake_ray(monkeypatch, **{name: returned_with_an_exception_set})
+    with cluster(look) as found, pytest.raises(StopRequested):
+        found.run("task")

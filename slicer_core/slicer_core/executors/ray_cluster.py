@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import secrets
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import fmean
@@ -62,13 +65,14 @@ class RayCluster(Executor[Task]):
         self._owns = not library.is_initialized()
         if self._owns:
             try:
-                library.init(
-                    address=address or "local",
-                    runtime_env={"working_dir": files},
-                    log_to_driver=False,
-                    configure_logging=False,
-                    **({} if address else {"include_dashboard": False, "num_cpus": workers}),
-                )
+                with _sigterm_kept():
+                    library.init(
+                        address=address or "local",
+                        runtime_env={"working_dir": files},
+                        log_to_driver=False,
+                        configure_logging=False,
+                        **({} if address else {"include_dashboard": False, "num_cpus": workers}),
+                    )
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UsageError(f"--ray-address {address} can't be reached: {error}") from error
         try:
@@ -110,7 +114,7 @@ class RayCluster(Executor[Task]):
                 self._run_late_ones_again(idle, running)
             if all(task in done for _, task, _ in running.values()):
                 return
-            ready, _ = self._ray.wait(list(running), num_returns=1, timeout=_LOOK_SECONDS)
+            ready, _ = self._asked(self._ray.wait, list(running), num_returns=1, timeout=_LOOK_SECONDS)
             for reference in ready:
                 actor, task, _ = running.pop(reference)
                 idle.append(actor)
@@ -138,14 +142,39 @@ class RayCluster(Executor[Task]):
         if self._owns:
             self._ray.shutdown()
 
+    def _asked(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What Ray answers; what the handler of a signal raises meanwhile comes out of it as it is."""
+        try:
+            return function(*arguments, **options)
+        except SystemError:
+            # Ray's own code returns in spite of it, and Python calls that an error of its own.
+            self._look()
+            raise
+
     def _result(self, reference: Any) -> Any:
         try:
-            kind, content, seconds = self._ray.get(reference)
+            kind, content, seconds = self._asked(self._ray.get, reference)
         except self._ray.exceptions.RayError as error:
             lost = ResourceError(f"its actor was lost more than {_RETRIES} times: {str(error).splitlines()[0]}")
             return Failure(error=lost, is_set_aside=True)
         self._seconds.append(seconds)
         return Failure(error=content) if kind == "failed" else content
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in place of the process's, by which SIGTERM ends it at once, with status 1."""
+    if threading.current_thread() is not threading.main_thread():
+        # Nobody may set handlers there, and Ray does not.
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # None: it was not set from Python.
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Actor:
