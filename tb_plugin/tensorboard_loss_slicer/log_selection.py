@@ -54,9 +54,10 @@ def select_slices(
 ) -> list[LoggedSlice]:
     """The slices whose run and tag fit one of the globs, by run, tag and step; without globs, of all.
 
-    `steps`: all, first, last, or numbers as in 0,500. Of several writings of a step the latest counts. Whether each
-    glob and each number chose something is for `check_choices`. Of the chosen slices those that can't be read are told
-    to `unreadable` and left out, where it is given; the last step is the last one also where it can't be read.
+    `steps`: all, first, last, or numbers as in 0,500. A slice that was written before another one of the same step, or
+    of a lower one, does not count: a training that is resumed leaves such behind. Whether each glob and each number
+    chose something is for `check_choices`. Of the chosen slices those that can't be read are told to `unreadable` and
+    left out, where it is given; the last step is the last one also where it can't be read.
 
     Raises:
         FormatError: an event file is damaged, or a chosen slice can't be read and there is no `unreadable`.
@@ -117,16 +118,21 @@ def check_choices(
 
 
 def _latest_writings(folder: Path, tags: Sequence[str]) -> dict[str, dict[int, SliceEvent | FormatError]]:
-    """Tag -> step -> the slice of a run directory that was written last, or why it can't be read.
+    """Tag -> step, ascending -> the slice of a run directory that was written last, or why it can't be read.
 
-    All tags are there, those that don't fit without their slices.
+    All tags are there, those that don't fit without their slices. What was written before at a step or a later one is
+    gone, as in TensorBoard's fast loader.
     """
     by_tag: dict[str, dict[int, SliceEvent | FormatError]] = {}
 
     def keep(tag: str, step: int, found: SliceEvent | FormatError) -> None:
         of_tag = by_tag.setdefault(tag, {})
-        if _fits(tag, tags):
-            of_tag[step] = found
+        if not _fits(tag, tags):
+            return
+        # Ascending, so that the last one is the highest.
+        while of_tag and next(reversed(of_tag)) >= step:
+            of_tag.popitem()
+        of_tag[step] = found
 
     for event in read_events(folder, unreadable=keep):
         keep(event.tag, event.step, event)
