@@ -91,6 +91,14 @@ def test_moments_in_a_distributed_folder(tmp_path) -> None:
     assert_moments(tmp_path / "step-3", model, optimizer)
 
 
+def test_amsgrad_divides_by_the_largest_mean(tmp_path) -> None:
+    model, optimizer = trained(all_of, amsgrad=True)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "step-3.pt")
+    found = adam_moments(open_checkpoint(tmp_path / "step-3.pt")[0], shapes(model))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(found[name].exp_avg_sq, optimizer.state[parameter]["max_exp_avg_sq"])
+
+
 def test_a_parameter_without_a_gradient_has_no_moments(tmp_path) -> None:
     model = nn.ModuleDict({"used": nn.Linear(2, 2, bias=False), "idle": nn.Linear(3, 3, bias=False)})
     optimizer = torch.optim.Adam(model.parameters())
@@ -117,6 +125,22 @@ def test_what_is_not_adams_or_does_not_fit_is_told(tmp_path) -> None:
     refused(tmp_path, {"optimizer": state}, nn.Linear(3, 4), "state of 6 parameters, the model trains 2")
     backwards = trained(lambda model: list(model.parameters())[::-1])[1].state_dict()
     refused(tmp_path, {"optimizer": backwards}, model, "fits the model's parameters in no known order")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(torch.optim.NAdam, "beside them it has mu_product"), (torch.optim.RAdam, "are RAdam's")]
+)
+def test_adams_relatives_make_other_steps(kind, message, tmp_path) -> None:
+    model, optimizer = trained(all_of, kind)
+    refused(tmp_path, {"optimizer": optimizer.state_dict()}, model, f"{message}.*its step is not Adam's: give --along")
+
+
+def test_moments_that_are_used_as_they_are_make_other_steps(tmp_path) -> None:
+    """As in the AdamW of earlier `transformers`, and in apex."""
+    model, optimizer = trained(all_of)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["correct_bias"] = False
+    refused(tmp_path, {"optimizer": state}, model, "does not correct its moments")
 
 
 def test_groups_in_the_models_order_are_taken_so_where_the_shapes_say_it(tmp_path) -> None:

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 OPTIMIZER_KEYS = ("optimizer", "optimizer_state_dict", "optim", "optimizer_state", "optimizer_states")
 _BESIDE = ("optimizer.pt", "optimizer.bin")
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_LARGEST = "max_exp_avg_sq"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdamMoments:
     """One parameter's running means of gradient and squared gradient, both of its shape, after `step` updates.
 
-    `betas` and `eps` are its group's. The moments are as they are stored: not corrected for their start at zero.
+    `betas` and `eps` are its group's. The moments are as they are stored: not corrected for their start at zero. With
+    AMSGrad, which divides by the largest mean so far, `exp_avg_sq` is that.
     `matched_by` is what told that they are this parameter's; see `match_parameters`.
     """
 
@@ -58,17 +61,36 @@ def adam_moments(
     if not isinstance(entries, Mapping) or not isinstance(groups, (list, tuple)) or not entries:
         raise CheckpointError(f"{place} has no state of an optimizer's parameters")
     first = next(iter(entries.values()))
-    if not isinstance(first, Mapping) or not {"exp_avg", "exp_avg_sq"} <= set(first):
+    if not isinstance(first, Mapping) or not set(_MOMENTS) <= set(first):
         held = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
         raise CheckpointError(
             f"{place} is not the state of an Adam optimizer: expected exp_avg and exp_avg_sq, it has {held}"
         )
+    _refuse_relatives(first, groups, place)
     by_name, matched_by = match_parameters(entries, groups, shapes, layer_norms, place)
     settings = {identity: group for group in groups for identity in group["params"]}
     return {
         name: _moments(entries[identity], settings.get(identity, groups[0]), matched_by, name, shapes[name], place)
         for name, identity in by_name.items()
     }
+
+
+def _refuse_relatives(entry: Mapping[Any, Any], groups: Sequence[Any], place: Path) -> None:
+    """Raises CheckpointError for an optimizer that keeps the moments of Adam and makes another step of them."""
+    # Copies of the weights in float32 are no part of the step.
+    others = [str(key) for key in entry if key not in (*_MOMENTS, _LARGEST, "step") and not str(key).startswith("master")]
+    if others:
+        reason = f"beside them it has {', '.join(others)}, as NAdam has mu_product"
+    elif any("decoupled_weight_decay" in group and "amsgrad" not in group for group in groups):
+        reason = "its settings are RAdam's"
+    elif any(False in (group.get("correct_bias"), group.get("bias_correction")) for group in groups):
+        reason = "it does not correct its moments for their start at zero"
+    else:
+        return
+    raise CheckpointError(
+        f"{place} has exp_avg and exp_avg_sq, but {reason}, so its step is not Adam's: give --along update, or --along "
+        "gradient"
+    )
 
 
 def optimizer_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
@@ -105,7 +127,8 @@ def _moments(
 ) -> AdamMoments:
     import torch
 
-    exp_avg, exp_avg_sq, step = entry.get("exp_avg"), entry.get("exp_avg_sq"), entry.get("step")
+    exp_avg, step = entry.get("exp_avg"), entry.get("step")
+    exp_avg_sq = entry.get(_LARGEST if group.get("amsgrad") else "exp_avg_sq")
     for moment in (exp_avg, exp_avg_sq):
         if not isinstance(moment, torch.Tensor) or tuple(moment.shape) != shape:
             raise CheckpointError(f"{place} has moments of {name} that are not of its shape {list(shape)}")
