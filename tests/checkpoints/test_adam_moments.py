@@ -91,6 +91,34 @@ def test_moments_in_a_distributed_folder(tmp_path) -> None:
     assert_moments(tmp_path / "step-3", model, optimizer)
 
 
+@pytest.mark.parametrize("by_name", [True, False])
+def test_the_settings_of_a_distributed_folder_are_those_of_each_group(by_name, tmp_path) -> None:
+    """Their parameters are numbers there where the optimizer's own state was saved."""
+
+    def groups(model: nn.Module) -> Any:
+        others, norms = by_dimensions(model)
+        return [norms | {"betas": (0.8, 0.95)}, others | {"eps": 1e-3}]
+
+    model, optimizer = trained(groups, amsgrad=True)
+    named = get_state_dict(model, optimizer)[1]
+    saved = {"model": model.state_dict(), "optimizer": named if by_name else optimizer.state_dict()}
+    dcp.save(saved, checkpoint_id=tmp_path / "step-3", no_dist=True)
+    found = adam_moments(open_checkpoint(tmp_path / "step-3")[0], shapes(model))
+    for name, parameter in model.named_parameters():
+        settings = ((0.9, 0.999), 1e-3) if parameter.ndim > 1 else ((0.8, 0.95), 1e-8)
+        assert (found[name].betas, found[name].eps) == settings
+        assert torch.equal(found[name].exp_avg_sq, optimizer.state[parameter]["max_exp_avg_sq"])
+
+
+def test_settings_that_are_not_there_are_not_guessed(tmp_path) -> None:
+    model, optimizer = trained(all_of)
+    saved = {"model": model.state_dict(), "optimizer": {"state": get_state_dict(model, optimizer)[1]["state"]}}
+    dcp.save(saved, checkpoint_id=tmp_path / "step-3", no_dist=True)
+    checkpoint = open_checkpoint(tmp_path / "step-3")[0]
+    with pytest.raises(CheckpointError, match=r"does not say how many updates 0\.weight has had"):
+        adam_moments(checkpoint, shapes(model))
+
+
 def test_amsgrad_divides_by_the_largest_mean(tmp_path) -> None:
     model, optimizer = trained(all_of, amsgrad=True)
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "step-3.pt")

@@ -78,7 +78,9 @@ def adam_moments(
 def _refuse_relatives(entry: Mapping[Any, Any], groups: Sequence[Any], place: Path) -> None:
     """Raises CheckpointError for an optimizer that keeps the moments of Adam and makes another step of them."""
     # Copies of the weights in float32 are no part of the step.
-    others = [str(key) for key in entry if key not in (*_MOMENTS, _LARGEST, "step") and not str(key).startswith("master")]
+    others = [
+        str(key) for key in entry if key not in (*_MOMENTS, _LARGEST, "step") and not str(key).startswith("master")
+    ]
     if others:
         reason = f"beside them it has {', '.join(others)}, as NAdam has mu_product"
     elif any("decoupled_weight_decay" in group and "amsgrad" not in group for group in groups):
@@ -135,9 +137,11 @@ def _moments(
     assert exp_avg is not None
     assert exp_avg_sq is not None
     count = step.item() if isinstance(step, torch.Tensor) and step.numel() == 1 else step
-    betas, eps = group.get("betas", (0.9, 0.999)), group.get("eps", 1e-8)
+    betas, eps = group.get("betas"), group.get("eps")
     if not isinstance(count, (int, float)) or not count >= 0 or not isinstance(betas, (list, tuple)) or len(betas) != 2:
         raise CheckpointError(f"{place} does not say how many updates {name} has had, or with which betas")
+    if not isinstance(eps, (int, float)):
+        raise CheckpointError(f"{place} does not say with which eps {name} was updated")
     return AdamMoments(
         exp_avg=exp_avg.detach(),
         exp_avg_sq=exp_avg_sq.detach(),

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
-# A saved number takes about a thousand.
-_MAX_STEP_BYTES = 100_000
+# A saved number takes about a thousand, and the names of a group's parameters as many each as they have letters.
+_MAX_ENTRY_BYTES = 1_000_000
 
 
 def _recognizes(path: Path, first_bytes: bytes) -> bool:
@@ -113,15 +113,15 @@ def load_distributed(path: Path, metadata: Metadata, names: Iterable[str]) -> di
 
 
 def load_optimizer_tree(path: Path, keys: Sequence[str]) -> Mapping[Any, Any]:
-    """The optimizer's state under one of `keys`, as far as it is tensors: `state` by name, and one group of all.
+    """The optimizer's state under one of `keys`: the tensors of `state`, and the groups with what is small in them.
 
     Raises:
         CheckpointError: there is none, or it can't be read.
     """
     metadata = read_metadata(path / DISTRIBUTED_METADATA)
     tree = distributed_tree(metadata)
-    found = next((tree[key] for key in keys if isinstance(tree.get(key), Mapping)), {})
-    states = found.get("state")
+    chosen = next((key for key in keys if isinstance(tree.get(key), Mapping)), None)
+    states = tree[chosen].get("state") if chosen is not None else None
     if not isinstance(states, Mapping):
         return {}
     leaves = {
@@ -135,7 +135,26 @@ def load_optimizer_tree(path: Path, keys: Sequence[str]) -> Mapping[Any, Any]:
     state: dict[Any, dict[Any, Tensor]] = {}
     for (name, key), full in leaves.items():
         state.setdefault(name, {})[key] = read[full]
-    return {"state": state, "param_groups": [{"params": list(state)}]}
+    return {"state": state, "param_groups": _groups(path, metadata, chosen) or [{"params": list(state)}]}
+
+
+def _groups(path: Path, metadata: Metadata, key: str | None) -> list[dict[Any, Any]]:
+    """The optimizer's groups in their order, without settings that are tensors; none if one's members are unknown."""
+    paths = metadata.planner_data if isinstance(metadata.planner_data, Mapping) else {}
+    places = {
+        name: parts[2:]
+        for name, parts in paths.items()
+        if isinstance(parts, tuple) and len(parts) == 4 and parts[:2] == (key, "param_groups") and type(parts[2]) is int
+    }
+    groups: dict[int, dict[Any, Any]] = {}
+    for name, value in _entries(path, metadata, places).items():
+        group, setting = places[name]
+        # Numbers are text in the names of the state.
+        groups.setdefault(group, {})[setting] = (
+            [str(member) for member in value] if setting == "params" and isinstance(value, list) else value
+        )
+    found = [groups[group] for group in sorted(groups)]
+    return found if all("params" in group for group in found) else []
 
 
 def _saved(metadata: Metadata, name: str) -> TensorStorageMetadata:
@@ -195,23 +214,28 @@ def distributed_tree(metadata: Metadata) -> dict[Any, Any]:
 
 def _step(path: Path, metadata: Metadata) -> tuple[int | None, StepUnit]:
     """The step that was saved beside the weights, a small entry that is no tensor."""
+    return stated_step(_entries(path, metadata, (key for key, _ in STEP_KEYS)))
+
+
+def _entries(path: Path, metadata: Metadata, names: Iterable[str]) -> dict[str, Any]:
+    """The small entries of these names that are no tensors, as far as they can be read."""
     import torch
     from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex
 
     found: dict[str, Any] = {}
-    for key, _ in STEP_KEYS:
-        info = metadata.storage_data.get(MetadataIndex(key))
-        if info is None or info.transform_descriptors:
+    for name in names:
+        info, saved = metadata.storage_data.get(MetadataIndex(name)), metadata.state_dict_metadata.get(name)
+        if info is None or info.transform_descriptors or info.length > _MAX_ENTRY_BYTES:
             continue
-        if not isinstance(metadata.state_dict_metadata.get(key), BytesStorageMetadata) or info.length > _MAX_STEP_BYTES:
+        if not isinstance(saved, BytesStorageMetadata):
             continue
         try:
             with memory_for(path), (path / info.relative_path).open("rb") as file:
                 file.seek(info.offset)
-                found[key] = torch.load(io.BytesIO(file.read(info.length)), weights_only=True)
-        except Exception:  # noqa: BLE001 - an entry that is no number is no step, whatever it is
+                found[name] = torch.load(io.BytesIO(file.read(info.length)), weights_only=True)
+        except Exception:  # noqa: BLE001 - an entry that holds more than numbers and names is none of those that are wanted
             continue
-    return stated_step(found)
+    return found
 
 
 DISTRIBUTED = CheckpointFormat(
