@@ -73,8 +73,8 @@ class DifferentiableLoss:
         """L at the point."""
         total = 0.0
         with self.running(grad=False):
-            for term in self.terms():
-                total += term.item()
+            for value in self.of_terms(lambda term: term.item()):
+                total += value
         return total
 
     def gradient(self) -> tuple[float, dict[str, Tensor]]:
@@ -84,7 +84,8 @@ class DifferentiableLoss:
         def first(term: Tensor) -> Sequence[Tensor | None]:
             nonlocal value
             value += term.item()
-            return gradients(term, list(self.parameters.values()))
+            with user_code("differentiating the loss"):
+                return gradients(term, list(self.parameters.values()))
 
         found = self.summed(first)
         return value, dict(zip(self.parameters, found, strict=True))
@@ -95,11 +96,15 @@ class DifferentiableLoss:
         `batch_statistics`: BatchNorm takes those of the batch, as in train mode.
         """
         model = self._wrapper.model
-        with self.running(grad=True), averaging(model) if batch_statistics else contextlib.nullcontext():
-            sums, counts = self._batch_terms(cast_batch(batch, self._wrapper.device, self._objective.dtype))
+
+        def first(sums: Tensor, counts: Tensor) -> tuple[float, Sequence[Tensor | None]]:
             loss = sums.sum() if self._wrapper.form.is_total else sums.sum() / counts.sum()
-            found = gradients(loss, list(self.parameters.values()))
-        return loss.item(), {
+            with user_code("differentiating the loss"):
+                return loss.item(), gradients(loss, list(self.parameters.values()))
+
+        with self.running(grad=True), averaging(model) if batch_statistics else contextlib.nullcontext():
+            value, found = self._of_batch(cast_batch(batch, self._wrapper.device, self._objective.dtype), first)
+        return value, {
             name: torch.zeros_like(tensor.data) if gradient is None else gradient
             for (name, tensor), gradient in zip(self.parameters.items(), found, strict=True)
         }
@@ -108,22 +113,22 @@ class DifferentiableLoss:
         """Σ over the terms of L of what `differentiate(term)` gives for each parameter (None: zeros)."""
         total = [torch.zeros_like(parameter.data) for parameter in self.parameters.values()]
         with self.running(grad=True):
-            for term in self.terms():
-                for held, found in zip(total, differentiate(term), strict=True):
+            for parts in self.of_terms(differentiate):
+                for held, found in zip(total, parts, strict=True):
                     if found is not None:
                         held += found
         return total
 
-    def terms(self) -> Iterator[Tensor]:
-        """Scalars that add up to L, one a batch and then the penalty. Only while `running`."""
+    def of_terms(self, use: Callable[[Tensor], Result]) -> Iterator[Result]:
+        """`use(term)` of scalars that add up to L, one a batch and then the penalty. Only while `running`."""
         scale = self.scale
         for batch in self.batches():
-            yield self._batch_terms(batch)[0].sum() * scale
+            yield self._of_batch(batch, lambda sums, _: use(sums.sum() * scale))
         if self._weight_decay:
             # Of those that are not differentiated by, it is a constant.
             for name in self._decayed:
                 tensor = self.parameters.get(name, self._state[name])
-                yield tensor.square().sum() * (self._weight_decay / 2)
+                yield use(tensor.square().sum() * (self._weight_decay / 2))
 
     @property
     def scale(self) -> float:
@@ -146,20 +151,30 @@ class DifferentiableLoss:
         """The split's batches in the dtype that is differentiated in."""
         return (cast_batch(batch, self._wrapper.device, self._objective.dtype) for batch in self._data.batches())
 
-    def _batch_terms(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        with user_code("evaluating the loss"):
-            terms = self.holding(lambda: self._wrapper.sample_terms(batch)[LOSS])
-        if terms.counts.requires_grad:
-            raise DataError(
-                "the count that the loss is divided by depends on the parameters, so its curvature is not that of a "
-                "mean: return a LossSum whose count is of the data alone"
-            )
-        return terms.sums, terms.counts
+    def _of_batch(self, batch: Batch, use: Callable[[Tensor, Tensor], Result]) -> Result:
+        """`use(sums, counts)` of the batch's terms, while the model holds the point.
+
+        A model that checkpoints its activations runs again in a backward pass, and would else do so at its own weights.
+        """
+
+        def held() -> Result:
+            with user_code("evaluating the loss"):
+                terms = self._wrapper.sample_terms(batch)[LOSS]
+            if terms.counts.requires_grad:
+                raise DataError(
+                    "the count that the loss is divided by depends on the parameters, so its curvature is not that of "
+                    "a mean: return a LossSum whose count is of the data alone"
+                )
+            return use(terms.sums, terms.counts)
+
+        return self.holding(held)
 
     def _total_count(self) -> float:
         if self._count is None:
             with torch.no_grad():
-                self._count = sum(self._batch_terms(batch)[1].double().sum().item() for batch in self.batches())
+                self._count = sum(
+                    self._of_batch(batch, lambda _, counts: counts.double().sum().item()) for batch in self.batches()
+                )
         return self._count
 
     @contextlib.contextmanager
@@ -179,9 +194,7 @@ class DifferentiableLoss:
                         self._objective.examine(self._state, next(self.batches()))
                     self._examined = True
                 yield
-        except UserCodeError:
-            raise
-        except RuntimeError as error:
+        except (RuntimeError, UserCodeError) as error:
             if not is_shortage(error):
                 raise
             shortage = True

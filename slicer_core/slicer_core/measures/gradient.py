@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.weight_decay import WeightDecay
 from slicer_core.measures.surroundings import Surroundings
 from slicer_core.parameters import NamedTensors
-from slicer_core.subject import LOSS, Batch, SplitData, cast_batch, copied, user_code
+from slicer_core.subject import LOSS, Batch, SampleTerms, SplitData, cast_batch, copied, user_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +62,24 @@ class LossGradient:
                     name: moved.get(name, tensor).clone() for name, tensor in self.center.items() if name not in leaves
                 }
 
-                def terms(batch: Batch = batch):
+                def differentiated(batch: Batch = batch) -> tuple[SampleTerms, Sequence[Tensor | None]]:
                     with user_code("evaluating the loss"):
-                        return wrapper.sample_terms(batch)[LOSS]
+                        found = wrapper.sample_terms(batch)[LOSS]
+                    summed = found.sums.sum()
+                    if not summed.requires_grad:
+                        raise DataError(
+                            "the loss has no gradient at the parameters (is it computed under no_grad, or on detached "
+                            "tensors?), which this measure needs: leave the measure out"
+                        )
+                    with user_code("differentiating the loss"):
+                        return found, torch.autograd.grad(summed, list(leaves.values()), allow_unused=True)
 
-                found = self.objective.holding({**buffers, **leaves}, terms)
-                summed = found.sums.sum()
-                if not summed.requires_grad:
-                    raise DataError(
-                        "the loss has no gradient at the parameters (is it computed under no_grad, or on detached "
-                        "tensors?), which this measure needs: leave the measure out"
-                    )
-                parts = torch.autograd.grad(summed, list(leaves.values()), allow_unused=True)
+                # Backward too: a model that checkpoints its activations runs again there.
+                found, parts = self.objective.holding({**buffers, **leaves}, differentiated)
                 for name, part in zip(leaves, parts, strict=True):
                     if part is not None:
                         gradient[name] += part
-                total += float(summed.detach().cpu().double())
+                total += float(found.sums.detach().sum().cpu().double())
                 count += float(found.counts.cpu().double().sum())
                 # Lets a stop through between batches.
                 self._around.advance(0.0)
