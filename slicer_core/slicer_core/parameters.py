@@ -97,7 +97,16 @@ def in_double(tensor: Tensor) -> Tensor:
 
 
 def wide_enough(dtype: torch.dtype) -> torch.dtype:
-    """That of a direction in a parameter of the dtype: float32 at least."""
+    """That of a direction in a parameter of the dtype: float32 at least.
+
+    Raises:
+        UsageError: it is one of the floating types of 8 bits, which torch does not add.
+    """
+    if dtype.is_floating_point and dtype.itemsize == 1:
+        raise UsageError(
+            f"parameters of {str(dtype).removeprefix('torch.')} can't be moved, since torch adds none of them: leave "
+            "them out with --exclude, or let the module hold them in float32"
+        )
     return torch.promote_types(dtype, torch.float32)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slicer_core import EvaluationSettings, LinearInterpolationSlicer, ModelWrapper
+from slicer_core.errors import UsageError
 
 
 def test_norms_cosine_and_each_layers_share_of_the_squared_distance(network) -> None:
@@ -48,3 +49,23 @@ def test_a_line_between_weights_in_half_precision_reaches_its_end(strategy, dtyp
     assert [found.loss[0], found.loss[-1]] == pytest.approx(
         [marker.loss["train"] for marker in found.markers], rel=1e-6
     )
+
+
+def test_weights_of_8_bits_are_refused_and_may_be_left_out() -> None:
+    """As a base of low precision below layers that are trained. torch has no sum of these types."""
+
+    class Scaled(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.base = nn.Parameter(torch.randn(4, 4).to(torch.float8_e4m3fn), requires_grad=False)
+
+        def forward(self, features: Tensor) -> Tensor:
+            return super().forward(features @ self.base.to(features.dtype))
+
+    model = Scaled()
+    end = {name: tensor.clone() for name, tensor in Scaled().state_dict().items() if name != "base"}
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (torch.randn(8, 4), torch.randint(0, 3, (8,))))
+    slicer = LinearInterpolationSlicer(wrapper, progress=False)
+    with pytest.raises(UsageError, match=r"of float8_e4m3fn can.t be moved.*leave them out with --exclude"):
+        slicer.slice(end_point=end, n_samples=3)
+    assert slicer.slice(end_point=end, n_samples=5, params=("weight", "bias")).loss.shape == (5,)
