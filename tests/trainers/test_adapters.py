@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from slicer_core import RandomDirectionSlicer, from_transformers
+
 Sliced = Callable[..., list[Any]]
 
 SUBJECT = """
@@ -117,3 +119,21 @@ def test_an_adapter_without_its_model_says_what_is_to_be_built(
     )
     with pytest.raises(CheckpointError, match=r"build the model with peft\.get_peft_model around its base model"):
         sliced(checkpoints=str(tmp_path / "adapter"), module=plain)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_trained_prompt_predicts_the_first_token_too() -> None:
+    """Its model gives scores behind each of the prompt's tokens, which no label belongs to."""
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    config = transformers.GPT2Config(vocab_size=11, n_positions=12, n_embd=8, n_layer=1, n_head=2)
+    prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model = peft.get_peft_model(transformers.GPT2LMHeadModel(config), prompt).eval()
+    ids = torch.randint(0, 11, (5, 6))
+    labels = ids.clone()
+    labels[2:, 4:] = -100
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    with torch.no_grad():
+        expected = model(**batch).loss.item()
+    data = [{name: tensor[part] for name, tensor in batch.items()} for part in (slice(0, 2), slice(2, 5))]
+    found = RandomDirectionSlicer(from_transformers(model, train_data=data), progress=False).slice_1d(n_samples=3)
+    assert found.center.loss["train"] == pytest.approx(expected, rel=1e-5)

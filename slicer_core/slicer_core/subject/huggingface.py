@@ -215,8 +215,11 @@ def _padded(samples: Sequence[dict[str, Tensor]], pad: int) -> dict[str, Tensor]
 def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> LossSum:
     """`transformers`' loss of causal language models, as sums over sequences: in float32, padding left out."""
     # The cache of keys and values is for generation.
-    logits = _logits(model, batch, use_cache=False)[:, :-1]
-    labels = batch["labels"][:, 1:]
+    logits, labels = _logits(model, batch, use_cache=False), batch["labels"]
+    # Behind a prompt that PEFT trains the first token is predicted too.
+    has_prompt = logits.shape[1] > labels.shape[1]
+    labels = labels if has_prompt else labels[:, 1:]
+    logits = logits[:, -labels.shape[1] - 1 : -1]
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="none")
     return LossSum(sum=losses.view(labels.shape).sum(dim=1), count=(labels != _IGNORED).sum(dim=1).to(losses.dtype))
 
