@@ -9,7 +9,8 @@ from torch import nn
 def enter_eval_mode(model: nn.Module) -> None:
     """`model.eval()`, but where a module's own code for it writes to tensors, as one that merges adapters into weights.
 
-    Other tensors are put in the places of such a module's own, so it is to compute with what it has, unmerged.
+    Other tensors are put in the places of such a module's own, so it is to compute with what it has, unmerged. What
+    such a module has kept in eval mode, made of its weights of then, it lets go where it goes through train mode.
     """
     own = [
         module
@@ -22,6 +23,9 @@ def enter_eval_mode(model: nn.Module) -> None:
         return
     kept = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
     attributes = [(module, dict(vars(module))) for module in model.modules()]
+    for module in own:
+        if not module.training:
+            module.train()
     model.eval()
     with torch.no_grad():
         written = [

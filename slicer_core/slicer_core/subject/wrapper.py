@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from slicer_core.errors import DataError, ModuleError, UsageError
 from slicer_core.philox import standard_normal
+from slicer_core.subject.attributes import Attributes
 from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, survey
 from slicer_core.subject.eval_mode import enter_eval_mode
@@ -93,6 +94,7 @@ class ModelWrapper:
         self.batch_coupled = batch_coupled
         self.tf32 = tf32
         self.classes: tuple[int, ...] = ()
+        self._attributes: Attributes | None = None
         self._data = {
             name: data for name, data in zip(SPLITS, (train_data, test_data), strict=True) if data is not None
         }
@@ -208,26 +210,25 @@ class ModelWrapper:
     def evaluating(self) -> Iterator[None]:
         """Eval mode, no gradients, float32 as `tf32` says, and a random state of its own; all is put back at the end.
 
-        So is every attribute of the modules: a forward pass may leave tensors there, as hooks of weight norm do.
+        So is every attribute of the modules, between passes too: see `Attributes`.
         """
-        before = [(module, module.training, dict(vars(module))) for module in self.model.modules()]
+        before, outer = Attributes(self.model), self._attributes
         devices = [self.device] if self.device.type == "cuda" else []
         with own_random_states(devices), torch.no_grad(), float32_precision(tf32=self.tf32):
             try:
                 enter_eval_mode(self.model)
+                self._attributes = Attributes(self.model)
                 yield
             finally:
-                for module, training, attributes in before:
-                    # A scripted module keeps its mode elsewhere than among its attributes.
-                    module.training = training
-                    vars(module).clear()
-                    vars(module).update(attributes)
+                self._attributes = outer
+                before.put_back()
 
     def sample_terms(self, batch: Batch, *, widened: bool = False) -> dict[str, SampleTerms]:
         """Loss and metrics of each sample of the batch, with the tensors that the model holds now.
 
         `widened`: a model that runs in half precision gives its output to the loss in float32.
         """
+        self._forget()
         if self.batch_loss is not None:
             return {LOSS: terms_of_value(self.batch_loss(self.model, batch.data), batch.num_samples)}
         inputs, target = _inputs_and_target(batch.data)
@@ -353,6 +354,10 @@ class ModelWrapper:
     def _loss_terms(self, batch: Batch, widened: bool) -> SampleTerms:
         return self.sample_terms(Batch(data=copied(batch.data), num_samples=batch.num_samples), widened=widened)[LOSS]
 
+    def _forget(self) -> None:
+        if self._attributes is not None:
+            self._attributes.forget()
+
     def _ratio(self, terms: SampleTerms) -> float:
         total, count = (_double(part).sum() for part in (terms.sums, terms.counts))
         return (total if self.form.is_total else total / count).item()
@@ -365,6 +370,7 @@ class ModelWrapper:
 
     def _value(self, batch: Batch, widened: bool) -> float:
         """The user's own loss of a batch, as they would compute it."""
+        self._forget()
         data = copied(batch.data)
         if self.batch_loss is not None:
             value = self.batch_loss(self.model, data)

@@ -1,0 +1,122 @@
+"""Modules that keep what they made of their parameters until train mode, as LeViT keeps its attention biases."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import CustomSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.subject.attributes import Attributes
+
+
+class Keeping(nn.Module):
+    """`kind`: where it keeps a bias of each unit, made of a table."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.table = nn.Parameter(torch.randn(3))
+        self.kind, self.kept, self.by_size = kind, None, {}
+
+    def train(self, mode: bool = True) -> Keeping:
+        super().train(mode)
+        if mode:
+            self.kept, self.by_size = None, {}
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.inner(features) + self.bias(len(features))))
+
+    def bias(self, size: int) -> Tensor:
+        if self.training or self.kind == "nothing":
+            return self.table.repeat(2)
+        if self.kind == "attribute":
+            self.kept = self.table.repeat(2) if self.kept is None else self.kept
+            return self.kept
+        return self.by_size.setdefault(size, self.table.repeat(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "strategy", "used_before"),
+    [
+        ("attribute", "loop", True),
+        ("attribute", "partial-vmap", True),
+        ("attribute", "streaming", False),
+        ("dictionary", "partial", True),
+        ("dictionary", "vmap", False),
+    ],
+)
+def test_what_is_kept_at_one_point_is_not_read_at_another(kind: str, strategy: Any, used_before: bool) -> None:
+    model, inputs, classes = Keeping(kind), torch.randn(10, 4), torch.randint(0, 3, (10,))
+    plain = copy.deepcopy(model).double()
+    plain.kind = "nothing"
+    if used_before:
+        model.eval()(inputs)
+        with torch.no_grad():
+            for tensor in (model.table, plain.table):
+                tensor += 1
+    kept, by_size = model.kept, dict(model.by_size)
+    direction = torch.tensor([1.0, -2.0, 0.5])
+    settings = EvaluationSettings(strategy=strategy, batch_size=4)
+    slicer = CustomSlicer(
+        ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, classes)), settings=settings, progress=False
+    )
+    found = slicer.slice([{"table": direction}], grid_size=5)
+    expected, start = [], plain.table.detach().clone()
+    for alpha in found.axes[0].values:
+        with torch.no_grad():
+            plain.table.copy_(start + alpha * direction)
+            expected.append(F.cross_entropy(plain(inputs.double()), classes).item())
+    np.testing.assert_allclose(found.loss, expected, rtol=2e-5)
+    assert found.evaluation["strategy"] == strategy
+    assert model.kept is kept
+    assert list(map(id, model.by_size.values())) == list(map(id, by_size.values()))
+
+
+@pytest.mark.parametrize("kind", ["attribute", "dictionary"])
+def test_gradients_at_all_points(kind: str) -> None:
+    model, data = Keeping(kind), (torch.randn(10, 4), torch.randint(0, 3, (10,)))
+    plain = copy.deepcopy(model)
+    plain.kind = "nothing"
+    norms = []
+    for each in (model, plain):
+        wrapper = ModelWrapper(each, nn.CrossEntropyLoss(), data)
+        slicer = RandomDirectionSlicer(wrapper, measures=("gradient_norm", "sam_sharpness"), progress=False)
+        found = slicer.slice_1d(n_samples=3, ignore="none")
+        (array,) = (array.values for array in found.arrays if array.name == "gradient_norm")
+        norms.append([*array, found.measures["sam_sharpness"].value])
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)
+
+
+def test_containers_have_what_they_had() -> None:
+    module = nn.Linear(2, 2)
+    own = vars(module)
+    own |= {"one": {"a": 1}, "two": [1, 2], "three": {1}, "four": OrderedDict(b=2), "five": list(range(2000))}
+    before = copy.deepcopy({name: own[name] for name in ("one", "two", "three", "four", "five")})
+    identities = {name: id(own[name]) for name in before}
+    attributes = Attributes(module)
+
+    def disturb(entry: Any) -> None:
+        own["one"]["new"] = own["two"][0] = entry
+        own["three"].add(3), own["four"].pop("b"), own["five"].append(entry)
+        own["six"] = entry
+
+    disturb(torch.ones(1))
+    attributes.forget()
+    assert {name: own[name] for name in before} == before
+    assert "six" not in own
+    # What is no tensor, as a function that was compiled, stays until the end.
+    disturb(len)
+    attributes.forget()
+    assert own["six"] is len
+    attributes.put_back()
+    assert {name: own[name] for name in before} == before
+    assert {name: id(own[name]) for name in before} == identities
+    assert "six" not in own
