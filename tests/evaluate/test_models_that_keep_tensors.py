@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import OrderedDict
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slicer_core import CustomSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.errors import DataError
 from slicer_core.subject.attributes import Attributes
 
 
@@ -37,10 +39,16 @@ class Keeping(nn.Module):
     def bias(self, size: int) -> Tensor:
         if self.training or self.kind == "nothing":
             return self.table.repeat(2)
+        if self.kind == "function":
+            return self._made()
         if self.kind == "attribute":
             self.kept = self.table.repeat(2) if self.kept is None else self.kept
             return self.kept
-        return self.by_size.setdefault(size, self.table.repeat(2))
+        return self.by_size.setdefault("bias", {}).setdefault(size, self.table.repeat(2))
+
+    @functools.cache  # noqa: B019 - what is tested
+    def _made(self) -> Tensor:
+        return self.table.repeat(2)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +101,16 @@ def test_gradients_at_all_points(kind: str) -> None:
         (array,) = (array.values for array in found.arrays if array.name == "gradient_norm")
         norms.append([*array, found.measures["sam_sharpness"].value])
     np.testing.assert_allclose(norms[0], norms[1], rtol=1e-4)
+
+
+def test_what_is_kept_out_of_reach_is_an_error_each_time() -> None:
+    data = (torch.randn(10, 4), torch.randint(0, 3, (10,)))
+    model = Keeping("function")
+    for _ in range(2):
+        slicer = RandomDirectionSlicer(ModelWrapper(model, nn.CrossEntropyLoss(), data), progress=False)
+        with pytest.raises(DataError, match="keeps what it made of table in one pass and reads that in later ones"):
+            slicer.slice_1d(n_samples=3)
+    Keeping._made.cache_clear()
 
 
 def test_containers_have_what_they_had() -> None:

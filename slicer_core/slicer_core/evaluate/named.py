@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from slicer_core.errors import DataError
 from slicer_core.evaluate.layout import first_samples, is_splittable
@@ -25,6 +27,8 @@ READS_ELSEWHERE = (
 """As a reason for that."""
 
 _KNOWN: weakref.WeakKeyDictionary[ModelWrapper, bool] = weakref.WeakKeyDictionary()
+# The name of a parameter, on what stood in its place in a pass.
+_GIVEN_AS = "_given_as_parameter"
 _SAMPLES = 8
 _SEED = 40_127
 _RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -36,10 +40,73 @@ def reads_elsewhere(wrapper: ModelWrapper, data: SplitData) -> bool:
 
     Only while the wrapper is `evaluating`; the model is left as it was. Of a loss that can't be run here, or whose
     parameters share memory, nothing is found.
+
+    Raises:
+        DataError: the loss keeps what it made of a parameter where it can't be put back, and reads that again.
     """
     if wrapper not in _KNOWN:
-        _KNOWN[wrapper] = _reads_elsewhere(wrapper, next(iter(data.batches())))
+        batch = next(iter(data.batches()))
+        if kept := _kept_from_other_pass(wrapper, batch):
+            raise DataError(
+                f"the loss or the model keeps what it made of {kept[0]} in one pass and reads that in later ones, so "
+                "that all points would have it: let it be made anew in eval mode too, or kept as an attribute of its "
+                "module"
+            )
+        _KNOWN[wrapper] = _reads_elsewhere(wrapper, batch)
     return _KNOWN[wrapper]
+
+
+def _kept_from_other_pass(wrapper: ModelWrapper, batch: Batch) -> list[str]:
+    """Parameters that a loss of a few samples is made of as another pass had them.
+
+    Where they came from is told by the graph that makes the loss.
+    """
+    objective = Objective(wrapper)
+    few = first_samples(batch, _SAMPLES) if is_splittable(objective, batch) else batch
+    own = {
+        name: tensor.detach() for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]
+    }
+
+    def of_others() -> list[str]:
+        # Copies, since a pass may write to any of them.
+        held = {name: tensor.clone() for name, tensor in own.items()}
+        leaves = {name: nn.Parameter(held[name]) for name in wrapper.varying_names()}
+        for name, leaf in leaves.items():
+            setattr(leaf, _GIVEN_AS, name)
+        # Nothing is differentiated by it, so the graph need not keep the activations.
+        with torch.enable_grad(), saved_tensors_hooks(_dropped, _dropped):
+            loss = objective.holding(held | leaves, lambda: _losses(wrapper, few))
+        current = set(map(id, leaves.values()))
+        others = [leaf for leaf in _leaves_of(loss) if id(leaf) not in current]
+        return sorted(getattr(leaf, _GIVEN_AS) for leaf in others if hasattr(leaf, _GIVEN_AS))
+
+    try:
+        # The first one leaves something, or finds what an earlier one left.
+        return of_others() or of_others()
+    except Exception:  # noqa: BLE001 - the user's code, or no memory; where it fails without gradients too, the evaluation tells
+        return []
+
+
+def _dropped(_: Any) -> Any:
+    return None
+
+
+def _leaves_of(loss: Tensor) -> list[Tensor]:
+    """The leaves of the graph that made the loss."""
+    found, seen, left = [], set(), [loss.grad_fn]
+    while left:
+        node: Any = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        left += [following for following, _ in node.next_functions]
+    return found
+
+
+def _losses(wrapper: ModelWrapper, few: Batch) -> Tensor:
+    return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums
 
 
 def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
@@ -51,9 +118,8 @@ def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
     names = {name for name, _ in wrapper.model.named_parameters()}
 
     def loss() -> Tensor:
-        found = wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))
         # Metal has no float64.
-        return found[LOSS].sums.detach().cpu()
+        return _losses(wrapper, few).detach().cpu()
 
     try:
         point = {name: _moved(tensor) if name in names else tensor.clone() for name, tensor in own.items()}

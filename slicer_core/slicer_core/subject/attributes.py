@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 _TORCHS_OWN = frozenset(vars(nn.Module()))
 _PLAIN = (bool, int, float, complex, str, bytes)
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set)
+_DEPTH = 3
 # Of a longer one only its length is looked at before each pass.
 _LONG = 1000
 _MISSING = object()
@@ -49,7 +50,8 @@ class _Module:
         self._own = [(key, value) for key, value in self._attributes.items() if key not in _TORCHS_OWN]
         # Of plain values alone no pass would make another point's loss. Most modules have no others.
         self._watched = [(key, value) for key, value in self._own if not isinstance(value, _PLAIN)]
-        self._contents = [(value, _content(value)) for _, value in self._watched if type(value) in _CONTAINERS]
+        containers = [container for _, value in self._watched for container in _containers(value, _DEPTH)]
+        self._contents = [(container, _content(container)) for container in containers]
 
     def has_changed(self) -> bool:
         # Plain loops, since this runs before each pass of each point.
@@ -88,6 +90,14 @@ class _Module:
         for container, content in self._contents:
             if not _same(container, content):
                 _refill(container, content)
+
+
+def _containers(value: Any, depth: int) -> list[Any]:
+    """The value and what it holds, where they are containers."""
+    if type(value) not in _CONTAINERS:
+        return []
+    within = _content(value) if depth > 1 and len(value) <= _LONG else []
+    return [value, *(inner for entry in within for inner in _containers(entry, depth - 1))]
 
 
 def _content(container: Any) -> list[Any]:
