@@ -94,7 +94,7 @@ def evaluate(
         advance: called with a number of points (fractions, where there are several batches) as they are done.
 
     Raises:
-        DataError: the loss is not what it has to be, see `ModelWrapper.check_batch`.
+        DataError: the loss is not what it has to be, see `LossCheck.batch`.
         ResourceError: one point on one sample does not fit the memory.
         UserCodeError: the model or the loss raised.
         UsageError: an unknown strategy.

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from slicer_core.errors import DataError
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import LOSS, Batch, ModelWrapper, SampleTerms, copied, user_code, written_versions
+from slicer_core.subject import LOSS, Batch, LossCheck, ModelWrapper, SampleTerms, copied, user_code, written_versions
 
 Result = TypeVar("Result")
 Terms = dict[str, SampleTerms]
@@ -43,6 +43,7 @@ class Objective(nn.Module):
         self._wrapper = (wrapper,)
         self._dtype = dtype
         self.is_reduced = dtype in REDUCED
+        self._check = LossCheck(wrapper, widened=self.is_reduced)
         # Whether any partition of a batch gives the same sums; of losses that are not torch's own, `examine` tells.
         self.sums_over_samples = wrapper.form.terms is not None and not wrapper.batch_coupled
         # Convolutions run faster so, but those of a GPU in float32, which have no such kernels of their own.
@@ -174,7 +175,7 @@ class Objective(nn.Module):
     def examine(
         self, state: NamedTensors, batch: Batch, *, put_back: Callable[[Iterable[str]], None] | None = None
     ) -> None:
-        """Finds out what a forward pass writes in place, and checks the loss: see `ModelWrapper.check_batch`.
+        """Finds out what a forward pass writes in place, and checks the loss: see `LossCheck.batch`.
 
         Tensors of `state` that are or may be written are then in `written`: who evaluates gives each call a copy. The
         passes run on copies of `state`, or on `state` itself where `put_back` undoes what was written to some of it.
@@ -196,14 +197,14 @@ class Objective(nn.Module):
                     held[name].copy_(state[name])
             else:
                 put_back(self.written)
-            self.holding(held, lambda: self._wrapper[0].check_batch(batch, found[LOSS], widened=self.is_reduced))
+            self.holding(held, lambda: self._check.batch(batch, found[LOSS]))
         if put_back is not None:
             put_back(self.written)
 
     def check_halves(self, state: NamedTensors, batch: Batch) -> None:
-        """See `ModelWrapper.check_halves`."""
+        """See `LossCheck.halves`."""
         with user_code("evaluating the loss"):
-            self.holding(self.unharmed(state), lambda: self._wrapper[0].check_halves(batch, widened=self.is_reduced))
+            self.holding(self.unharmed(state), lambda: self._check.halves(batch))
 
     def unharmed(self, state: NamedTensors) -> dict[str, Tensor]:
         """What the model may be given of `state`: copies of what it writes."""

@@ -5,14 +5,15 @@ from slicer_core.subject.data import Batch, SplitData, cast_batch, copied, tenso
 from slicer_core.subject.float32 import TF32_RELATIVE
 from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
 from slicer_core.subject.lightning import from_lightning
-from slicer_core.subject.losses import LossSum, SampleTerms
+from slicer_core.subject.loss_check import LossCheck
+from slicer_core.subject.losses import LOSS, LossSum, SampleTerms
 from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
 from slicer_core.subject.naming import Fit, Mismatch, fit_names
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.transformers_model import from_transformers
 from slicer_core.subject.user_code import user_code
-from slicer_core.subject.wrapper import LOSS, SPLITS, ModelWrapper
+from slicer_core.subject.wrapper import SPLITS, ModelWrapper
 
 __all__ = [
     "LOSS",
@@ -21,6 +22,7 @@ __all__ = [
     "Batch",
     "Fit",
     "HuggingFaceFolder",
+    "LossCheck",
     "LossSum",
     "Mismatch",
     "ModelWrapper",

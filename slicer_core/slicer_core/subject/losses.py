@@ -19,6 +19,9 @@ from torch.nn import functional as F
 
 from slicer_core.errors import DataError
 
+LOSS = "loss"
+"""The name of the loss among the quantities of a point."""
+
 
 @dataclass(frozen=True)
 class LossSum:
@@ -50,6 +53,16 @@ class LossForm:
     module: nn.Module | None = None
     terms: Callable[[Any, Any], SampleTerms] | None = None
     is_total: bool = False
+
+    def value(self, terms: SampleTerms) -> float:
+        """The loss that the terms add up to."""
+        total, count = (in_double(part).sum() for part in (terms.sums, terms.counts))
+        return (total if self.is_total else total / count).item()
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """On the CPU: Metal has no float64."""
+    return tensor.cpu().double()
 
 
 def loss_form(loss_fn: Callable[..., Any]) -> LossForm:

@@ -7,7 +7,6 @@ which tensors those are is for the evaluator.
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,24 +21,17 @@ from slicer_core.subject.attributes import Attributes
 from slicer_core.subject.classes import class_name, class_terms
 from slicer_core.subject.data import Batch, SplitData, copied, in_float32, survey
 from slicer_core.subject.eval_mode import enter_eval_mode
-from slicer_core.subject.float32 import TF32_EPS, float32_precision
-from slicer_core.subject.halves import other_halves, split_halves
-from slicer_core.subject.losses import LossForm, SampleTerms, loss_form, terms_of_value
+from slicer_core.subject.float32 import float32_precision
+from slicer_core.subject.losses import LOSS, LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.random_states import own_generator, own_random_states
 from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.user_code import user_code
 
-LOSS = "loss"
-"""The name of the loss among the quantities of a point."""
-
 SPLITS = ("train", "test")
 
 # One order for all runs, so that slices along other random directions (--seed) are of the same samples.
 _SAMPLES_SEED = 0
-# Two halves of a batch, each reduced in float32, agree with the whole to about this.
-_RELATIVE = 1e-4
-_ABSOLUTE = 1e-6
 
 
 class ModelWrapper:
@@ -247,129 +239,8 @@ class ModelWrapper:
         assert self.loss_fn is not None
         return terms_of_value(self.loss_fn(output, target), num_samples)
 
-    def check_batch(self, batch: Batch, terms: SampleTerms, *, widened: bool = False) -> None:
-        """Holds the loss terms of a batch at the current tensors against the user's own value of it.
-
-        `widened`: see `sample_terms`.
-
-        Raises:
-            DataError: they differ, the loss is random or couples its samples, or evaluation left eval mode.
-        """
-        whole = self._value(batch, widened)
-        if any(module.training for module in self.model.modules()):
-            raise DataError(
-                "the loss put the model into train mode, where dropout and BatchNorm make its value depend on chance "
-                "and on the batch: leave the mode alone in batch_loss"
-            )
-        self._check_repeats(batch, whole, widened)
-        ours = self._ratio(terms)
-        # In half precision, the user's own mean over a large batch may be far off or overflow, where ours is not.
-        if self._precision() <= _RELATIVE and not _close(ours, whole, abs(whole)):
-            raise DataError(f"the loss of a batch is {whole:.8g}, but its samples add up to {ours:.8g}")
-        self.check_halves(batch, terms, widened=widened)
-
-    def check_halves(self, batch: Batch, terms: SampleTerms | None = None, *, widened: bool = False) -> None:
-        """Holds the loss of a batch against that of its two halves; a known loss on data that can't be cut passes.
-
-        `terms`: those of the whole batch, where they are known. `widened`: see `sample_terms`.
-
-        Raises:
-            DataError: they differ, so that the loss is no mean over samples or the model couples them.
-        """
-        if self.batch_coupled:
-            return
-        whole = self._loss_terms(batch, widened) if terms is None else terms
-        if batch.num_samples < 2:
-            self._check_count(batch, whole, widened)
-            return
-        is_plain_mean = self.form.terms is None and whole.sums.numel() == 1
-        halves = split_halves(batch.data, batch.num_samples)
-        try:
-            found = [self._loss_terms(half, widened) for half in halves]
-        except Exception as error:
-            if not is_plain_mean:
-                return
-            raise DataError(
-                f"the loss of a batch is a scalar and fails on half of the batch ({type(error).__name__}: {error}), so "
-                "whether it is a mean over samples is unknown: return one loss a sample, or "
-                "slicer_core.LossSum(sum, count)"
-            ) from error
-        together = self._ratio(
-            SampleTerms(
-                sums=torch.cat([_double(term.sums) for term in found]),
-                counts=torch.cat([_double(term.counts) for term in found]),
-            )
-        )
-        expected = self._ratio(whole)
-        scale = max(abs(value) for value in (expected, *map(self._ratio, found)))
-        if _close(together, expected, scale, self._precision()):
-            if all(self._ratio(term) == expected for term in found):
-                self._check_count(batch, whole, widened)
-            return
-        raise DataError(
-            f"the loss of a batch is {expected:.8g}, but its two halves give {together:.8g}: "
-            + (
-                "it is not a mean over samples. Return slicer_core.LossSum(sum, count) if it is a sum over another "
-                "count; if it couples the samples of a batch, say so with batch_coupled=True (--batch-coupled)"
-                if is_plain_mean
-                else "the model or the loss couples the samples of a batch, so its value belongs to this partition "
-                "into batches. Say so with batch_coupled=True (--batch-coupled), or make it independent of the batch "
-                "(a LossSum has to count what it sums)"
-            )
-        )
-
-    def _check_count(self, batch: Batch, terms: SampleTerms, widened: bool) -> None:
-        """Of a loss that does not depend on what is taken for the samples: that it is no mean over something else."""
-        # A LossSum has a count of its own.
-        if self.form.terms is not None or terms.counts.tolist() != [batch.num_samples]:
-            return
-        halves, whole = other_halves(batch), self._ratio(terms)
-        try:
-            found = [self._ratio(self._loss_terms(half, widened)) for half in halves]
-        except Exception:  # noqa: BLE001 - the user's code, on what is then no batch
-            return
-        length = sum(half.num_samples for half in halves)
-        together = sum(loss * half.num_samples / length for loss, half in zip(found, halves, strict=True))
-        if any(loss != whole for loss in found) and _close(together, whole, max(map(abs, found)), self._precision()):
-            raise DataError(
-                f"the last tensor of a batch has {batch.num_samples} entries, which is to be its number of samples, "
-                f"but its loss is a mean over the {length} entries of the others: put one with an entry a sample last, "
-                "or return slicer_core.LossSum(sum, count)"
-            )
-
-    def _check_repeats(self, batch: Batch, whole: float, widened: bool) -> None:
-        before = self._random_state()
-        again = self._value(batch, widened)
-        drew = not torch.equal(before, self._random_state())
-        if (drew and again != whole and again == again) or not _close(again, whole, abs(whole), self._precision()):
-            raise DataError(
-                f"the loss of the same batch at the same parameters is {whole:.8g} and then {again:.8g}"
-                f"{', since it draws random numbers' if drew else ''}: in eval mode it may draw only from a "
-                "torch.Generator that is seeded at each call, and may not depend on earlier calls"
-            )
-
-    def _random_state(self) -> Tensor:
-        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
-
-    def _loss_terms(self, batch: Batch, widened: bool) -> SampleTerms:
-        return self.sample_terms(Batch(data=copied(batch.data), num_samples=batch.num_samples), widened=widened)[LOSS]
-
-    def _forget(self) -> None:
-        if self._attributes is not None:
-            self._attributes.forget()
-
-    def _ratio(self, terms: SampleTerms) -> float:
-        total, count = (_double(part).sum() for part in (terms.sums, terms.counts))
-        return (total if self.form.is_total else total / count).item()
-
-    def _precision(self) -> float:
-        """Relative rounding to allow for in a loss: that of the coarsest floating tensor of the model."""
-        kinds = {tensor.dtype for tensor in self.state().values() if tensor.is_floating_point()}
-        eps = [torch.finfo(kind).eps for kind in kinds] + ([TF32_EPS] if self.tf32 else [])
-        return 8 * max(eps, default=0.0)
-
-    def _value(self, batch: Batch, widened: bool) -> float:
-        """The user's own loss of a batch, as they would compute it."""
+    def own_value(self, batch: Batch, *, widened: bool = False) -> float:
+        """The user's own loss of a batch, as they would compute it, with the tensors that the model holds now."""
         self._forget()
         data = copied(batch.data)
         if self.batch_loss is not None:
@@ -382,7 +253,11 @@ class ModelWrapper:
             value = loss(in_float32(output) if widened else output, target)
         if isinstance(value, Tensor) and value.numel() == 1:
             return value.item()
-        return self._ratio(terms_of_value(value, batch.num_samples))
+        return self.form.value(terms_of_value(value, batch.num_samples))
+
+    def _forget(self) -> None:
+        if self._attributes is not None:
+            self._attributes.forget()
 
 
 def _inputs_and_target(data: Any) -> tuple[tuple[Any, ...], Any]:
@@ -399,14 +274,3 @@ def _metric_terms(name: str, values: Any, num_samples: int) -> SampleTerms:
         raise DataError(f"metric {name!r} returned {found}; expected one value for each of {num_samples} samples")
     floating = values if values.is_floating_point() else values.float()
     return terms_of_value(floating, num_samples)
-
-
-def _double(tensor: Tensor) -> Tensor:
-    # On the CPU: Metal has no float64.
-    return tensor.cpu().double()
-
-
-def _close(left: float, right: float, scale: float, precision: float = 0.0) -> bool:
-    if not (math.isfinite(left) and math.isfinite(right)):
-        return math.isfinite(left) == math.isfinite(right)
-    return abs(left - right) <= max(_RELATIVE, precision) * scale + _ABSOLUTE
