@@ -130,10 +130,16 @@ def test_containers_have_what_they_had() -> None:
     attributes.forget()
     assert {name: own[name] for name in before} == before
     assert "six" not in own
-    # What is no tensor, as a function that was compiled, stays until the end.
+    # What is no tensor, as a function that was compiled, stays until the end, and a note in a list beyond it.
     disturb(len)
     attributes.forget()
     assert own["six"] is len
+    attributes.put_back()
+    assert own["two"] == [len, 2]
+    assert "six" not in own
+    own["two"][0] = 1
+    own["one"].pop("new"), own["three"].discard(3), own["four"].update(b=2), own["five"].pop()
+    disturb(torch.ones(1))
     attributes.put_back()
     assert {name: own[name] for name in before} == before
     assert {name: id(own[name]) for name in before} == identities

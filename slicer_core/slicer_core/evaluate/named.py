@@ -17,6 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from slicer_core.errors import DataError
 from slicer_core.evaluate.layout import first_samples, is_splittable
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.strategies.streaming import overlapping
 from slicer_core.subject import LOSS, Batch, ModelWrapper, SplitData, copied
 
@@ -74,7 +75,11 @@ def _kept_from_other_pass(wrapper: ModelWrapper, batch: Batch) -> list[str]:
         for name, leaf in leaves.items():
             setattr(leaf, _GIVEN_AS, name)
         # Nothing is differentiated by it, so the graph need not keep the activations.
-        with torch.enable_grad(), saved_tensors_hooks(_dropped, _dropped):
+        with (
+            torch.enable_grad(),
+            saved_tensors_hooks(_dropped, _dropped),
+            differentiable_recurrence(wrapper.model),
+        ):
             loss = objective.holding(held | leaves, lambda: _losses(wrapper, few))
         current = set(map(id, leaves.values()))
         others = [leaf for leaf in _leaves_of(loss) if id(leaf) not in current]

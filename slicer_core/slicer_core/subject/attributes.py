@@ -30,7 +30,7 @@ class Attributes:
         self._modules = [_Module(module) for module in model.modules()]
 
     def put_back(self) -> None:
-        """All is as it was."""
+        """All attributes are as they were, and containers of modules in which tensors were left."""
         for module in self._modules:
             module.put_back()
 
@@ -80,11 +80,14 @@ class _Module:
         self._fill()
 
     def put_back(self) -> None:
+        # What a module notes for its user, a number for each pass say, is theirs.
+        has_tensors = self.has_changed() and self.holds_new_tensors()
         # A scripted module keeps its mode elsewhere than among its attributes.
         self._module.training = self._training
         self._held.clear()
         self._held.update(self._attributes)
-        self._fill()
+        if has_tensors:
+            self._fill()
 
     def _fill(self) -> None:
         for container, content in self._contents:
