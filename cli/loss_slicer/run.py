@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loss_slicer.allocator import keep_freed_memory
+from loss_slicer.imports import lasting_imports
 from loss_slicer.options import given_values, with_config, with_job_options
 from loss_slicer.statuses import Status, reported, stdout_kept_for_json, write_json
 from slicer_core.job import Job
@@ -76,10 +77,11 @@ def run_and_show(job: Job, *, as_json: bool, quiet: bool, verbose: bool, merging
     with stopping_on_signals() as stop, stdout_kept_for_json(as_json):
         keep_freed_memory()
         # torch takes a second to import, so only here.
-        from loss_slicer.progress import choose_reporter
-        from loss_slicer.summary import result_document, show_result
-        from slicer_core.job import FinishedSlice, View, run_job
-        from tensorboard_loss_slicer.job_log import JobLog
+        with lasting_imports():
+            from loss_slicer.progress import choose_reporter
+            from loss_slicer.summary import result_document, show_result
+            from slicer_core.job import FinishedSlice, View, run_job
+            from tensorboard_loss_slicer.job_log import JobLog
 
         with choose_reporter(job, stop, quiet=quiet, verbose=verbose) as reporter, JobLog() as log:
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from loss_slicer.allocator import keep_freed_memory
+from loss_slicer.imports import lasting_imports
 from loss_slicer.options import given_values, with_config, with_job_options
 from loss_slicer.run import ConfigFile, Quiet, Verbose
 from loss_slicer.statuses import Status, reported, say
@@ -34,8 +35,9 @@ def worker(
 
         with stopping_on_signals() as stop:
             keep_freed_memory()
-            from loss_slicer.progress import choose_reporter
-            from slicer_core.job import run_job
+            with lasting_imports():
+                from loss_slicer.progress import choose_reporter
+                from slicer_core.job import run_job
 
             with choose_reporter(job, stop, quiet=quiet, verbose=verbose) as reporter:
                 result = run_job(job, None, reporter, shard=chosen)

@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind, OutputKind
 
+from slicer_core.collector import collector_paused
 from slicer_core.evaluate.crossentropy import split_cross_entropy
 from slicer_core.evaluate.fold import fold_batchnorm
 from slicer_core.evaluate.functional import make_functional
@@ -172,7 +173,8 @@ def _capture(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dy
         dict.fromkeys(state),
         [{0: size} if size is not None and _is_sized(tensor, batch.num_samples) else None for tensor in tensors],
     )
-    with _quiet():
+    # A capture makes tens of thousands of objects, and the first one imports what torch needs for it.
+    with _quiet(), collector_paused():
         program = export(whole, (state, tensors), dynamic_shapes=shapes, strict=False)
         if not make_functional(program.graph):
             program = program.run_decompositions({})
