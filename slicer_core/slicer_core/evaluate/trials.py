@@ -50,8 +50,12 @@ _PART_BYTES = (5 * 2**18, 4 * 2**20)
 _MIN_PART = 4
 # So many times as large a part may be if that divides the batch evenly.
 _MORE_A_PART = 1.7
-# What starting processes costs, a fork and the prologue in each.
+# What starting processes costs, a fork and the prologue in each. They are started for the trial and for the points, so
+# it pays where the loop alone would take so many times as long. Of points that are quick a capture leaves little to
+# share: there the loop has to take even longer.
 _FORK_SECONDS = 0.05
+_FORKS_WORTH = 10
+_FORKS_WORTH_WHERE_QUICK = 30
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
 # Below this a point is mostly Python and the starting of operations, which running many at once spares. A GPU is done
@@ -181,11 +185,13 @@ class Trials:
 
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
-        shares_points = max_workers > 1 and in_loop > 10 * _FORK_SECONDS
+        shares_loop = max_workers > 1 and in_loop > _FORKS_WORTH * _FORK_SECONDS
+        is_quick = self.timings["loop"] < _SLOW_SECONDS
+        shares_points = shares_loop and not (is_quick and in_loop < _FORKS_WORTH_WHERE_QUICK * _FORK_SECONDS)
         shared_loop = Candidate(strategy="loop", workers=max_workers)
         if not self._capture_pays(batch, in_loop):
             self.reasons.append("the job is too short to pay for a capture")
-            if shares_points:
+            if shares_loop:
                 yield shared_loop
             return
         sizes = [sys.maxsize]
@@ -199,7 +205,7 @@ class Trials:
             if max_workers > 1:
                 yield shared_loop
             return
-        if shares_points and self.timings[partials[0]] > self.timings["loop"] / _WORTH:
+        if shares_loop and self.timings[partials[0]] > self.timings["loop"] / _WORTH:
             yield shared_loop
         device = self._objective.device.type
         small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
