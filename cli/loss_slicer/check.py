@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from loss_slicer.reports import AllowProvisional, AsJson, JUnit, Markdown, NoPictures, ReportFiles, finish, shown_names
+from loss_slicer.reports import (
+    AllowProvisional,
+    AsJson,
+    JUnit,
+    Markdown,
+    NoPictures,
+    ReportFiles,
+    checked_slice,
+    finish,
+)
 from loss_slicer.selection import LogDir, Runs, Steps, Tags, choose
 from loss_slicer.statuses import reported
 from slicer_core.errors import UsageError
@@ -61,7 +70,7 @@ def check(
     Exit status: 0 all hold, 1 one does not, 2 a slice lacks the quantity or can't be read, or bad usage.
     """
     with reported():
-        from slicer_core.checks import CheckedSlice, Report, Row, Rule, check_slice, parse_rule, read_rules
+        from slicer_core.checks import Report, Row, Rule, check_slice, parse_rule, read_rules
         from tensorboard_loss_slicer.log_pairing import without_previews
 
         limits = {"loss_increase": max_loss_increase, "barrier": max_barrier, "sharpness": max_sharpness}
@@ -76,15 +85,13 @@ def check(
             )
         found, unreadable = choose(logdir, run, tag, step)
         chosen = without_previews(found)
-        checked = []
-        for each in chosen:
-            rows = check_slice(each.data, rules, allow_provisional=allow_provisional)
-            names = shown_names(each, logdir)
-            checked.append(CheckedSlice(run=names[0], tag=names[1], step=names[2], rows=rows))
+        checked = [
+            checked_slice(each, logdir, check_slice(each.data, rules, allow_provisional=allow_provisional))
+            for each in chosen
+        ]
         for each in unreadable:
             row = Row(quantity="slice", outcome="absent", expected="readable", reason=str(each.error))
-            names = shown_names(each, logdir)
-            checked.append(CheckedSlice(run=names[0], tag=names[1], step=names[2], rows=(row,)))
+            checked.append(checked_slice(each, logdir, [row]))
         report = Report(command="check", title=str(logdir), slices=tuple(checked))
         files = ReportFiles(as_json=as_json, junit=junit, markdown=markdown, pictures=not no_pictures)
         raise typer.Exit(finish(report, [[each] for each in chosen], files))

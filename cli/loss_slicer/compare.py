@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loss_slicer.reports import AllowProvisional, AsJson, JUnit, Markdown, NoPictures, ReportFiles, finish, shown_names
+from loss_slicer.reports import (
+    AllowProvisional,
+    AsJson,
+    JUnit,
+    Markdown,
+    NoPictures,
+    ReportFiles,
+    checked_slice,
+    finish,
+    shown_names,
+)
 from loss_slicer.selection import Runs, Steps, Tags
 from loss_slicer.statuses import reported
 
 if TYPE_CHECKING:
-    from slicer_core.checks import CheckedSlice, Row
-    from tensorboard_loss_slicer.log_selection import LoggedSlice
+    from slicer_core.checks import Row
 
 _COUNTS = "What counts"
 
@@ -70,8 +79,8 @@ def compare(
             ]
             if not rows:
                 rows = [_absent(Row, "the baseline has no such quantity")]
-            checked.append(_named(each, new, rows))
-        checked += [_named(each, baseline, [_absent(Row, "not in the new log")]) for each in pairs.missing]
+            checked.append(checked_slice(each, new, rows))
+        checked += [checked_slice(each, baseline, [_absent(Row, "not in the new log")]) for each in pairs.missing]
         notes = [f"Not in the baseline: {', '.join(shown_names(each, new))}" for each in pairs.added]
         report = Report(command="compare", title=f"{baseline} → {new}", slices=tuple(checked), notes=tuple(notes))
         files = ReportFiles(as_json=as_json, junit=junit, markdown=markdown, pictures=not no_pictures)
@@ -80,10 +89,3 @@ def compare(
 
 def _absent(row: type[Row], reason: str) -> Row:
     return row(quantity="slice", outcome="absent", expected="in both", reason=reason)
-
-
-def _named(each: LoggedSlice, logdir: Path, rows: list[Row]) -> CheckedSlice:
-    from slicer_core.checks import CheckedSlice
-
-    run, tag, step = shown_names(each, logdir)
-    return CheckedSlice(run=run, tag=tag, step=step, rows=tuple(rows))

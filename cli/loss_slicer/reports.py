@@ -52,6 +52,14 @@ def shown_names(chosen: LoggedSlice | UnreadableSlice, logdir: Path) -> tuple[st
     return (logdir.resolve().name if run in (".", "loss_slicer") else run), tag, step
 
 
+def checked_slice(each: LoggedSlice | UnreadableSlice, logdir: Path, rows: Sequence[Row]) -> CheckedSlice:
+    """The rows about a slice, by its names in the log."""
+    from slicer_core.checks import CheckedSlice
+
+    run, tag, step = shown_names(each, logdir)
+    return CheckedSlice(run=run, tag=tag, step=step, rows=tuple(rows))
+
+
 def finish(report: Report, drawn: Sequence[Sequence[LoggedSlice]], files: ReportFiles) -> Status:
     """Writes the files, shows the table or the document, and gives the status.
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from slicer_core.errors import FormatError, UsageError, suggestion
 from slicer_core.slices import Slice
@@ -41,7 +42,8 @@ class UnreadableSlice:
     tag: str
     step: int
     error: FormatError
-    step_unit: str = "step"
+    # What it counts can't be read.
+    step_unit: ClassVar[str] = "step"
 
 
 def select_slices(

@@ -101,12 +101,10 @@ def load_torch(path: Path, options: ReadOptions = AS_IT_IS, *, map_location: str
     except pickle.UnpicklingError as error:
         with _plain_values():
             raise CheckpointError(refusal(path, error)) from error
-    except NotImplementedError as error:
-        # From torch 2.14 on, the indices of sparse tensors are looked at, which those without values don't have.
-        if whole:
-            raise CheckpointError(f"{path} can't be read as a torch file: {reason(error)}") from error
-        return load_torch(path, options)
     except Exception as error:
+        # From torch 2.14 on, the indices of sparse tensors are looked at, which those without values don't have.
+        if not whole and isinstance(error, NotImplementedError):
+            return load_torch(path, options)
         raise CheckpointError(f"{path} can't be read as a torch file: {reason(error)}") from error
     if missing:
         # It is cut short, or has a storage within another one, which was counted twice: reading all of it tells.

@@ -46,24 +46,24 @@ def reads_elsewhere(wrapper: ModelWrapper, data: SplitData) -> bool:
         DataError: the loss keeps what it made of a parameter where it can't be put back, and reads that again.
     """
     if wrapper not in _KNOWN:
-        batch = next(iter(data.batches()))
-        if kept := _kept_from_other_pass(wrapper, batch):
+        objective, few = Objective(wrapper), next(iter(data.batches()))
+        if is_splittable(objective, few):
+            few = first_samples(few, _SAMPLES)
+        if kept := _kept_from_other_pass(wrapper, objective, few):
             raise DataError(
                 f"the loss or the model keeps what it made of {kept[0]} in one pass and reads that in later ones, so "
                 "that all points would have it: let it be made anew in eval mode too, or kept as an attribute of its "
                 "module"
             )
-        _KNOWN[wrapper] = _reads_elsewhere(wrapper, batch)
+        _KNOWN[wrapper] = _reads_elsewhere(wrapper, objective, few)
     return _KNOWN[wrapper]
 
 
-def _kept_from_other_pass(wrapper: ModelWrapper, batch: Batch) -> list[str]:
+def _kept_from_other_pass(wrapper: ModelWrapper, objective: Objective, few: Batch) -> list[str]:
     """Parameters that a loss of a few samples is made of as another pass had them.
 
     Where they came from is told by the graph that makes the loss.
     """
-    objective = Objective(wrapper)
-    few = first_samples(batch, _SAMPLES) if is_splittable(objective, batch) else batch
     own = {
         name: tensor.detach() for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]
     }
@@ -114,9 +114,7 @@ def _losses(wrapper: ModelWrapper, few: Batch) -> Tensor:
     return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums
 
 
-def _reads_elsewhere(wrapper: ModelWrapper, batch: Batch) -> bool:
-    objective = Objective(wrapper)
-    few = first_samples(batch, _SAMPLES) if is_splittable(objective, batch) else batch
+def _reads_elsewhere(wrapper: ModelWrapper, objective: Objective, few: Batch) -> bool:
     own = {name: tensor.data for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]}
     if any(tensor.layout is not torch.strided for tensor in own.values()) or overlapping(own):
         return False

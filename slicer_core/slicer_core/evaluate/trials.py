@@ -185,9 +185,9 @@ class Trials:
 
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
+        forks_worth = _FORKS_WORTH_WHERE_QUICK if self.timings["loop"] < _SLOW_SECONDS else _FORKS_WORTH
         shares_loop = max_workers > 1 and in_loop > _FORKS_WORTH * _FORK_SECONDS
-        is_quick = self.timings["loop"] < _SLOW_SECONDS
-        shares_points = shares_loop and not (is_quick and in_loop < _FORKS_WORTH_WHERE_QUICK * _FORK_SECONDS)
+        shares_points = max_workers > 1 and in_loop > forks_worth * _FORK_SECONDS
         shared_loop = Candidate(strategy="loop", workers=max_workers)
         if not self._capture_pays(batch, in_loop):
             self.reasons.append("the job is too short to pay for a capture")
