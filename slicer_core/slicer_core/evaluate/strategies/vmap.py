@@ -35,12 +35,16 @@ class VmapKernel(Kernel):
 
     def _stacked(self, points: slice) -> dict[str, Tensor]:
         stacked = {}
+        # A copy to a device of its own memory costs as much as it takes to start an operation or two.
+        columns: dict[torch.dtype, Tensor] = {}
         for name in self.varying:
             base = self.center[name]
+            if base.dtype not in columns:
+                columns[base.dtype] = torch.from_numpy(self.coefficients[points]).to(base.device, base.dtype)
             values = base.expand(points.stop - points.start, *base.shape).clone()
             for index, direction in enumerate(self.directions):
                 if name in direction:
-                    weights = torch.from_numpy(self.coefficients[points, index]).to(base.device, base.dtype)
+                    weights = columns[base.dtype][:, index]
                     values.addcmul_(weights.reshape(-1, *([1] * base.ndim)), direction[name])
             stacked[name] = self.objective.cast(values)
         return stacked
