@@ -16,6 +16,7 @@ from loss_slicer.reports import (
     ReportFiles,
     checked_slice,
     finish,
+    unreadable_row,
 )
 from loss_slicer.selection import LogDir, Runs, Steps, Tags, choose
 from loss_slicer.statuses import reported
@@ -70,7 +71,7 @@ def check(
     Exit status: 0 all hold, 1 one does not, 2 a slice lacks the quantity or can't be read, or bad usage.
     """
     with reported():
-        from slicer_core.checks import Report, Row, Rule, check_slice, parse_rule, read_rules
+        from slicer_core.checks import Report, Rule, check_slice, parse_rule, read_rules
         from tensorboard_loss_slicer.log_pairing import without_previews
 
         limits = {"loss_increase": max_loss_increase, "barrier": max_barrier, "sharpness": max_sharpness}
@@ -89,9 +90,7 @@ def check(
             checked_slice(each, logdir, check_slice(each.data, rules, allow_provisional=allow_provisional))
             for each in chosen
         ]
-        for each in unreadable:
-            row = Row(quantity="slice", outcome="absent", expected="readable", reason=str(each.error))
-            checked.append(checked_slice(each, logdir, [row]))
+        checked += [checked_slice(each, logdir, [unreadable_row(each)]) for each in unreadable]
         report = Report(command="check", title=str(logdir), slices=tuple(checked))
         files = ReportFiles(as_json=as_json, junit=junit, markdown=markdown, pictures=not no_pictures)
         raise typer.Exit(finish(report, [[each] for each in chosen], files))

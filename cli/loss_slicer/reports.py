@@ -60,6 +60,13 @@ def checked_slice(each: LoggedSlice | UnreadableSlice, logdir: Path, rows: Seque
     return CheckedSlice(run=run, tag=tag, step=step, rows=tuple(rows))
 
 
+def unreadable_row(each: UnreadableSlice) -> Row:
+    """In place of what would be checked of a slice."""
+    from slicer_core.checks import Row
+
+    return Row(quantity="slice", outcome="absent", expected="readable", reason=str(each.error))
+
+
 def finish(report: Report, drawn: Sequence[Sequence[LoggedSlice]], files: ReportFiles) -> Status:
     """Writes the files, shows the table or the document, and gives the status.
 

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 from slicer_core.choices import PREVIEW
 from slicer_core.errors import UsageError
-from tensorboard_loss_slicer.log_selection import LoggedSlice
+from tensorboard_loss_slicer.log_selection import LoggedSlice, UnreadableSlice
+
+AnySlice = LoggedSlice | UnreadableSlice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
     """`matched`: baseline and new. `missing`: of the baseline alone. `added`: of the new log alone."""
 
-    matched: tuple[tuple[LoggedSlice, LoggedSlice], ...]
-    missing: tuple[LoggedSlice, ...]
-    added: tuple[LoggedSlice, ...]
+    matched: tuple[tuple[AnySlice, AnySlice], ...]
+    missing: tuple[AnySlice, ...]
+    added: tuple[AnySlice, ...]
 
 
-def pair_slices(baseline: Sequence[LoggedSlice], new: Sequence[LoggedSlice], *, by_step: bool) -> Pairs:
-    """Slices with the same run and tag; where each side has one run, whatever its name.
+def pair_slices(baseline: Sequence[AnySlice], new: Sequence[AnySlice], *, by_step: bool) -> Pairs:
+    """Slices with the same run and tag; where each side has one run, whatever its name. Also those that can't be read.
 
     `by_step`: also with the same step. Otherwise both have one step of each run and tag, such as the last, whichever
     that is.
@@ -30,7 +32,7 @@ def pair_slices(baseline: Sequence[LoggedSlice], new: Sequence[LoggedSlice], *, 
     """
     any_run = len({each.run for each in baseline}) == 1 == len({each.run for each in new})
 
-    def key(each: LoggedSlice) -> tuple[str, str, int]:
+    def key(each: AnySlice) -> tuple[str, str, int]:
         return ("" if any_run else each.run, each.tag, each.step if by_step else 0)
 
     there = {key(each): each for each in new}
@@ -58,6 +60,6 @@ def without_previews(chosen: Sequence[LoggedSlice]) -> list[LoggedSlice]:
     ]
 
 
-def _names(slices: Sequence[LoggedSlice]) -> str:
+def _names(slices: Sequence[AnySlice]) -> str:
     names = [f"{each.run.removesuffix('/loss_slicer')} {each.tag} {each.step}" for each in slices]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -79,3 +79,34 @@ def test_check_reports_what_can_not_be_read_beside_the_rest(log: Path, call: Com
         ("run.none", "step 1: slice readable"): {"error"},
     }
     assert "1 of 4 passed, 1 failed, 2 could not be checked (4 slices)" in result.stdout
+
+
+def test_compare_reports_what_can_not_be_read_of_either_log_beside_the_rest(workplace: Path, call: Command):
+    line = [1, 2, 3]
+    write_log(
+        workplace / "old" / "run",
+        [("both", 1, UNREADABLE), ("fine", 1, line), ("gone", 1, line), ("new", 1, line), ("old", 1, UNREADABLE)],
+    )
+    write_log(
+        workplace / "now" / "run",
+        [
+            ("added", 1, UNREADABLE),
+            ("both", 1, UNREADABLE),
+            ("fine", 1, line),
+            ("new", 1, UNREADABLE),
+            ("old", 1, line),
+        ],
+    )
+
+    result = call("compare", "old", "now", "--json", "--markdown", "found.md")
+
+    assert result.exit_code == 2
+    found = {each["tag"]: each["rows"] for each in json.loads(result.stdout)["slices"]}
+    reasons = {tag: [row["reason"] for row in rows if row["outcome"] == "absent"] for tag, rows in found.items()}
+    assert found.keys() == {"added", "both", "fine", "gone", "new", "old"}
+    # They have been compared: such lines have nothing to compare.
+    assert reasons["fine"] == ["the baseline has no such quantity"]
+    assert reasons["gone"] == ["not in the new log"]
+    for tag, logs in {"added": ["now"], "both": ["old", "now"], "new": ["now"], "old": ["old"]}.items():
+        assert [f"tag '{tag}', step 1: " in reason for reason in reasons[tag]] == [True] * len(logs)
+        assert all(str(Path(log) / "run") in reason for log, reason in zip(logs, reasons[tag], strict=True)), reasons
