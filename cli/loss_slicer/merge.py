@@ -22,6 +22,8 @@ def merge(
     """Take in what `worker` has left of a job, and log the slices that are complete. Takes the options of `run`.
 
     May be run at any time and again: shards that come late, or twice, are taken in then. Points are not evaluated.
+    A shard that is damaged or does not fit is named, and what is sound of the others taken in.
+
     Exit status: 0 where all slices are there, 3 where some are, else as `run`.
     """
     with reported(verbose=verbose):

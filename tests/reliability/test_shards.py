@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,3 +65,32 @@ def test_a_shard_of_other_data_is_never_mixed_in(workplace: Path, long_jobs: Sim
     merged = long_jobs.run(name="merge")
     assert merged.returncode == 2
     assert "lacks" in merged.stderr
+
+
+def test_a_damaged_shard_does_not_keep_the_others_out(
+    workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
+) -> None:
+    for index in (1, 2):
+        assert long_jobs.run("-q", "--shard", f"{index}/2", name="worker").returncode == 0
+    shard = long_jobs.RUN_DIR / "slices.shard-1-of-2.sqlite"
+    with contextlib.closing(sqlite3.connect(shard)) as connection, connection:
+        connection.execute(
+            "UPDATE tiles SET sums = zeroblob(length(sums)) WHERE checkpoint = (SELECT checkpoint FROM tiles LIMIT 1)"
+        )
+    for content in (None, b"cut off" * 999, b""):
+        if content is not None:
+            shard.write_bytes(content)
+        merged = long_jobs.run("--json", name="merge")
+        assert merged.returncode == 3, merged.stderr
+        document = json.loads(merged.stdout)
+        (failure,) = document["failures"]
+        assert len(document["slices"]) == 1
+        assert " lacks " in failure["error"]
+        for told in (failure["error"], merged.stderr):
+            assert f"{shard} is " in told
+            assert "run the worker of that shard again" in told
+    shard.unlink()
+    assert long_jobs.run("-q", "--shard", "1/2", name="worker").returncode == 0
+    merged = long_jobs.run("-q", name="merge")
+    assert merged.returncode == 0, merged.stderr
+    assert long_jobs.arrays() == undisturbed

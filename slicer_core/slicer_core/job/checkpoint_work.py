@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,13 +51,15 @@ class CheckpointWork:
             "stored; the same command tries these again"
         )
 
-    def lacking_error(self) -> SlicerError:
-        """What is told where tiles are missing, and nothing is to be evaluated."""
+    def lacking_error(self, faults: Sequence[str]) -> SlicerError:
+        """What is told where tiles are missing, and nothing is to be evaluated. `faults`: of shards they may be in."""
         ranges = [bounds for task in self.left if (bounds := tile_range(task.tile)) is not None]
         splits = dict.fromkeys(task.split for task in self.left)
         missing = sum(stop - start for start, stop in ranges)
         what = f"{missing:,} points of {self.evaluator.plan.num_evaluated:,} ({', '.join(splits)})"
-        return StoreError(
-            f"{self.label} lacks {what if ranges else 'its center or markers'}, so there is no slice: wait for the "
-            "shards that are not done, or let `loss-slicer run` with the same options evaluate the rest"
-        )
+        lacks = f"{self.label} lacks {what if ranges else 'its center or markers'}, so there is no slice"
+        rest = "let `loss-slicer run` with the same options evaluate the rest"
+        if not faults:
+            return StoreError(f"{lacks}: wait for the shards that are not done, or {rest}")
+        more = f" (and {len(faults) - 1} other shards)" if len(faults) > 1 else ""
+        return StoreError(f"{lacks}: {faults[0]}{more}, or {rest}")

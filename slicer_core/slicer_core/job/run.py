@@ -182,7 +182,7 @@ def _run_source(
             if not work.num_left and shard is None:
                 finish(checkpoint, lambda work=work: runner.finish(work))
             if work.num_left and merging:
-                fail(checkpoint, work.lacking_error())
+                fail(checkpoint, work.lacking_error(runner.shard_faults))
             for task in work.left:
                 # Another of its tiles may have failed meanwhile.
                 if task.step in working:

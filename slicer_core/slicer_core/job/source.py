@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from slicer_core.checkpoints import Checkpoint
@@ -18,7 +17,7 @@ from slicer_core.job.center_check import center_difference, quantities
 from slicer_core.job.checkpoint_work import CheckpointWork
 from slicer_core.job.decided import keep_decisions, stored_decisions
 from slicer_core.job.made import made_once, made_tile
-from slicer_core.job.merging import import_tiles
+from slicer_core.job.merging import import_shard
 from slicer_core.job.other_training import HELD_OTHERS, beside_others, is_of_other_training, note_folder
 from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.prepared_source import PreparedSource
@@ -67,6 +66,8 @@ class SourceRunner:
         self._tile_points: dict[str, int] | None = None
         self._noted: set[str] = set()
         self._replacing: str | None = None
+        # What is wrong with shards that were not taken in, or not whole.
+        self.shard_faults: list[str] = []
 
     def open_stored(self) -> None:
         """Looks at what earlier runs have stored, where there is something.
@@ -90,7 +91,13 @@ class SourceRunner:
         if not self._prepared.job.fresh:
             self._check_stored(store)
         for file in shards:
-            self._import(store, file)
+            target = store, self._job
+            found = import_shard(self._prepared, self._source, file, self._current_job, target, self._center)
+            if found.taken:
+                self._reporter.note(f"{self._source.name}: {found.taken} tiles from {file.name}")
+            for fault in found.faults[:1]:
+                self.shard_faults.append(str(fault))
+                self._reporter.note(f"{self._source.name}: {fault}")
         decided = stored_decisions(store, self._job)
         if decided is not None:
             self._adopt(decided)
@@ -239,17 +246,6 @@ class SourceRunner:
         if outline != (outline := {"points": points, "splits": splits, "steps": steps}):
             store.put_note(self._job, OUTLINE, outline)
         note_folder(store, self._job, work.fingerprint, self._source)
-
-    def _import(self, store: Store, file: Path) -> None:
-        """Takes the tiles of a shard that are not there yet."""
-        with Store(file, reading=True) as shard:
-            job = self._current_job(shard)
-            decided = stored_decisions(shard, job)
-            if decided is not None:
-                keep_decisions(store, self._job, decided)
-            taken = import_tiles(self._prepared, self._source, (shard, job), (store, self._job), self._center)
-        if taken:
-            self._reporter.note(f"{self._source.name}: {taken} tiles from {file.name}")
 
     def _label(self, checkpoint: Checkpoint) -> str:
         return f"{self._source.name}, {checkpoint.label}"

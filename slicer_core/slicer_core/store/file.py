@@ -101,9 +101,12 @@ class Store:
             raise StoreError(f"{path} can't be opened: {error}") from error
         try:
             with self._telling():
-                self._check_version()
+                is_empty = self._check_version()
                 if not reading:
                     self._open()
+                elif is_empty:
+                    # As a copy that had no room leaves it.
+                    raise StoreError(f"{path} is empty. {self._remedy()}")
         except BaseException:
             self.close()
             raise
@@ -262,7 +265,8 @@ class Store:
             )
         return dropped == 0 and later == 0
 
-    def _check_version(self) -> None:
+    def _check_version(self) -> bool:
+        """That it is ours or can be; whether it is as good as new."""
         (tables,) = self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -273,6 +277,7 @@ class Store:
                 f"{self.path} was written by a newer version (format {version}, this one reads {VERSION}): "
                 "update tensorboard-loss-slicer"
             )
+        return not tables
 
     def _open(self) -> None:
         # A write-ahead log needs shared memory, which a network file system has not; without one, each commit waits
