@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -136,6 +137,26 @@ def test_status_says_where_other_slices_are_in_place_of_a_runs_own(run: Run, cal
     assert [(job["steps_done"], job["partly"], job["replaced"]) for job in store["jobs"]] == [
         ([], {}, [0, 200, 2000]),
         ([2000], {}, []),
+    ]
+
+
+def test_status_has_each_name_that_a_job_was_run_with(run: Run, call: Run) -> None:
+    run(*SMALL, "--name", "first")
+    run(*SMALL, "--name", "second", "--steps", "0,200")
+    assert call("status", "runs").stdout.splitlines()[2:] == [
+        "  first: 3 slices (steps 0, 200, 2000)",
+        "  second: 2 slices (steps 0, 200)",
+    ]
+
+
+def test_status_has_a_jobs_points_under_its_last_name(run: Run, call: Run) -> None:
+    run(*SMALL, "--name", "first", "--steps", "last")
+    with contextlib.closing(sqlite3.connect(STORE)) as connection, connection:
+        connection.execute("DELETE FROM slices")
+    run(*SMALL, "--name", "second", "--steps", "0")
+    assert call("status", "runs").stdout.splitlines()[2:] == [
+        "  second: 1 slice (step 0)",
+        "    step 2000: 100% of the points",
     ]
 
 

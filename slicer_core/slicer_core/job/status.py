@@ -20,7 +20,7 @@ OUTLINE = "outline"
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """One job of a store.
+    """One job of a store, under one of the tags that it was run with.
 
     `partly`: the share of points that is there by step, of checkpoints without a slice yet. `replaced`: steps whose
     points are all there, where the tag has slices of another job in place of this one's.
@@ -98,7 +98,12 @@ def _job_statuses(store: Store) -> Iterator[JobStatus]:
     slices = list(store.slices())
     for job, config in store.jobs().items():
         outline = store.note(job, OUTLINE) or {}
-        done = {entry.checkpoint: entry.step for entry in slices if entry.job == job and not is_preview(entry.tag)}
+        own = [entry for entry in slices if entry.job == job and not is_preview(entry.tag)]
+        done = {entry.checkpoint for entry in own}
+        # What a run under another tag finds stored is of the same job: its points are not evaluated for each name.
+        by_tag: dict[str, set[int]] = {}
+        for entry in own:
+            by_tag.setdefault(entry.tag, set()).add(entry.step)
         tag = config.get("name") or config.get("method", "")
         is_replaced = any(entry.tag == tag and entry.job != job for entry in slices)
         partly: dict[int, float] = {}
@@ -115,13 +120,16 @@ def _job_statuses(store: Store) -> Iterator[JobStatus]:
             )
             partly[step] = points / total if total else 0.0
         replaced = {step for step, share in partly.items() if is_replaced and share == 1.0}
-        if done or partly:
-            method = config.get("method", "")
+        if partly:
+            by_tag.setdefault(tag, set())
+        method = config.get("method", "")
+        for name, steps in by_tag.items():
+            is_last = name == tag
             yield JobStatus(
                 job=job,
-                tag=tag,
+                tag=name,
                 method=method if method in METHODS else f"{method} (unknown here)",
-                steps_done=tuple(sorted(done.values())),
-                partly={step: share for step, share in sorted(partly.items()) if step not in replaced},
-                replaced=tuple(sorted(replaced)),
+                steps_done=tuple(sorted(steps)),
+                partly={step: share for step, share in sorted(partly.items()) if is_last and step not in replaced},
+                replaced=tuple(sorted(replaced)) if is_last else (),
             )

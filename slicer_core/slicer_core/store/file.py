@@ -128,10 +128,14 @@ class Store:
         self.close()
 
     def add_job(self, job: str, config: Mapping[str, Any]) -> None:
-        """Keeps the configuration of a job beside its hash."""
+        """Keeps the configuration of a job beside its hash; of several, which differ in names only, the last."""
         row = (job, json.dumps(config, sort_keys=True), time.time())
         with self._telling():
-            self._connection.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", row)
+            self._connection.execute(
+                "INSERT INTO jobs VALUES (?, ?, ?) "
+                "ON CONFLICT (job) DO UPDATE SET config = excluded.config WHERE config != excluded.config",
+                row,
+            )
 
     def tile(self, key: TileKey) -> StoredTile | None:
         """The tile's payloads, or None where it is not done.
