@@ -72,4 +72,5 @@ def test_labels_keep_clear_of_markers_and_the_path(view: str):
 def test_texts_of_levels_tell_them_apart():
     assert level_texts(FigureStyle(levels=2), np.array([0.12345, 12.0])) == ["0.123", "12"]
     assert level_texts(FigureStyle(levels=2), np.array([1.0001, 1.0002])) == ["1.0001", "1.0002"]
+    assert level_texts(FigureStyle(levels=2), 2.3 + np.array([1e-9, 2e-9])) == ["2.300000001", "2.300000002"]
     assert level_texts(FigureStyle(levels=(-0.12345,)), np.array([-0.12345])) == ["\N{MINUS SIGN}0.12345"]

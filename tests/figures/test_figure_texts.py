@@ -103,3 +103,20 @@ def test_long_names_leave_room_for_the_plot_and_are_told_apart():
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(set(texts)) == 12
     assert figure.axes[0].get_position().width > 0.4
+
+
+@pytest.mark.parametrize("height", [0.0, 1e-9, 1e-4, 1e-2, 0.03, 5.0])
+@pytest.mark.parametrize("base", [2.302585, 1e5])
+def test_numbers_at_a_logarithmic_axis_differ(base: float, height: float):
+    figure = drawn(curve(base * (1 + height * np.linspace(-1, 1, 9) ** 2)), style=FigureStyle(scale="log"))
+
+    axis = figure.axes[0].yaxis
+    labels = [text for minor in (False, True) for text in axis.get_ticklabels(minor=minor) if text.get_text()]
+    texts = [text.get_text() for text in labels]
+    assert texts
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_frame_that_is_nearly_flat_has_the_axis_of_all():
+    style = FigureStyle(scale="log", limits=(1.0, 100.0))
+    assert drawn(curve(FLAT), style=style).axes[0].get_yscale() == "log"

@@ -26,7 +26,7 @@ def level_texts(style: FigureStyle, levels: np.ndarray) -> list[str]:
     """Levels that were asked for as they are, others with three digits or as many as tell them apart."""
     texts = [f"{level:.7g}" for level in levels]
     if isinstance(style.levels, int):
-        for digits in range(3, 7):
+        for digits in range(3, 18):
             shorter = [f"{level:.{digits}g}" for level in levels]
             if len(set(shorter)) == len(shorter):
                 texts = shorter

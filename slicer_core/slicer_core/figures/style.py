@@ -24,6 +24,8 @@ COLOR_MAPS = ("viridis", "cividis", "magma", "inferno", "plasma", "gray")
 
 # Values from which the logarithm shows more than it hides, as on the page and in the terminal's pictures.
 _LOG_RATIO = 50.0
+# Below it a logarithm differs from a straight line by less than a hundredth of the axis.
+_LEAST_LOG_RATIO = 1.01
 _LONGEST_TEXT = 100
 INK = "#1f2937"
 FAINT = "#9ca3af"
@@ -157,7 +159,7 @@ def missing_glyphs_allowed() -> Iterator[None]:
 
 
 def is_log(style: FigureStyle, values: np.ndarray) -> bool:
-    """Whether the values are shown on a logarithmic scale.
+    """Whether the values are shown on a logarithmic scale; nearly equal ones are not, where it looks the same.
 
     Raises:
         UsageError: it is asked for, and a value is not positive.
@@ -170,7 +172,9 @@ def is_log(style: FigureStyle, values: np.ndarray) -> bool:
             raise UsageError(
                 f"--scale log: the smallest value is {finite.min():g}, and a logarithm needs positive ones"
             )
-        return True
+        # Of a part so small the logarithm is a straight line, and all of its ticks would have the same digits.
+        low, high = style.limits or (finite.min(), finite.max())
+        return bool(high > _LEAST_LOG_RATIO * low)
     low, high = np.percentile(finite, (2, 98))
     return bool(finite.min() > 0 and high > _LOG_RATIO * low)
 
