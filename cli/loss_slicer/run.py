@@ -52,7 +52,7 @@ def run(
     The same command goes on where it was stopped, and does nothing where all is done.
 
     Exit status: 0 done, 2 bad usage or input and nothing computed, 3 some checkpoints failed and the others are done,
-    70 internal error, 75 stopped by SIGTERM or SIGUSR1, 130 by Ctrl-C.
+    70 internal error, 75 stopped by SIGTERM, SIGUSR1 or the loss of a Ray cluster, 130 by Ctrl-C.
     """
     with reported(verbose=verbose):
         job = Job.from_values(with_config(given_values(values), config))

@@ -43,7 +43,7 @@ def reported(*, verbose: bool = False) -> Iterator[None]:
         _explain(error, verbose=verbose)
         raise typer.Exit(Status.USAGE) from error
     except StopRequested as stop:
-        say("stopped: what was finished is kept; the same command goes on from there")
+        say(f"stopped: {stop.reason or 'what was finished is kept; the same command goes on from there'}")
         raise typer.Exit(stop.status) from stop
     except KeyboardInterrupt as interrupt:
         say("interrupted: what was finished is kept; the same command goes on from there")

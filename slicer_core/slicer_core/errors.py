@@ -47,14 +47,16 @@ class StoreError(SlicerError):
 
 
 class StopRequested(BaseException):
-    """A signal asked to stop. Finished tiles are kept; `status` is the process's exit status.
+    """A signal asked to stop, or what the run needs has gone. Finished tiles are kept, and the run can go on later.
+
+    `status` is the process's exit status; `reason` says why, where the person who reads it did not ask for it.
 
     A BaseException, so that no handler of ordinary errors takes it for a failed checkpoint.
     """
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+    def __init__(self, status: int, reason: str = "") -> None:
+        super().__init__(status, reason)
+        self.status, self.reason = status, reason
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -63,3 +63,8 @@ def test_a_worker_is_told_its_part_of_the_budget(make_job: Callable[..., Job]) -
     prepared = prepare(make_job(workers=2, memory_budget="1GiB"), Reporter())
     assert prepared.settings.memory_budget == 2**29
     assert prepare(worker_job(prepared), Reporter()).settings.memory_budget == 2**29
+
+
+def test_what_shares_a_machine_of_a_cluster_shares_the_budget(make_job: Callable[..., Job]) -> None:
+    prepared = prepare(make_job(memory_budget="1GiB"), Reporter(), beside=lambda device: {"cpu": 4}[device])
+    assert prepared.settings.memory_budget == 2**28

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from slicer_core.errors import StopRequested
-from slicer_core.executors.ray_cluster import RayCluster
+from slicer_core.errors import StopRequested, UsageError
+from slicer_core.executors.ray_cluster import RayCluster, actors_of_node
 
 HOLD = """
     while (HERE / "hold").exists():
@@ -105,27 +108,115 @@ def wait_until(so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def fake_ray(monkeypatch: pytest.MonkeyPatch, **functions: Callable[..., object]) -> None:
-    """Ray without a cluster: each task has an answer at once."""
-    actor = SimpleNamespace(run=SimpleNamespace(remote=lambda task, shared: object()))
-    options = SimpleNamespace(remote=lambda make, hello: actor)
+class ActorDiedError(ConnectionError):
+    """As Ray's, which comes for an actor that is not restarted any more."""
+
+    actor_init_failed = False
+
+
+def gone(actor: str) -> tuple[str, object, float]:
+    raise ActorDiedError(f"The actor died unexpectedly.\n\tclass_name: A\n{actor} is dead. And more")
+
+
+def fake_ray(
+    monkeypatch: pytest.MonkeyPatch,
+    actors: Iterable[Callable[[], object]] = itertools.repeat(lambda: ("done", 1, 0.0)),
+    **functions: Callable[..., object],
+) -> None:
+    """Ray without a cluster: each task has an answer at once, from one of `actors` in turn."""
+    answers = iter(actors)
+
+    def make(*given: object) -> object:
+        answer = next(answers)
+        return SimpleNamespace(run=SimpleNamespace(remote=lambda task, shared: Reference(answer)))
+
+    options = SimpleNamespace(remote=make)
     ray = SimpleNamespace(
         is_initialized=lambda: False,
         init=lambda **given: None,
         shutdown=lambda: None,
         kill=lambda one: None,
         cluster_resources=lambda: {"CPU": 1.0},
+        get_runtime_context=lambda: SimpleNamespace(gcs_address="nowhere.invalid:1"),
         remote=lambda **given: lambda one: SimpleNamespace(options=lambda runtime_env: options),
         wait=lambda running, num_returns, timeout: (running, []),
-        get=lambda reference: ("done", 1, 0.0),
-        exceptions=SimpleNamespace(RayError=ConnectionError),
+        get=lambda reference: reference.answer(),
+        exceptions=SimpleNamespace(RayError=ConnectionError, ActorDiedError=ActorDiedError),
     )
     vars(ray).update(functions)
     monkeypatch.setitem(sys.modules, "ray", ray)
 
 
-def cluster(look: Callable[[], None]) -> RayCluster[str]:
-    return RayCluster(lambda hello: (print, print), None, address="there", workers=1, files="", look=look)
+@dataclass(eq=False)
+class Reference:
+    """To what an actor answers."""
+
+    answer: Callable[[], object]
+
+
+def cluster(look: Callable[[], None], workers: int = 1) -> RayCluster[str]:
+    return RayCluster(lambda hello: (print, print), None, address="there", workers=workers, files="", look=look)
+
+
+def test_an_actor_that_is_gone_for_good_costs_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Callable[[], object]] = [lambda: ("done", 1, 0.0), lambda: gone("first"), lambda: gone("second")]
+    fake_ray(monkeypatch, actors=answers)
+    with cluster(lambda: None, workers=3) as found:
+        assert sorted(found.results("abcdef")) == [(task, 1) for task in "abcdef"]
+        assert found.run("g") == 1
+
+
+def test_a_cluster_that_is_gone_stops_the_run_which_can_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_ray(monkeypatch, actors=itertools.repeat(lambda: gone("actor")))
+    with cluster(lambda: None, workers=2) as found, pytest.raises(StopRequested) as stop:
+        list(found.results("abc"))
+    assert stop.value.status == 75
+    assert "lost (actor is dead). What was finished is kept; the same command" in stop.value.reason
+
+
+def test_actors_that_can_not_begin_are_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_ray(monkeypatch, actors=itertools.repeat(lambda: gone("No module named 'this'")))
+    monkeypatch.setattr(ActorDiedError, "actor_init_failed", True)
+    with cluster(lambda: None) as found, pytest.raises(UsageError, match="No module named 'this'"):
+        list(found.results("abc"))
+
+
+def test_a_head_node_that_is_silent_stops_the_run_before_ray_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "0.01")
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = "127.0.0.1:{1}".format(*head.getsockname())
+        fake_ray(
+            monkeypatch,
+            get_runtime_context=lambda: SimpleNamespace(gcs_address=address),
+            wait=lambda running, num_returns, timeout: ([], running),
+        )
+        found = cluster(lambda: None)
+    with found, pytest.raises(StopRequested) as stop:
+        list(found.results("abc"))
+    assert stop.value.status == 75
+    assert "its head node has not answered" in stop.value.reason
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "most", "expected"),
+    [
+        ("cpu", {"CPU": 1.0}, None, 8),
+        ("cpu", {"CPU": 1.0}, 3, 3),
+        ("cpu", {"GPU": 0.5}, None, 4),
+        ("cuda", {"GPU": 0.3333}, 6, 3),
+        ("cuda", {"GPU": 1.0}, 6, 1),
+    ],
+)
+def test_actors_know_how_many_share_their_memory(
+    device: str, own: dict[str, float], most: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = SimpleNamespace(get_assigned_resources=lambda: own, get_node_id=lambda: "here")
+    nodes = [
+        {"NodeID": "there", "Resources": {"CPU": 64.0}},
+        {"NodeID": "here", "Resources": {"CPU": 8.0, "GPU": 2.0}},
+    ]
+    fake_ray(monkeypatch, get_runtime_context=lambda: context, nodes=lambda: nodes)
+    assert actors_of_node(device, most=most) == expected
 
 
 def test_the_handler_of_sigterm_stays_the_commands_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,14 @@ import math
 import os
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
-from slicer_core.errors import ResourceError, SlicerError, UsageError
+from slicer_core.errors import ResourceError, SlicerError, StopRequested, UsageError
 from slicer_core.executors.executor import Executor, Failure, Task
 
 _RESTARTS = 20
@@ -23,6 +24,12 @@ _LOOK_SECONDS = 0.5
 # nothing to do.
 _LEAST_PATIENCE = 10.0
 _PATIENCE = 3.0
+# Ray ends a process whose cluster's head node has not answered for so long, with a status of its own.
+_GIVEN_UP = "RAY_gcs_rpc_server_reconnect_timeout_s"
+_GIVEN_UP_SECONDS = 60.0
+# Until then there has to be time to end in our own way, which Ray takes some of.
+_SHUTDOWN_SECONDS = 20.0
+_ACTOR_GONE = object()
 
 
 class RayCluster(Executor[Task]):
@@ -88,6 +95,7 @@ class RayCluster(Executor[Task]):
         except BaseException:
             self.close()
             raise
+        self._head = _Head(library.get_runtime_context().gcs_address)
         self._shared: Any = None
         self._seconds: list[float] = []
 
@@ -103,28 +111,35 @@ class RayCluster(Executor[Task]):
     def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Any]]:
         """See `Executor`."""
         source = iter(tasks)
+        lost: list[Task] = []
         idle = list(self._actors)
         running: dict[Any, tuple[Any, Task, float]] = {}
         done: set[Task] = set()
         while True:
-            while idle and (task := next(source, None)) is not None:
+            while idle and (task := lost.pop() if lost else next(source, None)) is not None:
                 actor = idle.pop()
                 running[actor.run.remote(task, self._shared)] = (actor, task, time.monotonic())
             if idle:
                 self._run_late_ones_again(idle, running)
-            if all(task in done for _, task, _ in running.values()):
+            if not lost and all(task in done for _, task, _ in running.values()):
                 return
             ready, _ = self._asked(self._ray.wait, list(running), num_returns=1, timeout=_LOOK_SECONDS)
             for reference in ready:
                 actor, task, _ = running.pop(reference)
-                idle.append(actor)
-                # Who answers is there, and is asked first from now on.
                 self._actors.remove(actor)
+                result = self._result(reference)
+                if result is _ACTOR_GONE:
+                    if task not in done and all(task != other for _, other, _ in running.values()):
+                        lost.append(task)
+                    continue
+                # Who answers is there, and is asked first from now on.
+                idle.append(actor)
                 self._actors.append(actor)
                 if task not in done:
                     done.add(task)
-                    yield task, self._result(reference)
+                    yield task, result
             self._look()
+            self._head.check()
 
     def _run_late_ones_again(self, idle: list[Any], running: dict[Any, tuple[Any, Task, float]]) -> None:
         """Where nothing else is left to do: an actor of a node that is gone may wait for another one forever."""
@@ -152,13 +167,96 @@ class RayCluster(Executor[Task]):
             raise
 
     def _result(self, reference: Any) -> Any:
+        """What came of a task, or that its actor will not come back.
+
+        Raises:
+            StopRequested: it was the last one. UsageError: and could not begin.
+        """
         try:
             kind, content, seconds = self._asked(self._ray.get, reference)
+        except self._ray.exceptions.ActorDiedError as error:
+            # For good: a task of an actor that is restarted is run again by Ray.
+            if not self._actors:
+                raise _all_gone(error) from error
+            return _ACTOR_GONE
         except self._ray.exceptions.RayError as error:
             lost = ResourceError(f"its actor was lost more than {_RETRIES} times: {str(error).splitlines()[0]}")
             return Failure(error=lost, is_set_aside=True)
         self._seconds.append(seconds)
         return Failure(error=content) if kind == "failed" else content
+
+
+class _Head:
+    """The cluster's head node, of which Ray itself does not tell that it is silent."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._place = host.strip("[]"), int(port)
+        given_up = float(os.environ.get(_GIVEN_UP, _GIVEN_UP_SECONDS))
+        self._patience = max(given_up - _SHUTDOWN_SECONDS, given_up / 4)
+        self._asked_at = time.monotonic()
+        self._silent_since: float | None = None
+        # Not from where only a proxy of the cluster can be reached.
+        self._can_be_asked = self._answers()
+
+    def check(self) -> None:
+        """Asks, where it was not asked just now.
+
+        Raises:
+            StopRequested: it has been silent for too long.
+        """
+        now = time.monotonic()
+        if not self._can_be_asked or now - self._asked_at < self._patience / 8:
+            return
+        self._asked_at = now
+        if self._answers():
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since >= self._patience:
+            raise _stop(f"its head node has not answered for {now - self._silent_since:.0f} seconds")
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(self._place, timeout=1.0):
+                return True
+        except OSError:
+            return False
+
+
+def _all_gone(error: Any) -> BaseException:
+    text = str(error).strip().splitlines()
+    if error.actor_init_failed:
+        return UsageError(
+            f"no actor of the Ray cluster could begin: {text[-1]}. What is installed here has to be there too"
+        )
+    return _stop(f"all of its actors are lost ({text[-1].partition('. ')[0]})")
+
+
+def _stop(what: str) -> StopRequested:
+    return StopRequested(
+        os.EX_TEMPFAIL,
+        f"the Ray cluster is gone: {what}. What was finished is kept; the same command, with the --ray-address of a "
+        "cluster that is up or without --executor ray, goes on from there",
+    )
+
+
+def actors_of_node(device: str, *, most: int | None) -> int:
+    """In an actor: at most how many of a run's actors, of which there are `most`, share its node, or its GPU."""
+    import ray
+
+    library: Any = ray
+    context = library.get_runtime_context()
+    own = context.get_assigned_resources()
+    kind = "GPU" if own.get("GPU") else "CPU"
+    part = own.get(kind) or 1.0
+    whole = 1.0
+    if device != "cuda":
+        nodes = {node["NodeID"]: node["Resources"] for node in library.nodes()}
+        whole = nodes.get(context.get_node_id(), {}).get(kind, part)
+    # Parts such as 0.3333 are rounded.
+    fit = max(1, round(whole / part))
+    return fit if most is None else min(fit, most)
 
 
 @contextlib.contextmanager

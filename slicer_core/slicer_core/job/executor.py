@@ -39,8 +39,8 @@ def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Rep
 def worker_job(prepared: PreparedJob) -> Job:
     """The job as one of several workers is told it: it has no workers of its own, and the module by its path.
 
-    A worker sees one GPU only, so that its number is another there. On a cluster each actor has the whole memory
-    budget, since nothing here tells which of them share a machine.
+    A worker sees one GPU only, so that its number is another there. On a cluster the memory budget is that of each
+    machine, or GPU; actors share it there, since nothing here tells which of them are together.
     """
     module = module_text(prepared.module) if isinstance(prepared.module, ModuleFile) else None
     device = prepared.job.device.partition(":")[0]

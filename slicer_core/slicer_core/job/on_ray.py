@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slicer_core.executors.executor import Executor
-from slicer_core.executors.ray_cluster import RayCluster
+from slicer_core.executors.ray_cluster import RayCluster, actors_of_node
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob
 from slicer_core.job.work import TileTask
@@ -21,12 +22,16 @@ from slicer_core.subject import ModuleFile
 
 @dataclass(frozen=True, kw_only=True)
 class _Hello:
-    """The job, its module within the files that are sent, and the folder that its relative paths are from."""
+    """The job, its module within the files that are sent, and the folder that its relative paths are from.
+
+    `actors`: how many there are in all, where the run says so.
+    """
 
     job: Job
     module: str | None
     build: str | None
     folder: str
+    actors: int | None
 
 
 def on_ray(prepared: PreparedJob, job: Job, *, look: Callable[[], None]) -> Executor[TileTask]:
@@ -48,7 +53,7 @@ def on_ray(prepared: PreparedJob, job: Job, *, look: Callable[[], None]) -> Exec
         build = module.build if isinstance(module, ModuleFile) else None
         return RayCluster(
             _evaluator,
-            _Hello(job=job, module=named, build=build, folder=str(Path.cwd())),
+            _Hello(job=job, module=named, build=build, folder=str(Path.cwd()), actors=prepared.job.workers),
             address=prepared.job.ray_address,
             workers=prepared.job.workers,
             files=folder,
@@ -67,7 +72,8 @@ def _evaluator(hello: _Hello) -> tuple[Callable[[TileTask], Any], Callable[[Any]
         job = replace(job, module=f"{Path.cwd() / hello.module}:{hello.build}")
     if Path(hello.folder).is_dir():
         os.chdir(hello.folder)
-    evaluator = TileEvaluator(prepare(job, Reporter()))
+    beside = functools.partial(actors_of_node, most=hello.actors)
+    evaluator = TileEvaluator(prepare(job, Reporter(), beside=beside))
     return evaluator.run, evaluator.decide_as
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -209,8 +209,10 @@ def _resolved(value: Any, references: Mapping[str, str]) -> Any:
     return ",".join(references[part] for part in value.split(","))
 
 
-def prepare(job: Job, reporter: Reporter) -> PreparedJob:
+def prepare(job: Job, reporter: Reporter, *, beside: Callable[[str], int] | None = None) -> PreparedJob:
     """Finds, checks and loads everything; writes nothing.
+
+    `beside`: by the type of device, how many of a cluster's processes share this one's; they share its memory too.
 
     Raises:
         SlicerError: the first thing that can't be right.
@@ -227,7 +229,8 @@ def prepare(job: Job, reporter: Reporter) -> PreparedJob:
     wrapper = load_job_subject(module, job)
     _place(wrapper, job)
     if job.executor == "local":
-        memory_budget = memory_of_worker(memory_budget, job.workers, wrapper.device, named=":" in job.device)
+        sharing = job.workers if beside is None else beside(wrapper.device.type)
+        memory_budget = memory_of_worker(memory_budget, sharing, wrapper.device, named=":" in job.device)
     wrapper.check_samples(job.samples)
     if job.per_class:
         wrapper.classes = find_classes(wrapper, chosen_splits(wrapper, job.split), job.batch_size)
