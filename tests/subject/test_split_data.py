@@ -159,6 +159,10 @@ def test_empty_data_is_refused(data, network) -> None:
         ([torch.zeros(4, 5)], r"a batch is \(inputs…, target\), found Tensor"),
         ([(torch.zeros(5), torch.tensor(1))] * 4, "single samples"),
         ([(torch.eye(4).to_sparse(), torch.zeros(4))], "holds a sparse tensor: give it dense"),
+        (
+            [(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), torch.zeros(2))],
+            r"holds a nested \(jagged\) tensor: pad",
+        ),
     ],
 )
 def test_what_is_no_data_is_refused(data, message, network) -> None:

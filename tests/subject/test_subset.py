@@ -229,3 +229,21 @@ def test_batchnorm_is_recomputed_on_all_samples(network) -> None:
 
     np.testing.assert_allclose(losses("train", 9), losses("test", None), rtol=1e-6)
     assert np.abs(losses("train", 9) - losses("train", None)).max() > 1e-3
+
+
+def test_arrays_of_numpy_are_cut_as_tensors_are() -> None:
+    torch.manual_seed(0)
+    batches = [(torch.randn(n, 1), np.arange(1.0, n + 1.0), torch.randint(0, 3, (n,))) for n in (8, 7)]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        inputs, weights, targets = batch
+        return F.cross_entropy(model(inputs), targets, reduction="none") * torch.from_numpy(weights)
+
+    model = nn.Linear(1, 3)
+    wrapper = ModelWrapper(model, None, batches, batch_loss=loss)
+    part = subset(wrapper.split("train"), np.array([0, 3, 9, 14]))
+    cut = [batch.data[1].tolist() for batch in part.batches()]
+    assert cut == [[1.0, 4.0], [2.0, 7.0]]
+    found = [loss(model, batch.data) for batch in part.batches()]
+    whole = torch.cat([loss(model, batch) for batch in batches])
+    torch.testing.assert_close(torch.cat(found), whole[[0, 3, 9, 14]])

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -87,10 +87,8 @@ def survey(
     most = _most_kept(torch.device(device))
     first: bytes | None = None
     for raw, count in read():
-        if any(leaf.layout is not torch.strided for leaf in tensors_of(raw)):
-            raise DataError(
-                f"a batch of the {name} data holds a sparse tensor: give it dense, or let the model hold it as a buffer"
-            )
+        for leaf in tensors_of(raw):
+            _check_layout(leaf, name)
         print_of_batch = _fingerprint(raw)
         first = first or print_of_batch
         digest.update(print_of_batch)
@@ -124,6 +122,19 @@ def survey(
         batches=(lambda: kept) if fits else reread,
         in_memory=fits,
     )
+
+
+def _check_layout(tensor: Tensor, name: str) -> None:
+    # A nested one may call its layout strided.
+    if tensor.is_nested:
+        raise DataError(
+            f"a batch of the {name} data holds a nested (jagged) tensor: pad its parts to one length, with a mask for "
+            "what is added, and let the model nest them"
+        )
+    if tensor.layout is not torch.strided:
+        raise DataError(
+            f"a batch of the {name} data holds a sparse tensor: give it dense, or let the model hold it as a buffer"
+        )
 
 
 def _most_kept(device: torch.device) -> int:
@@ -293,6 +304,11 @@ def _tensor_reader(tensors: tuple[Tensor, ...], name: str, batch_size: int) -> C
 def tensors_of(data: Any) -> list[Tensor]:
     """The tensors of the nesting, in its order."""
     return [leaf for leaf in leaves_of(data) if isinstance(leaf, Tensor)]
+
+
+def has_rows(leaf: Any, count: int) -> TypeGuard[Tensor | np.ndarray]:
+    """Whether the leaf is a tensor, or an array of numpy, with so many entries in its first dimension."""
+    return isinstance(leaf, (Tensor, np.ndarray)) and bool(leaf.ndim) and len(leaf) == count
 
 
 def _num_samples(data: Any, name: str) -> int:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
-from slicer_core.subject.data import Batch, tensors_of
+from slicer_core.subject.data import Batch, has_rows, tensors_of
 from slicer_core.subject.nesting import map_leaves
 
 
 def split_halves(data: Any, length: int) -> list[Batch]:
-    """The two halves along the first dimension of each tensor that has `length` entries there, `length` samples."""
+    """The two halves along the first dimension of what has `length` entries there, which are samples."""
     middle = length // 2
 
     def part(where: slice) -> Any:
-        return map_leaves(
-            lambda leaf: leaf[where] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == length else leaf,
-            data,
-        )
+        return map_leaves(lambda leaf: leaf[where] if has_rows(leaf, length) else leaf, data)
 
     return [
         Batch(data=part(slice(None, middle)), num_samples=middle),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slicer_core.errors import UsageError
 from slicer_core.philox import random_order
-from slicer_core.subject.data import Batch, SplitData, gathered
+from slicer_core.subject.data import Batch, SplitData, gathered, has_rows
 from slicer_core.subject.nesting import flatten, leaves_of, map_leaves, unflatten
 
 
@@ -42,8 +42,9 @@ def subset(split: SplitData, positions: np.ndarray, *, batch_size: int | None = 
     """The split with the samples at `positions` alone, numbered as they are read, which is also their order.
 
     Batches stay as they are cut, but those that become empty are left out; with `batch_size`, neighbors that fit
-    together are joined up to that many samples. Of a batch, a tensor whose first dimension is its number of samples is
-    cut, everything else stays. The samples are kept where they fit, as the split's own are, else read again.
+    together are joined up to that many samples. Of a batch, a tensor or numpy array whose first dimension is its number
+    of samples is cut, everything else stays. The samples are kept where they fit, as the split's own are, else read
+    again.
 
     Raises:
         UsageError: a position is given twice or is not in the split, or there is none.
@@ -119,9 +120,9 @@ def _cut(batches: Iterable[Batch], chosen: np.ndarray) -> Iterator[Batch]:
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:
     def pick(leaf: object) -> object:
-        if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == batch.num_samples:
-            return leaf.index_select(0, rows.to(leaf.device))
-        return leaf
+        if not has_rows(leaf, batch.num_samples):
+            return leaf
+        return leaf.index_select(0, rows.to(leaf.device)) if isinstance(leaf, Tensor) else leaf[rows.numpy()]
 
     return Batch(data=map_leaves(pick, batch.data), num_samples=len(rows))
 
