@@ -240,3 +240,34 @@ def test_a_folder_that_can_not_be_listed_is_told(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(CheckpointError, match="can't be read: Permission denied"):
         open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("ending", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("has_final", [False, True])
+def test_parts_without_their_index_are_an_incomplete_checkpoint(ending: str, has_final: bool, tmp_path: Path) -> None:
+    trainer(tmp_path / "checkpoint-10", 10)
+    sharded(tmp_path / "checkpoint-20", ending).unlink()
+    if has_final:
+        trainer(tmp_path, 30)
+
+    (source,) = find_sources([str(tmp_path)])
+
+    assert [checkpoint.step for checkpoint in source.checkpoints] == [10, 30][: 1 + has_final]
+    ((path, error),) = source.failures
+    assert path.name == "checkpoint-20"
+    assert "checkpoint-20 is incomplete: it has 2 of the files of its weights" in str(error)
+    with pytest.raises(CheckpointError, match=r"is incomplete: .* but no \.index\.json"):
+        find_sources([str(path)])
+
+
+def test_fsdp_weights_without_their_metadata_are_an_incomplete_checkpoint(tmp_path: Path) -> None:
+    trainer(tmp_path / "checkpoint-10", 10)
+    part = tmp_path / "checkpoint-20" / "pytorch_model_fsdp_0" / "__0_0.distcp"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"cut off")
+
+    (source,) = find_sources([str(tmp_path)])
+
+    assert [checkpoint.step for checkpoint in source.checkpoints] == [10]
+    ((_, error),) = source.failures
+    assert "checkpoint-20 is incomplete: its pytorch_model_fsdp_0 has no .metadata" in str(error)

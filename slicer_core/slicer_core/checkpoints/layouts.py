@@ -73,13 +73,14 @@ def is_shard(name: str) -> bool:
 def is_checkpoint_folder(folder: Path) -> bool:
     """Whether the folder as a whole is one checkpoint, also one of a format that is not read."""
     names = names_in(folder)
-    return bool(_weights_in(folder, names)) or _is_distributed(names) or conversion(folder, names) is not None
+    return has_weights(folder) or conversion(folder, names) is not None
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether the folder as a whole is one checkpoint of a format that is read."""
+    """Whether the folder as a whole is one checkpoint of a format that is read, or what is there of one."""
     names = names_in(folder)
-    return bool(_weights_in(folder, names)) or DISTRIBUTED_METADATA in names
+    there = bool(_weights_in(folder, names)) or DISTRIBUTED_METADATA in names
+    return there or _incomplete(folder, names) is not None
 
 
 def locate(path: Path, options: ReadOptions) -> Place:
@@ -134,15 +135,30 @@ def _weights_in(folder: Path, names: frozenset[str]) -> dict[str, Path]:
     return found
 
 
-def _is_distributed(names: frozenset[str]) -> bool:
-    return DISTRIBUTED_METADATA in names or any(name.endswith(_DISTRIBUTED_SUFFIX) for name in names)
+def _incomplete(folder: Path, names: frozenset[str]) -> str | None:
+    """What is there of a checkpoint without the file that is written last, and is missing; None where nothing is."""
+    if any(name.endswith(_DISTRIBUTED_SUFFIX) for name in names):
+        return f"it has shards of torch.distributed.checkpoint, but no {DISTRIBUTED_METADATA}"
+    parts = sorted(name for name in names if _is_part_of_weights(name))
+    if parts:
+        return f"it has {len(parts)} of the files of its weights, such as {parts[0]}, but no .index.json of them"
+    for name in sorted(names):
+        if _FSDP_FOLDER.fullmatch(name) and (folder / name).is_dir():
+            return f"its {name} has no {DISTRIBUTED_METADATA}"
+    return None
+
+
+def _is_part_of_weights(name: str) -> bool:
+    found = _SHARD.search(name)
+    return found is not None and weights_stem(name[: found.start()] + Path(name).suffix) is not None
 
 
 def _not_read(folder: Path, names: frozenset[str]) -> str:
-    if _is_distributed(names):
+    incomplete = _incomplete(folder, names)
+    if incomplete is not None:
         return (
-            f"{folder} is incomplete: it has shards of torch.distributed.checkpoint, but no {DISTRIBUTED_METADATA}, "
-            "which is written last. The saving was interrupted; take an earlier checkpoint"
+            f"{folder} is incomplete: {incomplete}, which is written last. The saving or a copy was interrupted; copy "
+            "it again, or take an earlier checkpoint"
         )
     return conversion(folder, names) or f"{folder} holds no weights"
 
