@@ -15,7 +15,7 @@ import { SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
 import { ThemeProvider } from "@/contexts/theme-context";
 import { useMobile } from "@/hooks/use-mobile";
 import { onDataReloaded } from "@/lib/host";
-import { displayName } from "@/lib/names";
+import { displayName, tagName } from "@/lib/names";
 import { isDrawnElsewhere } from "@/lib/overlay";
 import { CARDS_A_PAGE } from "@/lib/selection";
 import { formatCount } from "@/maths/format";
@@ -98,8 +98,8 @@ function Cards() {
         <ul role="alert" className="mb-3 space-y-1 rounded-md border bg-card px-4 py-2 text-xs">
           {problems.slice(0, SHOWN_PROBLEMS).map((tag) => (
             <li key={`${tag.run}\n${tag.tag}`} className="[overflow-wrap:anywhere]">
-              <bdi className="font-medium">{displayName(tag.tag)}</bdi> of <bdi>{displayName(tag.run)}</bdi>{" "}
-              can’t be shown: {tag.problem ?? "its form is unknown to this version"}
+              <bdi className="font-medium">{tagName(tag.tag)}</bdi> of <bdi>{displayName(tag.run)}</bdi> can’t
+              be shown: {tag.problem ?? "its form is unknown to this version"}
             </li>
           ))}
           {problems.length > SHOWN_PROBLEMS && (

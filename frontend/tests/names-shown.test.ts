@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { fitted } from "@/components/plots/axes";
 import { seriesLabel, shortRun, words } from "@/lib/describe";
 import { evolution } from "@/lib/evolution";
-import { beginning, displayName, ending } from "@/lib/names";
+import { beginning, displayName, ending, tagName } from "@/lib/names";
 import { repeatedColors, runColors } from "@/lib/run-colors";
 import { parseHeader } from "@/lib/slice";
 
@@ -15,6 +15,11 @@ describe("a name from the log", () => {
   it("can't turn the reading direction or hide characters", () => {
     expect(displayName("a\u202egnp.exe")).toBe("a\\u202egnp.exe");
     expect(displayName("zero\u200bwidth\u0000\n")).toBe("zero\\u200bwidth\\u0000\\u000a");
+  });
+
+  it("is said to be none where a card would have no title", () => {
+    expect(["", " \t", "a b"].map((tag) => tagName(tag))).toEqual(["(no name)", "(no name)", "a b"]);
+    expect(tagName("\u200b")).toBe("\\u200b");
   });
 
   it("keeps its beginning and its end where it is cut", () => {

@@ -170,8 +170,8 @@ STRANGE_RUN = "run\u202eeslaf\u200b"
 
 
 def strange_names(logdir: Path) -> None:
-    """Names that turn the reading direction, and one of 5,000 characters."""
-    tags = ("tag\u202egnp.exe", "x" * 5000)
+    """Names that turn the reading direction, one of 5,000 characters, and one of none."""
+    tags = ("tag\u202egnp.exe", "x" * 5000, "")
     strange = curve(0, 21)
     labelled = Axis(name="alpha", label="\u202e\x00" + "🔥" * 500, values=strange.axes[0].values)
     strange = replace(strange, axes=(labelled,), markers=(Marker(name="\u202e" + "z" * 3000, coordinates=(0.5,)),))

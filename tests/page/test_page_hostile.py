@@ -56,7 +56,7 @@ def test_names_can_neither_hide_nor_turn_nor_fill_the_page(
     open_page: Callable[..., Tab], liars: Board, make_log: Any
 ) -> None:
     tab = open_page(liars, runs=json.dumps([make_log.STRANGE_RUN]), width=1000)
-    assert tab.frame.get_by_test_id("plot").count() == 2
+    assert tab.frame.get_by_test_id("plot").count() == 3
     text = tab.frame.locator("body").inner_text()
     assert "\u202e" not in text
     assert "\\u202e" in text
@@ -66,6 +66,11 @@ def test_names_can_neither_hide_nor_turn_nor_fill_the_page(
         box = heading.bounding_box()
         assert box is not None
         assert box["height"] < 200
+
+    nameless = tab.card("(no name)")
+    assert nameless.get_by_role("heading", level=2).inner_text() == "(no name)"
+    nameless.get_by_role("button", name="Compare").click()
+    tab.frame.get_by_role("button", name="Leave (no name) of").wait_for()
 
     for plot in tab.frame.get_by_test_id("plot").all():
         assert plot.locator("xpath=..").evaluate("element => element.getBoundingClientRect().height") < 700

@@ -6,7 +6,7 @@ import { type ComparedSlice, useComparedSlices } from "@/hooks/use-compared-slic
 import { BesideContext } from "@/hooks/use-shared-range";
 import { sameCompared } from "@/lib/cards";
 import { stepText } from "@/lib/describe";
-import { displayName } from "@/lib/names";
+import { displayName, tagName } from "@/lib/names";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
 import { Differences } from "./dashboards/differences";
@@ -65,14 +65,14 @@ export function Comparison() {
 function Chosen({ slice: { key, step, color } }: { readonly slice: ComparedSlice }) {
   const { view, change } = useSliceData();
   const linked = key.step === null;
-  const name = `${displayName(key.tag, 80)} of ${displayName(key.run, 80)}`;
+  const name = `${tagName(key.tag, 80)} of ${displayName(key.run, 80)}`;
   const others = view.compared.filter((entry) => !sameCompared(entry, key));
   const turned = { ...key, step: linked ? step : null };
   return (
     <li className="flex min-w-0 max-w-full items-center gap-1 rounded bg-muted py-0.5 pr-0.5 pl-2 text-xs">
       <span className="size-2 shrink-0 rounded-full" style={{ background: color }} />
       <bdi className="min-w-0 truncate" title={name}>
-        {displayName(key.tag, 80)} · {displayName(key.run, 80)}
+        {tagName(key.tag, 80)} · {displayName(key.run, 80)}
       </bdi>
       <span className="shrink-0 text-muted-foreground">
         {step === null ? "" : `step ${formatCount(step)}`}
@@ -111,7 +111,7 @@ function Side({ slice: { key, step, data, error, retry } }: { readonly slice: Co
   return (
     <div className="min-w-0" data-testid="compared">
       <h3 className="mb-1 text-xs [overflow-wrap:anywhere]">
-        <bdi className="font-medium">{displayName(key.tag)}</bdi> · <bdi>{displayName(key.run)}</bdi>{" "}
+        <bdi className="font-medium">{tagName(key.tag)}</bdi> · <bdi>{displayName(key.run)}</bdi>{" "}
         <span className="text-muted-foreground">{stepText(data.header, step)}</span>
       </h3>
       <ErrorBoundary

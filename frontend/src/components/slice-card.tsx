@@ -4,7 +4,7 @@ import { Badge } from "@/components/ui/badge";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { includesCard } from "@/lib/cards";
 import { provisionalText, stepUnit } from "@/lib/describe";
-import { displayName, displayText } from "@/lib/names";
+import { displayName, displayText, tagName } from "@/lib/names";
 import { useSlice, useSteps } from "@/lib/queries";
 import { prefetchSlices } from "@/lib/query-options";
 import { cn } from "@/lib/utils";
@@ -62,14 +62,14 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
         card.pinned && "border-primary/60",
         includesCard(view.wide, card) && "col-span-full",
       )}
-      aria-label={`${displayName(card.tag)}, run ${displayName(card.run)}`}
+      aria-label={`${tagName(card.tag)}, run ${displayName(card.run)}`}
       aria-busy={slice.isFetching}
       data-testid="slice-card"
     >
       <header className="flex items-start gap-2 border-b py-2 pr-2 pl-4">
         <div className="min-w-0 grow">
           <h2 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">
-            <bdi>{displayName(card.tag)}</bdi>
+            <bdi>{tagName(card.tag)}</bdi>
           </h2>
           <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">
             <span

@@ -1,7 +1,7 @@
 /** Which of the slices that a reader compares can be subtracted from one another, and what tells them apart. */
 
 import { seriesLabel, shortRun, stepText } from "./describe";
-import { displayName } from "./names";
+import { displayName, tagName } from "./names";
 import type { Geometry, SliceData } from "./slice";
 
 interface Compared {
@@ -45,7 +45,7 @@ export type NameOf = (slice: Pick<SliceData, "run" | "tag" | "step" | "header">)
 export function nameOfCompared(slices: readonly Pick<SliceData, "tag">[]): NameOf {
   const several = new Set(slices.map(({ tag }) => tag)).size > 1;
   return ({ run, tag, step, header }) =>
-    [...(several ? [displayName(tag, 80)] : []), displayName(shortRun(run), 80), stepText(header, step)].join(
+    [...(several ? [tagName(tag, 80)] : []), displayName(shortRun(run), 80), stepText(header, step)].join(
       ", ",
     );
 }

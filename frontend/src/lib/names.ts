@@ -32,6 +32,11 @@ export function displayName(name: string, longest = LONGEST_NAME): string {
   return short.replace(UNSEEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
+/** The name of a tag: one that has nothing to be seen is said to have none, as a card needs a title. */
+export function tagName(tag: string, longest = LONGEST_NAME): string {
+  return tag.trim() === "" ? "(no name)" : displayName(tag, longest);
+}
+
 /** Characters of a description that are shown. */
 const LONGEST_TEXT = 4000;
 

@@ -11,6 +11,7 @@ import { shortRun, stepText, stepUnit } from "@/lib/describe";
 import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
 import { useSteps } from "@/lib/queries";
+import { tagName } from "@/lib/names";
 import { repeatedColors } from "@/lib/run-colors";
 import type { SliceData, SliceHeader } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError } from "@/maths/format";
@@ -74,7 +75,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
         />
       </div>
       <LinePlot
-        label={`${chosen} over the steps of ${sliceData.tag}`}
+        label={`${chosen} over the steps of ${tagName(sliceData.tag)}`}
         summary={summaries(
           series.map(
             (line) =>

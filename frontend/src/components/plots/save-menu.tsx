@@ -5,7 +5,7 @@ import { Button } from "@/components/ui/button";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { seriesLabel, stepText } from "@/lib/describe";
 import { methodLabel } from "@/lib/methods";
-import { displayName } from "@/lib/names";
+import { displayName, tagName } from "@/lib/names";
 import type { SliceData } from "@/lib/slice";
 import { type PictureFormat, SCALES, savePicture } from "./save-picture";
 
@@ -25,7 +25,7 @@ export function SaveMenu({ data, figure }: SaveMenuProps) {
     if (!data || !figure.current) return;
     try {
       await savePicture(figure.current, {
-        title: displayName(data.tag),
+        title: tagName(data.tag),
         lines: [
           `${methodLabel(data.header.sliceType)} · ${data.series.map(seriesLabel).join(", ")} · ${stepText(data.header, data.step)}`,
           displayName(data.run),
