@@ -4,7 +4,7 @@ import { fitted } from "@/components/plots/axes";
 import { seriesLabel, shortRun, words } from "@/lib/describe";
 import { evolution } from "@/lib/evolution";
 import { beginning, displayName, ending, tagName } from "@/lib/names";
-import { repeatedColors, runColors } from "@/lib/run-colors";
+import { runColors } from "@/lib/run-colors";
 import { parseHeader } from "@/lib/slice";
 
 describe("a name from the log", () => {
@@ -93,14 +93,6 @@ describe("colours of runs", () => {
     expect(color("run 0")).toBe("#425066");
     expect(color("run 3")).toBe("#f9ab00");
     expect(color("run 7")).toBe(color("run 0"));
-  });
-
-  it("are told apart otherwise where several runs of a plot have the same", () => {
-    const runs = Array.from({ length: 9 }, (_, index) => `run ${index}`);
-    const color = runColors(runs, runs, false);
-    expect([...repeatedColors(runs, color)]).toEqual(["run 7", "run 8"]);
-    expect([...repeatedColors(["run 8", "run 1", "run 2"], color)]).toEqual(["run 1"]);
-    expect(repeatedColors(runs.slice(0, 7), color).size).toBe(0);
   });
 
   it("are given to runs that TensorBoard has not named, too", () => {

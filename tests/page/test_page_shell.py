@@ -303,3 +303,19 @@ def test_a_plot_of_all_runs_says_how_many_are_not_in_it(open_page: Callable[...,
     tab.frame.get_by_test_id("evolution").get_by_text(said).wait_for()
     tab.frame.get_by_role("button", name="Show more").click()
     tab.frame.get_by_text(said).wait_for(state="detached")
+
+
+def test_forty_two_runs_in_one_plot_look_different_and_as_in_the_legend(
+    open_page: Callable[..., Tab], large_board: Board
+) -> None:
+    runs = json.dumps([f"run-{index:03d}" for index in range(42)])
+    tab = open_page(large_board, runs=runs, filter="tag-000", overlay="true", width=1600)
+    for _ in range(3):
+        tab.frame.get_by_role("button", name="Show more").click()
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=line]').length === 42")
+    looks = """lines => lines.map(line => ['stroke', 'stroke-width', 'stroke-dasharray']
+        .map(name => line.closest(`[${name}]`)?.getAttribute(name)).join(' '))"""
+    lines = tab.frame.locator("[data-testid=line] > path:last-child").evaluate_all(looks)
+    assert len(set(lines)) == 42
+    # The first is drawn last.
+    assert tab.frame.locator("[data-testid=legend] line").evaluate_all(looks) == lines[::-1]

@@ -14,13 +14,3 @@ export function runColors(
   const places = new Map([...new Set([...order, ...runs])].map((run, index) => [run, index]));
   return (run) => palette[(places.get(run) ?? 0) % palette.length] as string;
 }
-
-/** Of runs in one plot, those with the colour of an earlier one: there are more runs than colours. */
-export function repeatedColors(
-  runs: readonly string[],
-  runColor: (run: string) => string,
-): ReadonlySet<string> {
-  const firsts = new Map<string, string>();
-  for (const run of runs) if (!firsts.has(runColor(run))) firsts.set(runColor(run), run);
-  return new Set(runs.filter((run) => firsts.get(runColor(run)) !== run));
-}

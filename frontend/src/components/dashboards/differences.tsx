@@ -2,6 +2,7 @@ import { useMemo } from "react";
 import { HeatMap, type HeatMapProps } from "@/components/plots/heat-map";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
+import { type LineStyle, lineStyles, WHOLE_LINE } from "@/components/plots/line-styles";
 import { seriesColor } from "@/components/plots/theme";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
@@ -140,14 +141,13 @@ function ComparedCurves({ compared, name }: ComparedPlotsProps) {
   const [first] = compared;
   // Steps of one run would all have its color.
   const distinct = new Set(compared.map(({ color }) => color)).size === compared.length;
-  const lines = useMemo(
-    () =>
-      compared.map(({ slice, color }, index) => {
-        const own = distinct ? color : seriesColor(theme, index);
-        return lineOf(slice, name(slice), own, !distinct && index >= theme.series.length);
-      }),
-    [compared, name, distinct, theme],
-  );
+  const lines = useMemo(() => {
+    const colors = compared.map(({ color }, index) => (distinct ? color : seriesColor(theme, index)));
+    const styles = lineStyles(colors.map((color) => ({ color })));
+    return compared.map(({ slice }, index) =>
+      lineOf(slice, name(slice), colors[index] ?? theme.foreground, styles[index] ?? WHOLE_LINE),
+    );
+  }, [compared, name, distinct, theme]);
   const differences = useMemo(
     () =>
       lines.slice(1).map((line): LineSeries => {
@@ -194,10 +194,10 @@ function ComparedCurves({ compared, name }: ComparedPlotsProps) {
   );
 }
 
-function lineOf(slice: SliceData, label: string, color: string, dashed: boolean): LineSeries {
+function lineOf(slice: SliceData, label: string, color: string, style: LineStyle): LineSeries {
   const [main] = slice.series;
   return {
-    ...{ key: keyOf(slice), label, color, dashed },
+    ...{ key: keyOf(slice), label, color, style },
     ...{
       x: slice.header.axes[0]?.values ?? EMPTY,
       values: main.values,

@@ -1,6 +1,7 @@
 import { useMemo } from "react";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { type LineMarker, LinePlot } from "@/components/plots/line-plot";
+import { lineStyles, WHOLE_LINE } from "@/components/plots/line-styles";
 import { type PlotTheme, seriesColor } from "@/components/plots/theme";
 import type { Fact } from "@/components/slice-info";
 import { useSliceData } from "@/contexts/slice-data-context";
@@ -8,7 +9,6 @@ import { usePlotTheme } from "@/contexts/theme-context";
 import { useGhosts, useHiddenRunsNote, useOtherRuns } from "@/hooks/use-overlays";
 import { useSharedRange } from "@/hooks/use-shared-range";
 import { seriesLabel, shortRun, stepText, stepUnit, tailsOf, words } from "@/lib/describe";
-import { repeatedColors } from "@/lib/run-colors";
 import type { Series, SliceData } from "@/lib/slice";
 import { digitsAmong, formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
@@ -82,7 +82,7 @@ interface MetricLine extends LineSeries {
 }
 
 /**
- * One line a run, metric and split. Colours tell runs apart where there are several, else metrics and splits; gaps tell
+ * One line a run, metric and split. Colours tell runs apart where there are several, else metrics and splits; dashes tell
  * apart what has one colour.
  */
 function namedLines(
@@ -93,11 +93,7 @@ function namedLines(
 ): MetricLine[] {
   const several = slices.length > 1;
   const [first] = slices;
-  const repeated = repeatedColors(
-    slices.map((slice) => slice.run),
-    runColor,
-  );
-  return slices.flatMap((slice) =>
+  const lines = slices.flatMap((slice) =>
     slice.series.map((series, index) => ({
       key: `${slice.run}\n${series.name}\n${series.split}`,
       label: several
@@ -117,9 +113,11 @@ function namedLines(
       stderr: series.stderr,
       spread: series.spread ?? null,
       right: series.name !== first?.series[0].name,
-      dashed: several ? index > 0 || repeated.has(slice.run) : series.name !== first?.series[0].name,
+      dashed: several ? index > 0 : series.name !== first?.series[0].name,
     })),
   );
+  const styles = lineStyles(lines);
+  return lines.map((line, index) => ({ ...line, style: styles[index] ?? WHOLE_LINE }));
 }
 
 function ghostLines(

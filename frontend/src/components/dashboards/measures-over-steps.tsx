@@ -3,6 +3,7 @@ import { useCallback, useMemo, useState } from "react";
 import { Failure } from "@/components/notice";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
+import { lineStyles, WHOLE_LINE } from "@/components/plots/line-styles";
 import { Select } from "@/components/ui/select";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
@@ -12,7 +13,7 @@ import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
 import { useSteps } from "@/lib/queries";
 import { tagName } from "@/lib/names";
-import { repeatedColors } from "@/lib/run-colors";
+import { useSteps } from "@/lib/queries";
 import type { SliceData, SliceHeader } from "@/lib/slice";
 import { formatCount, formatNumber, formatWithError } from "@/maths/format";
 import { curveSummary, lowerBoundsText, summaries } from "@/maths/summary";
@@ -32,11 +33,9 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
   const [wanted, setWanted] = useState("");
   const chosen = names.includes(wanted) ? wanted : names[0];
   const series = useMemo(() => {
-    const repeated = repeatedColors(
-      runs.map((run) => run.run),
-      runColor,
-    );
-    return runs.flatMap((run): LineSeries[] => {
+    // Of all runs, so that a run looks the same in each measure's chart.
+    const styles = lineStyles(runs.map(({ run }) => ({ color: runColor(run) })));
+    return runs.flatMap((run, index): LineSeries[] => {
       const column = run.columns.find((entry) => entry.name === chosen);
       if (!column) return [];
       return [
@@ -45,7 +44,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
             key: run.run,
             label: shortRun(run.run),
             color: runColor(run.run),
-            dashed: repeated.has(run.run),
+            style: styles[index] ?? WHOLE_LINE,
           },
           ...{ x: run.steps, values: column.values, smoothed: column.values, stderr: column.errors },
           ...{ atLeast: column.cut, gaps: true },

@@ -4,6 +4,7 @@ import type { Spread } from "@/lib/slice";
 import { chosenRange, padded, type Tails, type ValueRange, withBands } from "@/maths/range";
 import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
+import type { LineStyle } from "./line-styles";
 
 export interface LineSeries {
   /** Tells it from the others. */
@@ -21,8 +22,8 @@ export interface LineSeries {
   readonly ghost?: boolean;
   /** The axis at the right, for what has another unit. */
   readonly right?: boolean;
-  /** Drawn with gaps: told apart without colours. */
-  readonly dashed?: boolean;
+  /** Tells it from others of its colour; a whole line where it is left out. */
+  readonly style?: LineStyle;
   /** A value that is not finite is one that is missing: a gap without a cross. */
   readonly gaps?: boolean;
   /** Not zero where the value is a lower bound. */

@@ -12,6 +12,7 @@ import { Legend, legendRows } from "./line-legend";
 import { MARKER_ROW, Markers, markerRows } from "./line-markers";
 import { horizontalSpan, type LineSeries, roomy, seriesPaths, visibleRange } from "./line-paths";
 import { Points } from "./line-points";
+import { strokeOf, WHOLE_LINE } from "./line-styles";
 import { axesKey, cursors } from "./linked";
 import { crossesOf, NOT_FINITE_NOTE, NotFinite } from "./not-finite";
 import { PlotShell } from "./plot-shell";
@@ -235,9 +236,9 @@ export function LinePlot(props: LinePlotProps) {
                     {raw && <path d={raw} strokeWidth={1} strokeOpacity={0.4} data-testid="raw" />}
                     <path
                       d={line}
-                      strokeWidth={entry.ghost ? 1 : 1.75}
-                      strokeOpacity={entry.ghost ? 0.3 : 1}
-                      {...(entry.dashed ? { strokeDasharray: "6 4" } : {})}
+                      {...(entry.ghost
+                        ? { strokeWidth: 1, strokeOpacity: 0.3 }
+                        : strokeOf(entry.style ?? WHOLE_LINE))}
                     />
                   </g>
                 ))}
