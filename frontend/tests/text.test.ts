@@ -9,7 +9,7 @@ import {
   plural,
 } from "@/maths/format";
 import { curveSummary, familySummary, gridSummary, lowerBoundsText, summaries } from "@/maths/summary";
-import { axisTicks } from "@/maths/ticks";
+import { axisTicks, countTicks } from "@/maths/ticks";
 
 describe("a number as text", () => {
   it.each([
@@ -122,6 +122,20 @@ describe("ticks", () => {
 
   it("are one where the axis is a point", () => {
     expect(axisTicks(2, 2, 5)).toEqual([{ value: 2, label: "2" }]);
+  });
+
+  it.each([
+    [0, 3, "linear", [0, 1, 2, 3]],
+    [-0.03, 2.03, "linear", [0, 1, 2]],
+    [9.2, 10.7, "linear", [10]],
+    [9.2, 9.8, "linear", []],
+    [0, 1000, "linear", [0, 200, 400, 600, 800, 1000]],
+    [0.9, 2.2, "log", [1, 2]],
+    [0.2, 3000, "log", [1, 10, 100, 1000]],
+  ] as const)("are whole numbers where the axis counts (%d to %d, %s)", (low, high, scale, values) => {
+    const ticks = countTicks(low, high, 5, scale);
+    expect(ticks.map(({ value }) => value)).toEqual(values);
+    expect(ticks.map(({ label }) => label)).toEqual(values.map(String));
   });
 });
 

@@ -174,6 +174,19 @@ def test_measures_over_steps_are_the_headers(open_page: Callable[..., Tab], boar
     assert number(tab.readout()["measured"].split(" ± ")[0]) == seven_digits(measures[0].value)
 
 
+@pytest.mark.parametrize(
+    ("runs", "tag", "ticks"), [(MEASURED, "line", ["0"]), ('["epochs"]', "line", ["0", "1", "2", "3"])]
+)
+def test_an_axis_of_steps_has_whole_numbers_alone(
+    open_page: Callable[..., Tab], board: Board, runs: str, tag: str, ticks: list[str]
+) -> None:
+    tab = open_page(board, runs=runs, method="linear_interpolation", filter=f"^{tag}$", display="steps")
+    below = tab.frame.get_by_test_id("evolution").locator("svg[data-figure] text[text-anchor=middle][y]")
+    shown = below.all_text_contents()
+    unit = shown.index("step" if runs == MEASURED else "epoch")
+    assert shown[:unit] == ticks
+
+
 def test_what_is_counted_in_epochs_is_never_called_a_step(open_page: Callable[..., Tab], board: Board) -> None:
     tab = open_page(board, runs='["epochs"]', method="linear_interpolation")
     card = tab.card("line")

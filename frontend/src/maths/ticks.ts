@@ -24,7 +24,23 @@ export function axisTicks(low: number, high: number, count: number, scale: Scale
     const values = thinned(scaleLog().domain([low, high]).ticks(count), count);
     if (values.length >= 2) return values.map((value) => ({ value, label: formatNumber(value, 3) }));
   }
-  const values = roundNumbers(low, high, Math.max(count, 2));
+  return ticksAt(roundNumbers(low, high, Math.max(count, 2)));
+}
+
+/** Of an axis that counts, such as steps: at whole numbers alone. A part between two of them has none. */
+export function countTicks(low: number, high: number, count: number, scale: ScaleName = "linear"): Tick[] {
+  const found = axisTicks(low, high, count, scale);
+  if (found.every(({ value }) => Number.isInteger(value))) return found;
+  const first = Math.ceil(low);
+  const inside = Math.floor(high) - first + 1;
+  // Where round numbers are less than one apart, there are hardly more whole numbers than ticks.
+  return inside <= 2 * count
+    ? ticksAt(Array.from({ length: Math.max(inside, 0) }, (_, index) => first + index))
+    : found.filter(({ value }) => Number.isInteger(value));
+}
+
+/** Ticks at these places. */
+export function ticksAt(values: readonly number[]): Tick[] {
   const labels = formatTicks(values);
   return values.map((value, index) => ({ value, label: labels[index] as string }));
 }

@@ -102,6 +102,7 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
         across={view.across}
         range="full"
         tails="both"
+        counts
         linked={view.linked}
         theme={theme}
         heightShare={0.42}

@@ -5,7 +5,7 @@ import { formatNumber } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import type { Tails, ValueRange } from "@/maths/range";
 import { leftOutText, linearText, type Scale, scaleOf } from "@/maths/scale";
-import { axisTicks } from "@/maths/ticks";
+import { axisTicks, countTicks, type Tick, ticksAt } from "@/maths/ticks";
 import { BottomAxis, LeftAxis, leftMargin, RightAxis } from "./axes";
 import { LineCursor } from "./line-cursor";
 import { Legend, legendRows } from "./line-legend";
@@ -36,6 +36,8 @@ interface LinePlotProps {
   readonly markers: readonly LineMarker[];
   readonly scale: ScaleName;
   readonly across?: ScaleName;
+  /** Whether the horizontal axis counts, as steps do: there is nothing between two whole numbers. */
+  readonly counts?: boolean;
   readonly range: "robust" | "full";
   readonly tails: Tails;
   /** The vertical range, where it is not that of the visible values. */
@@ -111,7 +113,7 @@ export function LinePlot(props: LinePlotProps) {
     (entry: LineSeries): Scale => (entry.right ? rightScale : yScale),
     [rightScale, yScale],
   );
-  const xTicks = axisTicks(x0, x1, Math.max(inner.width / 80, 2), across);
+  const xTicks = horizontalTicks(props.counts ? [first, last] : null, [x0, x1], inner.width, across);
   const yTicks = visible ? axisTicks(y0, y1, Math.max(inner.height / 48, 2), log ? "log" : "linear") : [];
   const wanted = leftMargin(yTicks);
   if (wanted !== left) setLeft(wanted);
@@ -275,6 +277,20 @@ export function LinePlot(props: LinePlotProps) {
       )}
     </PlotShell>
   );
+}
+
+/** Of an axis that counts from `first` to `last`; of one place there is one tick. */
+function horizontalTicks(
+  counted: readonly [number, number] | null,
+  [low, high]: readonly [number, number],
+  width: number,
+  scale: ScaleName,
+): Tick[] {
+  const count = Math.max(width / 80, 2);
+  if (!counted) return axisTicks(low, high, count, scale);
+  const [first, last] = counted;
+  if (first < last) return countTicks(low, high, count, scale);
+  return ticksAt(first >= low && first <= high ? [first] : []);
 }
 
 export function clippedText(range: ValueRange): string {
