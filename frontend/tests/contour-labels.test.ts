@@ -105,6 +105,19 @@ describe("labels of contour lines", () => {
   });
 });
 
+describe("labels on a grid of two points along each axis", () => {
+  it("do not stand in a row, where one can't tell whose value is whose", () => {
+    const lines = Array.from({ length: 12 }, (_, at) => across(20 + 14 * at, at, 50, 190));
+    const { labels } = labeled(lines);
+    expect(labels.length).toBeGreaterThanOrEqual(4);
+    for (const [index, a] of labels.entries())
+      for (const b of labels.slice(index + 1)) {
+        const beside = Math.abs(a.x - b.x) < WIDE;
+        expect(Math.abs(a.y - b.y)).toBeGreaterThan(beside ? 20 : 0);
+      }
+  });
+});
+
 describe("texts of levels", () => {
   it("have the decimals of their spacing", () => {
     const even = { count: 7, at: [], spacing: "even" } as const;

@@ -40,6 +40,8 @@ export const LABEL_SIZE = 10;
 const HEIGHT = LABEL_SIZE + 1;
 /** Between a label and what is beside it: the ends of its own line, and the edge of the picture. */
 const PADDING = 2;
+/** Between two labels: where straight lines run side by side, as on a coarse grid, values in a row are hard to tell apart. */
+const BESIDE = 10;
 /** How far a line may bend away from the straight text. */
 const MAX_BEND = 2.5;
 /** Of the line, before and after its label. */
@@ -100,7 +102,7 @@ export function labeledLines(
     const place = bestPlace(paths[index] as Path, index, wide, room, alike);
     if (!place) continue;
     labels.push({ level, text, x: place.x, y: place.y, angle: (place.angle * 180) / Math.PI });
-    room.fillTurned(place, wide, HEIGHT);
+    room.fillTurned(place, wide + 2 * BESIDE, HEIGHT + 2 * BESIDE);
     gaps.set(index, [place.arc - wide / 2, place.arc + wide / 2]);
   }
   return {

@@ -55,11 +55,12 @@ export function useLabeledLines(contours: Contours): LabeledLines {
 interface ContourLabelsProps {
   readonly labels: readonly LineLabel[];
   readonly map: ColorMap;
-  readonly place: (value: number) => number;
+  /** Where on the colour map the picture is below the middle of a label. */
+  readonly below: (label: LineLabel) => number;
 }
 
-/** Black or white, in a halo of the colour that the value itself has: it reads on every colour map. */
-export function ContourLabels({ labels, map, place }: ContourLabelsProps) {
+/** Black or white, in a halo of the colour below it: it reads on every colour map, and on cells larger than it is. */
+export function ContourLabels({ labels, map, below }: ContourLabelsProps) {
   return (
     <g
       fontFamily={FONT}
@@ -70,15 +71,15 @@ export function ContourLabels({ labels, map, place }: ContourLabelsProps) {
       paintOrder="stroke"
       data-testid="contour-labels"
     >
-      {labels.map(({ level, text, x, y, angle }) => (
+      {labels.map((label) => (
         <text
-          key={`${x} ${y}`}
-          transform={`translate(${round(x)},${round(y)}) rotate(${round(angle)})`}
+          key={`${label.x} ${label.y}`}
+          transform={`translate(${round(label.x)},${round(label.y)}) rotate(${round(label.angle)})`}
           dy="0.35em"
-          fill={isLight(map, place(level)) ? "#000000" : "#ffffff"}
-          stroke={cssColor(map, place(level))}
+          fill={isLight(map, below(label)) ? "#000000" : "#ffffff"}
+          stroke={cssColor(map, below(label))}
         >
-          {text}
+          {label.text}
         </text>
       ))}
     </g>

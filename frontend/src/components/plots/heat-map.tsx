@@ -4,6 +4,7 @@ import { Button } from "@/components/ui/button";
 import { useWidth } from "@/hooks/use-size";
 import { type ColorMapName, colorMap, placement, type ScaleName } from "@/maths/color";
 import { contourLevels, type Levels } from "@/maths/contour";
+import type { LineLabel } from "@/maths/contour-labels";
 import type { Cut } from "@/maths/cut";
 import { cellAt } from "@/maths/grid";
 import type { ValueRange } from "@/maths/range";
@@ -100,6 +101,12 @@ export function HeatMap(props: HeatMapProps) {
     levels: { count, at, spacing },
     ...{ x, y, xScale, yScale, inner, marks },
   });
+
+  const below = ({ x: across, y: down, level }: LineLabel) => {
+    const [i, j] = [cellAt(xEdges, xScale.invert(across)), cellAt(yEdges, yScale.invert(down))];
+    const value = props.shading === "cells" ? values[i * y.length + j] : level;
+    return place(Number.isFinite(value) ? (value as number) : level);
+  };
 
   const { onVisible } = props;
   const { zoomed } = zoom;
@@ -229,7 +236,7 @@ export function HeatMap(props: HeatMapProps) {
                 </g>
               )}
               <g clipPath={`url(#${id})`}>
-                <ContourLabels labels={labels} map={map} place={place} />
+                <ContourLabels labels={labels} map={map} below={below} />
                 <GridMarks marks={marks} />
               </g>
               <rect
