@@ -14,11 +14,12 @@ import { Dialog } from "@/components/ui/dialog";
 import { SliceDataProvider, useSliceData } from "@/contexts/slice-data-context";
 import { ThemeProvider } from "@/contexts/theme-context";
 import { useMobile } from "@/hooks/use-mobile";
+import { usePreload } from "@/hooks/use-preload";
 import { onDataReloaded } from "@/lib/host";
 import { displayName, tagName } from "@/lib/names";
 import { isDrawnElsewhere } from "@/lib/overlay";
 import { CARDS_A_PAGE } from "@/lib/selection";
-import { formatCount } from "@/maths/format";
+import { formatCount, plural } from "@/maths/format";
 
 export function App() {
   const client = useQueryClient();
@@ -91,6 +92,7 @@ const SHOWN_PROBLEMS = 20;
 
 function Cards() {
   const { cards, count, hidden, showMore, problems, view } = useSliceData();
+  usePreload(cards);
   const wide = cards.length <= 1 || cards.some((card) => card.geometry === "curves");
   return (
     <main className="min-h-0 grow overflow-y-auto p-3 print:overflow-visible">
@@ -139,7 +141,12 @@ function Cards() {
       )}
       {hidden > 0 && (
         <div className="py-4 text-center">
-          <Button onClick={showMore}>Show more ({formatCount(hidden)})</Button>
+          <Button className="print:hidden" onClick={showMore}>
+            Show more ({formatCount(hidden)})
+          </Button>
+          <p className="hidden text-sm print:block">
+            {plural(hidden, "more slice is", "more slices are")} not shown.
+          </p>
         </div>
       )}
     </main>

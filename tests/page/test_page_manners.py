@@ -140,6 +140,46 @@ def test_cards_that_were_scrolled_past_are_printed_too(open_page: Callable[..., 
     tab.frame.wait_for_function("document.querySelectorAll('[data-testid=slice-card]').length === 12")
 
 
+PRINTED = """() => {
+    dispatchEvent(new Event("beforeprint"));
+    const cards = [...document.querySelectorAll("[data-testid=slice-card]")];
+    dispatchEvent(new Event("afterprint"));
+    return cards.map(card => card.querySelector("[data-testid=plot]") !== null);
+}"""
+
+
+ASKED_FOR = """() => new Set(
+    performance.getEntriesByType("resource")
+        .map(({ name }) => new URL(name))
+        .filter(({ pathname }) => pathname.endsWith("/batch"))
+        .flatMap(({ searchParams }) => JSON.parse(searchParams.get("q")).requests)
+        .map(({ run, tag }) => JSON.stringify([run, tag])),
+).size"""
+
+
+def test_cards_that_were_never_near_the_screen_are_printed_too(open_page: Callable[..., Tab], board: Board) -> None:
+    runs = ["awkward", "measured", "resnet20-adam/loss_slicer", "resnet20-sgd/loss_slicer"]
+    tab = open_page(board, runs=json.dumps(runs), method="random_direction_2d", width=500, height=400)
+    # A click of the pointer would scroll there.
+    tab.frame.get_by_role("button", name="Show more").evaluate("button => button.click()")
+    tab.frame.wait_for_function(f"({ASKED_FOR})() === 14")
+    tab.frame.wait_for_function(f"({PRINTED})().filter(Boolean).length === 14")
+
+
+def test_paper_says_what_was_not_loaded(open_page: Callable[..., Tab], board: Board) -> None:
+    runs = ["awkward", "measured", "resnet20-adam/loss_slicer", "resnet20-sgd/loss_slicer"]
+    tab = open_page(board, runs=json.dumps(runs), method="random_direction_2d", width=500, height=400)
+    tab.page.route("**/batch*", lambda route: None)
+    tab.frame.get_by_role("button", name="Show more").click()
+    tab.frame.evaluate("dispatchEvent(new Event('beforeprint'))")
+    missing = tab.frame.get_by_text("Not loaded yet: scroll to this card, then print again.")
+    assert missing.count() > 0
+    assert not missing.last.is_visible()
+    tab.page.emulate_media(media="print")
+    assert missing.last.is_visible()
+    assert not tab.frame.get_by_role("status").filter(has_text="Loading").first.is_visible()
+
+
 def test_in_a_frame_of_another_origin_the_page_works(
     browser: Browser, notebook: str, find_frame: Callable[[Page], Frame]
 ) -> None:

@@ -11,7 +11,7 @@ const MARGIN = 1500;
 
 /**
  * Its children while they are near the screen, else a place as high as they were: a long page stays as quick as a short
- * one. Paper has all of them, as far as they were near the screen before: a browser does not wait for the others.
+ * one. Paper has all of them, as far as they are loaded: a browser does not wait for the others (see `usePreload`).
  */
 export function NearView({ always, children }: NearViewProps) {
   const place = useRef<HTMLDivElement>(null);

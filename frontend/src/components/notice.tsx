@@ -25,3 +25,12 @@ export function Notice({ role, children }: { role?: "alert" | "status"; children
     </div>
   );
 }
+
+/** What paper has in place of what was not there when it was printed: nothing comes later there. */
+export function NotLoaded() {
+  return (
+    <p className="hidden py-2 text-muted-foreground text-sm print:block">
+      Not loaded yet: scroll to this card, then print again.
+    </p>
+  );
+}

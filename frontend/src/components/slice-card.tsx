@@ -12,7 +12,7 @@ import { formatCount, plural } from "@/maths/format";
 import { CardActions } from "./card-actions";
 import { DASHBOARDS } from "./dashboards";
 import { ErrorBoundary } from "./error-boundary";
-import { Failure, Notice } from "./notice";
+import { Failure, Notice, NotLoaded } from "./notice";
 import { SaveMenu } from "./plots/save-menu";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
@@ -146,8 +146,14 @@ function usePrefetch(card: Card, step: number | null, metric: string, split: str
 
 function Skeleton() {
   return (
-    <div role="status" className="min-h-72 animate-pulse rounded bg-muted/60 motion-reduce:animate-none">
-      <span className="sr-only">Loading</span>
-    </div>
+    <>
+      <div
+        role="status"
+        className="min-h-72 animate-pulse rounded bg-muted/60 motion-reduce:animate-none print:hidden"
+      >
+        <span className="sr-only">Loading</span>
+      </div>
+      <NotLoaded />
+    </>
   );
 }

@@ -1,6 +1,6 @@
 import { useQueries } from "@tanstack/react-query";
 import { useCallback, useMemo, useState } from "react";
-import { Failure } from "@/components/notice";
+import { Failure, NotLoaded } from "@/components/notice";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { LinePlot } from "@/components/plots/line-plot";
 import { lineStyles, WHOLE_LINE } from "@/components/plots/line-styles";
@@ -11,7 +11,6 @@ import { useHiddenRunsNote } from "@/hooks/use-overlays";
 import { shortRun, stepText, stepUnit } from "@/lib/describe";
 import { type Evolution, evolution } from "@/lib/evolution";
 import { headersQuery } from "@/lib/many";
-import { useSteps } from "@/lib/queries";
 import { tagName } from "@/lib/names";
 import { useSteps } from "@/lib/queries";
 import type { SliceData, SliceHeader } from "@/lib/slice";
@@ -56,9 +55,12 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
   if (!own && failed) return <Failure error={failed} onRetry={retry} />;
   if (!own)
     return (
-      <p role="status" className="py-10 text-center text-muted-foreground text-sm">
-        Loading…
-      </p>
+      <>
+        <p role="status" className="py-10 text-center text-muted-foreground text-sm print:hidden">
+          Loading…
+        </p>
+        <NotLoaded />
+      </>
     );
   if (chosen === undefined) {
     return <p className="py-10 text-center text-muted-foreground text-sm">These slices carry no measures.</p>;
@@ -100,9 +102,9 @@ export function MeasuresOverSteps({ sliceData }: { readonly sliceData: SliceData
         }
         scale={view.scale}
         across={view.across}
+        counts
         range="full"
         tails="both"
-        counts
         linked={view.linked}
         theme={theme}
         heightShare={0.42}

@@ -1,0 +1,45 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
+import { ApiError } from "@/lib/api";
+import { headersQuery } from "@/lib/many";
+import { sliceQuery } from "@/lib/query-options";
+
+/** Milliseconds without a change, so that a step that is passed by is not loaded for every card. */
+const REST = 1000;
+/** More cards would fill the memory for slices. */
+const MOST = 100;
+
+/**
+ * Loads what cards far from the screen will show, one after another while the page rests: a browser that prints does not
+ * wait for them.
+ */
+export function usePreload(cards: readonly Card[]): void {
+  const client = useQueryClient();
+  const { view } = useSliceData();
+  const step = useStep();
+  const { metric, split, display } = view;
+  useEffect(() => {
+    let stopped = false;
+    const load = async () => {
+      for (const card of cards.slice(0, MOST)) {
+        const shown = stepOf(card, step);
+        if (stopped) return;
+        if (shown === null || !card.steps) continue;
+        try {
+          await client.ensureQueryData(sliceQuery(card, shown, { metric, split }));
+          if (stopped || display !== "steps") continue;
+          await client.ensureQueryData(headersQuery(card, card.steps.steps));
+        } catch (error) {
+          // What the server refused, its own card says. A server that is gone is not asked for each.
+          if (!(error instanceof ApiError && error.status !== null)) return;
+        }
+      }
+    };
+    const timer = setTimeout(() => void load(), REST);
+    return () => {
+      stopped = true;
+      clearTimeout(timer);
+    };
+  }, [client, cards, step, metric, split, display]);
+}
