@@ -197,3 +197,19 @@ def test_in_a_frame_of_another_origin_the_page_works(
     assert page.url == notebook
     assert problems == []
     page.context.close()
+
+
+def test_letters_are_as_large_as_the_reader_asked_the_browser_for(open_page: Callable[..., Tab], board: Board) -> None:
+    tab = open_page(board, runs=ADAM, width=1280)
+    assert tab.frame.evaluate("getComputedStyle(document.documentElement).fontSize") == "14px"
+    row = tab.frame.get_by_role("list", name="Runs").locator("li:not([aria-hidden])").first
+    low = row.evaluate("row => row.clientHeight")
+    fonts = tab.page.context.new_cdp_session(tab.page)
+    fonts.send("Page.setFontSizes", {"fontSizes": {"standard": 32}})
+    tab.page.reload()
+    # There is no room for controls of that size beside the plots.
+    tab.frame.get_by_role("button", name="Controls").click()
+    assert tab.frame.evaluate("getComputedStyle(document.documentElement).fontSize") == "28px"
+    assert row.evaluate("row => row.clientHeight") == 2 * low
+    assert tab.frame.get_by_role("dialog").evaluate("sheet => sheet.scrollWidth <= sheet.clientWidth")
+    assert tab.frame.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -3,6 +3,7 @@ import { Input } from "@/components/ui/input";
 import { VirtualList } from "@/components/ui/virtual-list";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { displayName } from "@/lib/names";
+import { textScale } from "@/hooks/use-size";
 import { isRegularExpression, nameFilter } from "@/lib/pattern";
 
 /** A search field is worth its place from this many runs on. */
@@ -48,7 +49,13 @@ export function RunSelector() {
           </button>
         </div>
       )}
-      <VirtualList label="Runs" items={listed} rowHeight={ROW_HEIGHT} rows={ROWS} keyOf={(run) => run}>
+      <VirtualList
+        label="Runs"
+        items={listed}
+        rowHeight={ROW_HEIGHT * textScale()}
+        rows={ROWS}
+        keyOf={(run) => run}
+      >
         {(run) => (
           <RunRow
             run={run}

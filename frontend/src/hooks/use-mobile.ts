@@ -1,6 +1,7 @@
 import { useSyncExternalStore } from "react";
 
-const QUERY = "(max-width: 767px)";
+// In letters, so that large ones have as much room.
+const QUERY = "(max-width: 47.9375em)";
 
 function subscribe(listener: () => void): () => void {
   const media = window.matchMedia(QUERY);

@@ -24,7 +24,7 @@ export function Dialog({ open, onOpenChange, title, children, side = "center" }:
             "fixed z-50 flex flex-col overflow-hidden border bg-card shadow-xl",
             side === "center"
               ? "top-1/2 left-1/2 max-h-[92dvh] w-[min(900px,calc(100vw-1rem))] -translate-x-1/2 -translate-y-1/2 rounded-md"
-              : "inset-y-0 left-0 w-[min(320px,88vw)]",
+              : "inset-y-0 left-0 w-[min(23rem,88vw)]",
           )}
         >
           <div className="flex items-start justify-between gap-2 border-b py-2 pr-2 pl-4">
