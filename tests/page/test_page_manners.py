@@ -213,3 +213,24 @@ def test_letters_are_as_large_as_the_reader_asked_the_browser_for(open_page: Cal
     assert row.evaluate("row => row.clientHeight") == 2 * low
     assert tab.frame.get_by_role("dialog").evaluate("sheet => sheet.scrollWidth <= sheet.clientWidth")
     assert tab.frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_in_the_readers_own_colors_nothing_is_told_by_a_background_that_is_gone(
+    open_tab: Callable[..., Tab], board: Board
+) -> None:
+    tab = open_tab(board, runs=ADAM, method="random_direction_2d", filter="filter-norm")
+    tab.page.emulate_media(forced_colors="active", color_scheme="dark")
+    tab.page.evaluate("document.body.classList.remove('dark-mode')")
+    # TensorBoard's light theme is not seen: dark letters would be on a black plot.
+    tab.frame.wait_for_function("document.documentElement.classList.contains('dark')")
+    color = "element => getComputedStyle(element).backgroundColor"
+    page = tab.frame.locator("body").evaluate(color)
+    chosen = tab.frame.get_by_role("radio", checked=True).locator("span > span")
+    view = tab.frame.get_by_role("group", name="View")
+    pressed, other = (view.get_by_role("button", name=name) for name in ("Slice", "Over steps"))
+    thumb = tab.frame.get_by_role("slider", name="Step", exact=True)
+    assert other.evaluate(color) in (page, "rgba(0, 0, 0, 0)")
+    for told in (chosen, pressed, thumb):
+        assert told.evaluate(color) not in (page, "rgba(0, 0, 0, 0)")
+    run = tab.card(GRID).locator("header span[style]")
+    assert run.evaluate(color) == run.evaluate("dot => dot.style.background")

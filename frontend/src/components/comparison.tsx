@@ -1,6 +1,7 @@
 import { Link2, Link2Off, X } from "lucide-react";
 import { Button } from "@/components/ui/button";
 import { IconButton } from "@/components/ui/icon-button";
+import { Swatch } from "@/components/ui/swatch";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { type ComparedSlice, useComparedSlices } from "@/hooks/use-compared-slices";
 import { BesideContext } from "@/hooks/use-shared-range";
@@ -70,7 +71,7 @@ function Chosen({ slice: { key, step, color } }: { readonly slice: ComparedSlice
   const turned = { ...key, step: linked ? step : null };
   return (
     <li className="flex min-w-0 max-w-full items-center gap-1 rounded bg-muted py-0.5 pr-0.5 pl-2 text-xs">
-      <span className="size-2 shrink-0 rounded-full" style={{ background: color }} />
+      <Swatch color={color} />
       <bdi className="min-w-0 truncate" title={name}>
         {tagName(key.tag, 80)} · {displayName(key.run, 80)}
       </bdi>

@@ -1,13 +1,15 @@
 import { Checkbox } from "@/components/ui/checkbox";
 import { Input } from "@/components/ui/input";
+import { Swatch } from "@/components/ui/swatch";
 import { VirtualList } from "@/components/ui/virtual-list";
 import { useSliceData } from "@/contexts/slice-data-context";
-import { displayName } from "@/lib/names";
 import { textScale } from "@/hooks/use-size";
+import { displayName } from "@/lib/names";
 import { isRegularExpression, nameFilter } from "@/lib/pattern";
 
 /** A search field is worth its place from this many runs on. */
 const MANY = 8;
+/** Pixels at the usual size of letters. */
 const ROW_HEIGHT = 36;
 const ROWS = 8;
 
@@ -97,7 +99,7 @@ function RunRow({ run, color, selected, only, several, onToggle, onOnly }: RunRo
           aria-label={`Show run ${shown}`}
           onCheckedChange={(checked) => onToggle(checked === true)}
         />
-        <span className="size-2.5 shrink-0 rounded-full" style={{ background: color }} />
+        <Swatch color={color} className="size-2.5" />
         <bdi className="line-clamp-2 min-w-0 leading-tight [overflow-wrap:anywhere]">{shown}</bdi>
       </label>
       {several && (

@@ -14,6 +14,7 @@ import { DASHBOARDS } from "./dashboards";
 import { ErrorBoundary } from "./error-boundary";
 import { Failure, Notice, NotLoaded } from "./notice";
 import { SaveMenu } from "./plots/save-menu";
+import { Swatch } from "./ui/swatch";
 
 /** One tag of one run: its slice at the chosen step, or why there is none. */
 export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card }) {
@@ -72,10 +73,7 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
             <bdi>{tagName(card.tag)}</bdi>
           </h2>
           <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">
-            <span
-              className="mr-1.5 inline-block size-2 rounded-full"
-              style={{ background: runColor(card.run) }}
-            />
+            <Swatch color={runColor(card.run)} className="mr-1.5 size-2" />
             <bdi>{displayName(card.run)}</bdi>
           </p>
         </div>

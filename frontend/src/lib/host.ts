@@ -43,9 +43,13 @@ export function onHashChange(listener: () => void): () => void {
   return () => host.removeEventListener("hashchange", listener);
 }
 
+const FORCED_COLORS = "(forced-colors: active)";
+
 export function readDark(): boolean {
   try {
-    if (window.parent !== window) return window.parent.document.body.classList.contains("dark-mode");
+    // Where the reader's own colors replace the page's, the plots must suit those.
+    if (!window.matchMedia(FORCED_COLORS).matches && window.parent !== window)
+      return window.parent.document.body.classList.contains("dark-mode");
   } catch {
     // Another origin: the reader's own preference is the best that is known.
   }
@@ -53,8 +57,8 @@ export function readDark(): boolean {
 }
 
 export function onDarkChange(listener: () => void): () => void {
-  const media = window.matchMedia("(prefers-color-scheme: dark)");
-  media.addEventListener("change", listener);
+  const media = ["(prefers-color-scheme: dark)", FORCED_COLORS].map((query) => window.matchMedia(query));
+  for (const entry of media) entry.addEventListener("change", listener);
   const observer = new MutationObserver(listener);
   try {
     if (window.parent !== window) {
@@ -64,7 +68,7 @@ export function onDarkChange(listener: () => void): () => void {
     // As above.
   }
   return () => {
-    media.removeEventListener("change", listener);
+    for (const entry of media) entry.removeEventListener("change", listener);
     observer.disconnect();
   };
 }

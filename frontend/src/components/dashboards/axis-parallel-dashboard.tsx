@@ -4,6 +4,7 @@ import { clippedText, LinePlot } from "@/components/plots/line-plot";
 import { NOT_FINITE_NOTE } from "@/components/plots/not-finite";
 import { seriesColor } from "@/components/plots/theme";
 import { Dialog } from "@/components/ui/dialog";
+import { Swatch } from "@/components/ui/swatch";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useSharedRange } from "@/hooks/use-shared-range";
@@ -212,7 +213,7 @@ function sorted(
 function SeriesKey({ labels }: { labels: readonly TileLine[] }) {
   return labels.map((entry) => (
     <span key={entry.label} className="ml-2 inline-flex items-center gap-1.5">
-      <span className="size-2 rounded-full" style={{ background: entry.color }} />
+      <Swatch color={entry.color} />
       {entry.label}
     </span>
   ));

@@ -1,6 +1,7 @@
 import { Minus, Plus, RotateCcw } from "lucide-react";
 import { type KeyboardEvent, type ReactNode, type Ref, useId } from "react";
 import { Button } from "@/components/ui/button";
+import { Swatch } from "@/components/ui/swatch";
 import type { Zoom } from "./use-zoom";
 
 export interface ReadoutRow {
@@ -147,9 +148,7 @@ export function ReadoutBox({ readout, width, height, follows }: ReadoutBoxProps)
         {readout.rows.map((row, index) => (
           <div key={`${index} ${row.label}`} className="contents">
             <dt className="flex items-center gap-1.5 text-muted-foreground [overflow-wrap:anywhere]">
-              {row.color && (
-                <span className="size-2 shrink-0 rounded-full" style={{ background: row.color }} />
-              )}
+              {row.color && <Swatch color={row.color} />}
               {row.label}
             </dt>
             <dd className="whitespace-nowrap text-right font-medium">{row.value}</dd>

@@ -18,7 +18,7 @@ export function Slider({ className, value, onValueChange, label, valueText, ...p
       onValueChange={([next]) => next !== undefined && onValueChange(next)}
       {...props}
     >
-      <SliderPrimitive.Track className="relative h-1 grow overflow-hidden rounded-full bg-input/60">
+      <SliderPrimitive.Track className="relative h-1 grow overflow-hidden rounded-full bg-input/60 forced-colors:bg-[GrayText]">
         <SliderPrimitive.Range className="absolute h-full bg-primary" />
       </SliderPrimitive.Track>
       <SliderPrimitive.Thumb
