@@ -188,3 +188,25 @@ def _frame(page: Any) -> Any:
             return frame
         page.wait_for_timeout(100)
     raise AssertionError("the plugin's frame is gone")
+
+
+def test_what_was_loaded_stays_while_the_server_is_gone(open_tab: Callable[..., Tab], board: Board) -> None:
+    tab = open_tab(board, runs='["resnet20-adam/loss_slicer"]', method="linear_interpolation", filter="to-last")
+    card, reload = tab.card("path/to-last"), tab.page.locator("app-header-reload button")
+    note = card.get_by_role("status").filter(has_text="TensorBoard does not answer: this is what it sent before.")
+    tab.page.route("**/data/plugin/loss_slicer/**", lambda route: route.abort())
+    reload.click()
+    note.wait_for()
+    assert card.get_by_test_id("plot").is_visible()
+    assert card.get_by_role("alert").count() == 0
+    # A step that was not there before can't be shown.
+    tab.frame.get_by_label("Previous step").click()
+    tab.frame.get_by_label("Previous step").click()
+    card.get_by_role("alert").filter(has_text="is it still running?").wait_for()
+    tab.page.unroute("**/data/plugin/loss_slicer/**")
+    card.get_by_role("button", name="Try again").first.click()
+    card.get_by_test_id("plot").wait_for()
+    reload.click()
+    note.wait_for(state="detached")
+    assert all("ERR_FAILED" in problem for problem in tab.problems)
+    tab.problems.clear()

@@ -1,7 +1,9 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { memo, type ReactNode, useEffect, useRef } from "react";
 import { Badge } from "@/components/ui/badge";
+import { Button } from "@/components/ui/button";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
+import { ConnectionError } from "@/lib/api";
 import { includesCard } from "@/lib/cards";
 import { provisionalText, stepUnit } from "@/lib/describe";
 import { displayName, displayText, tagName } from "@/lib/names";
@@ -28,8 +30,12 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
   const data = slice.data;
   const Dashboard = data && DASHBOARDS[data.header.geometry];
 
+  // What was there before the connection was lost stays.
+  const [stepsLost, sliceLost] = [steps.error, slice.error].map((error) => error instanceof ConnectionError);
+  const refused = slice.isError && !(sliceLost && data);
+
   let body: ReactNode;
-  if (steps.isError) {
+  if (steps.isError && !(stepsLost && card.steps)) {
     body = <Failure error={steps.error} onRetry={() => void steps.refetch()} />;
   } else if (step === null && card.steps) {
     body = (
@@ -39,7 +45,7 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
         </p>
       </Notice>
     );
-  } else if (slice.isError && !slice.isPlaceholderData) {
+  } else if (refused && !slice.isPlaceholderData) {
     body = <Failure error={slice.error} onRetry={() => void slice.refetch()} />;
   } else if (data && Dashboard) {
     body = (
@@ -86,7 +92,7 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
               {data ? stepUnit(data.header) : "step"} {formatCount(step)}
             </Badge>
           )}
-          <SaveMenu data={slice.isPlaceholderData || slice.isError ? undefined : data} figure={figure} />
+          <SaveMenu data={slice.isPlaceholderData || refused ? undefined : data} figure={figure} />
           <CardActions card={card} step={step} />
         </div>
       </header>
@@ -100,6 +106,9 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
         </p>
       )}
       <div className="min-w-0 p-3">{body}</div>
+      {(stepsLost || sliceLost) && data && (
+        <LostNote onRetry={() => void Promise.all([steps.refetch(), slice.refetch()])} />
+      )}
       {card.steps?.beyond ? <BeyondNote count={card.steps.beyond} /> : null}
       {card.steps?.sampled && (
         <p className="border-t px-4 py-2 text-muted-foreground text-xs">
@@ -110,6 +119,21 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
     </article>
   );
 });
+
+/** Why what is shown may have changed since. */
+function LostNote({ onRetry }: { readonly onRetry: () => void }) {
+  return (
+    <p
+      role="status"
+      className="flex flex-wrap items-center gap-2 border-t px-4 py-2 text-muted-foreground text-xs"
+    >
+      TensorBoard does not answer: this is what it sent before.
+      <Button size="small" onClick={onRetry}>
+        Try again
+      </Button>
+    </p>
+  );
+}
 
 /** What is not shown, since it can't be asked for. */
 function BeyondNote({ count }: { readonly count: number }) {

@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
-import { ApiError } from "@/lib/api";
+import { ConnectionError } from "@/lib/api";
 import { headersQuery } from "@/lib/many";
 import { sliceQuery } from "@/lib/query-options";
 
@@ -32,7 +32,7 @@ export function usePreload(cards: readonly Card[]): void {
           await client.ensureQueryData(headersQuery(card, card.steps.steps));
         } catch (error) {
           // What the server refused, its own card says. A server that is gone is not asked for each.
-          if (!(error instanceof ApiError && error.status !== null)) return;
+          if (error instanceof ConnectionError) return;
         }
       }
     };

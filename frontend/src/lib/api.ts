@@ -46,6 +46,11 @@ export class ApiError extends Error {
   }
 }
 
+/** There was no reply: what was had before is still the best that is known. */
+export class ConnectionError extends ApiError {
+  override name = "ConnectionError";
+}
+
 /** A query that fits into a GET, which the browser may cache. */
 const MAX_QUERY = 8192;
 
@@ -325,7 +330,7 @@ async function request(address: string, signal?: AbortSignal, init: RequestInit 
     response = await answer(address, signal ? { ...init, signal } : init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError("TensorBoard does not answer: is it still running?");
+    throw new ConnectionError("TensorBoard does not answer: is it still running?");
   }
   if (response.ok) return response;
   const plain = response.headers.get("Content-Type")?.startsWith("text/plain");

@@ -1,6 +1,6 @@
 /** What the page asks for and when it asks again; without React, whose script comes later (see `start`). */
 import { QueryClient, queryOptions } from "@tanstack/react-query";
-import { ApiError, fetchHeader, fetchSteps, fetchTags } from "./api";
+import { ApiError, ConnectionError, fetchHeader, fetchSteps, fetchTags } from "./api";
 import { keepWithinBudget } from "./cache-budget";
 import { firstTags } from "./selection";
 import type { SliceData } from "./slice";
@@ -79,6 +79,8 @@ export function sliceQuery({ run, tag }: TagKey, step: number | null, { metric, 
       const options = { signal, like: other?.header };
       return sliceOrError(await loadSlices({ run, tag }, [step], { metric, split }, options), step);
     },
+    // When the server is there again, the card shows it by itself.
+    refetchInterval: ({ state }) => (state.error instanceof ConnectionError ? 60_000 : false),
     // The budget of bytes, not time, decides what is dropped.
     gcTime: Number.POSITIVE_INFINITY,
     // Typed arrays are new each time, and comparing them entry by entry costs more than drawing.
