@@ -38,6 +38,15 @@ describe("the range that slices share", () => {
     expect(range).toMatchObject({ low: 0.75, high: 2.5, min: 1, max: 2 });
   });
 
+  it("has a width that a number can be, however far apart the slices are", () => {
+    const [low, high] = [-1.7e308, 1.7e308].map((value) => ({
+      series: [series("loss", "train", [value])] as const,
+    }));
+    const range = rangeOfSlices([low, high] as never, axisOf(low as never), FULL);
+    expect(range).toMatchObject({ min: -1.7e308, max: 1.7e308 });
+    expect(Number.isFinite((range?.high ?? 0) - (range?.low ?? 0))).toBe(true);
+  });
+
   it("is none where nothing is finite", () => {
     const nothing = { series: [series("loss", "train", [Number.NaN])] as const };
     expect(rangeOfSlices([nothing], axisOf(nothing), FULL)).toBeNull();

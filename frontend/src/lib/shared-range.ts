@@ -1,6 +1,6 @@
 /** The range of what several slices draw on one axis: their values, their bands, and those of all their directions. */
 import type { ScaleName } from "@/maths/color";
-import { chosenRange, type ValueRange, withBands } from "@/maths/range";
+import { chosenRange, measurable, type ValueRange, withBands } from "@/maths/range";
 import { tailsOf } from "./describe";
 import type { Series, SliceData } from "./slice";
 
@@ -37,8 +37,7 @@ export function unionOf(ranges: readonly ValueRange[]): ValueRange | null {
 
 export function union(a: ValueRange, b: ValueRange): ValueRange {
   return {
-    low: Math.min(a.low, b.low),
-    high: Math.max(a.high, b.high),
+    ...measurable(Math.min(a.low, b.low), Math.max(a.high, b.high)),
     min: Math.min(a.min, b.min),
     max: Math.max(a.max, b.max),
     finite: a.finite + b.finite,

@@ -81,7 +81,7 @@ function describe({ sorted, nonfinite }: Finite, low: number, high: number): Val
 const GREATEST = Number.MAX_VALUE;
 
 /** These ends, or nearer ones to zero where their distance, with room at both, is more than a number can be. */
-function measurable(low: number, high: number): { readonly low: number; readonly high: number } {
+export function measurable(low: number, high: number): { readonly low: number; readonly high: number } {
   if (high - low <= 0.6 * GREATEST) return { low, high };
   return { low: Math.max(low, -0.4 * GREATEST), high: Math.min(high, 0.4 * GREATEST) };
 }
