@@ -39,6 +39,8 @@ const TOP = 36;
 const BOTTOM = 20;
 const SIDE = 10;
 const SMALL = 10;
+/** The radius of a point without a neighbor. */
+const LONE = 2.5;
 
 /** The label margin that fits all of these tiles. */
 export function tileMargin(domains: readonly CurveDomain[]): number {
@@ -216,20 +218,29 @@ function TileLines({ lines, x, xScale, yScale, inner, height }: TileLinesProps) 
   return (
     <svg width={inner} height={height} overflow="hidden" aria-hidden="true">
       {lines.map((entry) => {
-        const path = line<number>()
-          .defined((index) => Number.isFinite(yScale(entry.values[index] as number)))
-          .x((index) => round(xScale(x[index] as number)))
-          .y((index) => round(Math.min(Math.max(yScale(entry.values[index] as number), -1e4), 1e4)))(indices);
+        const up = (index: number) => yScale(entry.values[index] as number);
+        const drawn = (index: number) => Number.isFinite(up(index));
+        const alone = indices.filter((index) => drawn(index) && !drawn(index - 1) && !drawn(index + 1));
+        const [across, down] = [
+          (index: number) => round(xScale(x[index] as number)),
+          (index: number) => round(Math.min(Math.max(up(index), -1e4), 1e4)),
+        ];
+        const path = line<number>().defined(drawn).x(across).y(down)(indices);
         return (
-          <path
-            key={entry.label}
-            d={path ?? ""}
-            fill="none"
-            stroke={entry.color}
-            strokeWidth={1.5}
-            strokeLinecap="round"
-            strokeLinejoin="round"
-          />
+          <g key={entry.label}>
+            <path
+              d={path ?? ""}
+              fill="none"
+              stroke={entry.color}
+              strokeWidth={1.5}
+              strokeLinecap="round"
+              strokeLinejoin="round"
+            />
+            {/* No line leads to it, and none would be seen. */}
+            {alone.map((index) => (
+              <circle key={index} cx={across(index)} cy={down(index)} r={LONE} fill={entry.color} />
+            ))}
+          </g>
         );
       })}
     </svg>
