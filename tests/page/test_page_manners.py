@@ -86,6 +86,20 @@ def test_everything_is_reached_by_keys_alone(open_page: Callable[..., Tab], boar
         assert name in seen, (name, seen)
 
 
+def test_a_dialog_gives_the_focus_back_to_what_opened_it(open_page: Callable[..., Tab], board: Board) -> None:
+    focused = "document.activeElement.ariaLabel ?? document.activeElement.textContent"
+    tab = open_page(board, runs=ADAM, method="axis_parallel", width=500)
+    tile = tab.frame.get_by_role("button", name="Enlarge").nth(1)
+    for opener in (tile, tab.frame.get_by_role("button", name="Controls")):
+        opener.focus()
+        before = tab.frame.evaluate(focused)
+        tab.page.keyboard.press("Enter")
+        tab.frame.get_by_role("dialog").wait_for()
+        tab.page.keyboard.press("Escape")
+        tab.frame.get_by_role("dialog").wait_for(state="detached")
+        assert tab.frame.evaluate(focused) == before
+
+
 @pytest.fixture
 def notebook(board: Board) -> Iterator[str]:
     """Address of a page of another port, thus another origin, that shows TensorBoard in a frame, as notebooks do."""
