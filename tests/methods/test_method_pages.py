@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -46,3 +47,17 @@ def test_each_page_names_every_option_of_its_method(method: str) -> None:
     text = page_of(method).read_text()
     for option in METHODS[method].options:
         assert option.flag in text, f"{method}: {option.flag}"
+
+
+def test_the_pictures_script_finds_the_commands_of_every_picture() -> None:
+    pictures = FOLDER.parent / "pictures"
+    spec = importlib.util.spec_from_file_location("method_pictures", pictures / "methods.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    found = script.blocks()
+    assert sorted(found) == sorted(path.stem.removeprefix("method-") for path in pictures.glob("method-*.png"))
+    for page, commands in found.values():
+        assert page.parent == FOLDER
+        assert [command[:2] for command in commands] == [["loss-slicer", "run"], ["loss-slicer", "plot"]]
