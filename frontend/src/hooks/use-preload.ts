@@ -2,13 +2,16 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { ConnectionError } from "@/lib/api";
+import { ARRAY_BUDGET_BYTES, arrayBytes } from "@/lib/cache-budget";
 import { headersQuery } from "@/lib/many";
 import { sliceQuery } from "@/lib/query-options";
+import type { SliceData } from "@/lib/slice";
 
 /** Milliseconds without a change, so that a step that is passed by is not loaded for every card. */
 const REST = 1000;
-/** More cards would fill the memory for slices. */
-const MOST = 100;
+const MOST_CARDS = 100;
+/** More would drive out of memory what was loaded before. */
+const MOST_BYTES = ARRAY_BUDGET_BYTES / 2;
 
 /**
  * Loads what cards far from the screen will show, one after another while the page rests: a browser that prints does not
@@ -22,12 +25,15 @@ export function usePreload(cards: readonly Card[]): void {
   useEffect(() => {
     let stopped = false;
     const load = async () => {
-      for (const card of cards.slice(0, MOST)) {
+      const slices: SliceData[] = [];
+      for (const card of cards.slice(0, MOST_CARDS)) {
+        if (stopped || arrayBytes(slices) > MOST_BYTES) return;
         const shown = stepOf(card, step);
-        if (stopped) return;
         if (shown === null || !card.steps) continue;
+        const query = sliceQuery(card, shown, { metric, split });
+        if (client.getQueryState(query.queryKey)?.status === "error") continue;
         try {
-          await client.ensureQueryData(sliceQuery(card, shown, { metric, split }));
+          slices.push(await client.ensureQueryData(query));
           if (stopped || display !== "steps") continue;
           await client.ensureQueryData(headersQuery(card, card.steps.steps));
         } catch (error) {
