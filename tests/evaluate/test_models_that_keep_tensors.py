@@ -17,6 +17,25 @@ from slicer_core import CustomSlicer, EvaluationSettings, ModelWrapper, RandomDi
 from slicer_core.errors import DataError
 from slicer_core.subject.attributes import Attributes
 
+PROGRAM: dict[str, Any] = {}
+"""What a program has besides its model."""
+
+
+class Note:
+    """An object of the program."""
+
+
+def remembering() -> Any:
+    """A function that goes on giving what it was given first."""
+    kept = None
+
+    def remember(given: Tensor) -> Tensor:
+        nonlocal kept
+        kept = given if kept is None else kept
+        return kept
+
+    return remember
+
 
 class Keeping(nn.Module):
     """`kind`: where it keeps a bias of each unit, made of a table."""
@@ -41,6 +60,20 @@ class Keeping(nn.Module):
             return self.table.repeat(2)
         if self.kind == "function":
             return self._made()
+        if self.kind == "program":
+            return PROGRAM["bias"] if "bias" in PROGRAM else PROGRAM.setdefault("bias", self.table.repeat(2))
+        if self.kind == "pair":
+            return PROGRAM.setdefault("pair", (self.table.repeat(2), size))[0]
+        if self.kind == "object":
+            note = PROGRAM["note"]
+            note.bias = self.table.repeat(2) if note.bias is None else note.bias
+            return note.bias
+        if self.kind == "closure":
+            return PROGRAM["remember"](self.table.repeat(2))
+        if self.kind == "never cleared":
+            self.by_size["own"] = own = self.by_size.get("own") or [None]
+            own[0] = self.table.repeat(2) if own[0] is None else own[0]
+            return own[0]
         if self.kind == "attribute":
             self.kept = self.table.repeat(2) if self.kept is None else self.kept
             return self.kept
@@ -110,6 +143,56 @@ def test_what_is_kept_out_of_reach_is_an_error_each_time() -> None:
         slicer = RandomDirectionSlicer(ModelWrapper(model, nn.CrossEntropyLoss(), data), progress=False)
         with pytest.raises(DataError, match="keeps what it made of table in one pass and reads that in later ones"):
             slicer.slice_1d(n_samples=3)
+    Keeping._made.cache_clear()
+
+
+@pytest.mark.parametrize("with_graph", [True, False])
+@pytest.mark.parametrize("kind", ["function", "program", "pair", "object", "closure", "never cleared"])
+def test_what_was_kept_before_the_first_slice_is_an_error(kind: str, with_graph: bool) -> None:
+    PROGRAM.update(note=Note(), remember=remembering())
+    PROGRAM["note"].bias = None
+    data, model = (torch.randn(10, 4), torch.randint(0, 3, (10,))), Keeping(kind).eval()
+    with torch.set_grad_enabled(with_graph):
+        expected = model(data[0]).detach()
+    kept = {name: entry for name, entry in PROGRAM.items() if isinstance(entry, (Tensor, tuple))}
+    model.train = nn.Module.train.__get__(model)  # lets nothing go
+    slicer = RandomDirectionSlicer(ModelWrapper(model, nn.CrossEntropyLoss(), data), progress=False)
+    with pytest.raises(DataError, match="keeps what it made of table in one pass and reads that in later ones"):
+        slicer.slice_1d(n_samples=3)
+    assert all(PROGRAM[name] is entry for name, entry in kept.items())
+    assert torch.equal(model(data[0]), expected)
+    Keeping._made.cache_clear()
+    PROGRAM.clear()
+
+
+def test_constants_beside_a_parameter_that_has_no_part_in_the_loss_are_none() -> None:
+    """An anchor that the parameters were copied to, and class weights that a loss has made once."""
+    data, model = (torch.randn(10, 4), torch.randint(0, 3, (10,))), Keeping("nothing")
+    model.unused = nn.Linear(4, 4)
+    anchors, made = [parameter.clone() for parameter in model.parameters()], {}
+
+    def batch_loss(network: nn.Module, batch: Any) -> Tensor:
+        weights = made["weights"] if "weights" in made else made.setdefault("weights", torch.tensor([1.0, 2.0, 0.5]))
+        own = [parameter for name, parameter in network.named_parameters() if not name.startswith("unused")]
+        penalty = sum((new - old).square().sum() for new, old in zip(own, anchors[: len(own)], strict=True))
+        losses = F.cross_entropy(network(batch[0]), batch[1], reduction="none")
+        return weights[batch[1]] * losses + penalty
+
+    batch_loss(model, data)
+    before = [*anchors, made["weights"]]
+    wrapper = ModelWrapper(model, train_data=data, batch_loss=batch_loss)
+    slicer = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy="loop"), progress=False)
+    found = slicer.slice_1d(n_samples=3)
+    assert found.loss[0] > found.loss[1] < found.loss[2]
+    assert all(one is other for one, other in zip([*anchors, made["weights"]], before, strict=True))
+
+
+def test_a_stream_is_told_too() -> None:
+    data = (torch.randn(10, 4), torch.randint(0, 3, (10,)))
+    wrapper = ModelWrapper(Keeping("function"), nn.CrossEntropyLoss(), data)
+    slicer = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy="streaming"), progress=False)
+    with pytest.raises(DataError, match="keeps what it made of table"):
+        slicer.slice_1d(n_samples=3)
     Keeping._made.cache_clear()
 
 

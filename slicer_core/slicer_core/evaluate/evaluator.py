@@ -17,7 +17,7 @@ from slicer_core.evaluate.batchnorm import recomputed_statistics
 from slicer_core.evaluate.choice import Decided, StrategyChoice, forget_if_changed
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
-from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere
+from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere, refuse_kept
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.parallel import can_fork, shared_out
@@ -134,9 +134,11 @@ class PointEvaluator:
 
     def settle(self) -> None:
         """Chooses how points are run, and decides all that timing decides; done by the first `evaluate` otherwise."""
-        if self._streams or self._choice is not None:
-            return
         wrapper, center = self._wrapper, self._center
+        if self._streams or self._choice is not None:
+            if self._streams and not streams(wrapper, "auto", self._settings.memory_budget):
+                refuse_kept(wrapper, self._data)
+            return
         self._state = {
             key: self._objective.cast_for_combining(tensor) for key, tensor in {**wrapper.state(), **center}.items()
         }

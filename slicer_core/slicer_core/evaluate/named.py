@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch import Tensor
 
 from slicer_core.errors import DataError
+from slicer_core.evaluate.kept import kept_parameters, sample_losses
 from slicer_core.evaluate.layout import first_samples, is_splittable
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.strategies.streaming import overlapping
-from slicer_core.subject import LOSS, Batch, ModelWrapper, SplitData, copied
+from slicer_core.subject import Batch, ModelWrapper, SplitData
 
 READS_ELSEWHERE = (
     "the loss or the model reads parameters past the model's own names (a list of them that was made before, say), so "
@@ -28,8 +26,6 @@ READS_ELSEWHERE = (
 """As a reason for that."""
 
 _KNOWN: weakref.WeakKeyDictionary[ModelWrapper, bool] = weakref.WeakKeyDictionary()
-# The name of a parameter, on what stood in its place in a pass.
-_GIVEN_AS = "_given_as_parameter"
 _SAMPLES = 8
 _SEED = 40_127
 _RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -43,75 +39,20 @@ def reads_elsewhere(wrapper: ModelWrapper, data: SplitData) -> bool:
     parameters share memory, nothing is found.
 
     Raises:
-        DataError: the loss keeps what it made of a parameter where it can't be put back, and reads that again.
+        DataError: the loss reads what it, or an earlier pass, made of a parameter and kept where it can't be put back.
     """
     if wrapper not in _KNOWN:
         objective, few = Objective(wrapper), next(iter(data.batches()))
         if is_splittable(objective, few):
             few = first_samples(few, _SAMPLES)
-        if kept := _kept_from_other_pass(wrapper, objective, few):
+        if kept := kept_parameters(wrapper, objective, few):
             raise DataError(
                 f"the loss or the model keeps what it made of {kept[0]} in one pass and reads that in later ones, so "
-                "that all points would have it: let it be made anew in eval mode too, or kept as an attribute of its "
-                "module"
+                "that all points would have it: let it be made anew in eval mode too, or keep it as an attribute of "
+                "its module, and clear it before a slice"
             )
         _KNOWN[wrapper] = _reads_elsewhere(wrapper, objective, few)
     return _KNOWN[wrapper]
-
-
-def _kept_from_other_pass(wrapper: ModelWrapper, objective: Objective, few: Batch) -> list[str]:
-    """Parameters that a loss of a few samples is made of as another pass had them.
-
-    Where they came from is told by the graph that makes the loss.
-    """
-    own = {
-        name: tensor.detach() for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]
-    }
-
-    def of_others() -> list[str]:
-        # Copies, since a pass may write to any of them.
-        held = {name: tensor.clone() for name, tensor in own.items()}
-        leaves = {name: nn.Parameter(held[name]) for name in wrapper.varying_names()}
-        for name, leaf in leaves.items():
-            setattr(leaf, _GIVEN_AS, name)
-        # Nothing is differentiated by it, so the graph need not keep the activations.
-        with (
-            torch.enable_grad(),
-            saved_tensors_hooks(_dropped, _dropped),
-            differentiable_recurrence(wrapper.model),
-        ):
-            loss = objective.holding(held | leaves, lambda: _losses(wrapper, few))
-        current = set(map(id, leaves.values()))
-        others = [leaf for leaf in _leaves_of(loss) if id(leaf) not in current]
-        return sorted(getattr(leaf, _GIVEN_AS) for leaf in others if hasattr(leaf, _GIVEN_AS))
-
-    try:
-        # The first one leaves something, or finds what an earlier one left.
-        return of_others() or of_others()
-    except Exception:  # noqa: BLE001 - the user's code, or no memory; where it fails without gradients too, the evaluation tells
-        return []
-
-
-def _dropped(_: Any) -> Any:
-    return None
-
-
-def _leaves_of(loss: Tensor) -> list[Tensor]:
-    """The leaves of the graph that made the loss."""
-    found, seen, left = [], set(), [loss.grad_fn]
-    while left:
-        node: Any = left.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        left += [following for following, _ in node.next_functions]
-    return found
-
-
-def _losses(wrapper: ModelWrapper, few: Batch) -> Tensor:
-    return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums
 
 
 def _reads_elsewhere(wrapper: ModelWrapper, objective: Objective, few: Batch) -> bool:
@@ -122,7 +63,7 @@ def _reads_elsewhere(wrapper: ModelWrapper, objective: Objective, few: Batch) ->
 
     def loss() -> Tensor:
         # Metal has no float64.
-        return _losses(wrapper, few).detach().cpu()
+        return sample_losses(wrapper, few).detach().cpu()
 
     try:
         point = {name: _moved(tensor) if name in names else tensor.clone() for name, tensor in own.items()}
@@ -156,6 +97,16 @@ def _moved(tensor: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(_SEED)
     noise = torch.rand(tensor.shape, generator=generator).to(tensor)
     return tensor + (noise - 0.5) * 0.2 * tensor + (noise - 0.5) * 0.02
+
+
+def refuse_kept(wrapper: ModelWrapper, data: SplitData) -> None:
+    """For points that are written into the model's own tensors in any case, where copies of these fit the memory.
+
+    Raises:
+        DataError: see `reads_elsewhere`.
+    """
+    with wrapper.evaluating():
+        reads_elsewhere(wrapper, data)
 
 
 def refuse_other_parameters(wrapper: ModelWrapper, data: SplitData) -> None:
