@@ -50,6 +50,26 @@ def test_every_strategy_gives_each_class_its_own_loss(network, reference, close_
     np.testing.assert_allclose(together / float(counts.sum()), found.loss, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tolerance", [None, 1e-9, 10.0])
+def test_errors_of_classes_of_few_samples_are_those_of_their_samples(network, tolerance) -> None:
+    """Of one sample there is no error; of two and more, that of a mean over them, whatever the other classes have."""
+    net, counts = network("mlp"), (1, 2, 397)
+    inputs, target = torch.randn(400, net.inputs.shape[1]), torch.arange(3).repeat_interleave(torch.tensor(counts))
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(1))
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(reduction="none"), (inputs[order], target[order]))
+    wrapper.classes = find_classes(wrapper, ("train",))
+    settings = EvaluationSettings(strategy="loop", tolerance=tolerance)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=3)
+    with torch.no_grad():
+        losses = nn.functional.cross_entropy(net.model.eval()(inputs), target, reduction="none")
+    for label, count in enumerate(counts):
+        own = losses[target == label].double().numpy()
+        expected = own.std(ddof=1) / np.sqrt(count) if count > 1 else np.nan
+        np.testing.assert_allclose(found.array(f"class_{label}", role="stderr")[1], expected, rtol=1e-4)
+        np.testing.assert_allclose(found.array(f"class_{label}")[1], own.mean(), rtol=1e-5)
+        assert np.isfinite(found.array(f"class_{label}")).all()
+
+
 def test_a_class_is_not_touched_by_infinite_losses_of_another() -> None:
     inputs = torch.tensor([[1.0], [torch.inf]])
     wrapper = ModelWrapper(nn.Identity(), lambda output, target: output[:, 0], (inputs, torch.tensor([0, 1])))

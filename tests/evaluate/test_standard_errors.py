@@ -47,7 +47,8 @@ def outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
 
 def brute_force(s: np.ndarray, s0: np.ndarray, c: np.ndarray) -> tuple[float, float, float]:
     """L, its standard error, and that of the difference to the center, from s and c of each entry."""
-    n = len(s)
+    # Samples whose targets are ignored say nothing.
+    n = np.count_nonzero(c)
     residual, center_residual = s - s.sum() / c.sum() * c, s0 - s0.sum() / c.sum() * c
     paired = residual - center_residual
     error, paired_error = (np.sqrt(n / (n - 1) * (r**2).sum()) / c.sum() for r in (residual, paired))
@@ -193,6 +194,21 @@ def test_one_entry_has_no_standard_error(network) -> None:
     assert np.isnan(found.stderr).all()
     assert np.isnan(found.difference_stderr).all()
     assert np.isfinite(found.values).all()
+
+
+def test_one_sample_that_counts_has_none_either(network) -> None:
+    net = network("mlp")
+    targets = torch.where(torch.arange(22) == 4, net.classes, -100)
+    found = sums_along(ModelWrapper(net.model, nn.CrossEntropyLoss(), (net.inputs, targets)), 5)
+    assert (found.num_entries, found.counted) == (22, 1)
+    assert np.isnan(found.stderr).all()
+    assert np.isnan(found.difference_stderr).all()
+    assert found.grouped_differences is None
+    again = PointSums.from_bytes(found.to_bytes())
+    assert (again.num_entries, again.counted) == (22, 1)
+    # A tile of an older release.
+    old = found.to_bytes().replace(b'"num_counted": 1, ', b"")
+    assert PointSums.from_bytes(old).counted == 22
 
 
 def test_equal_samples_have_an_error_of_zero() -> None:

@@ -24,6 +24,8 @@ _SEED = 0
 _DOUBLINGS = 4
 _FEWEST = 100
 """Samples of the smallest part: of fewer, a few large losses may all be missing, and the standard error with them."""
+_FEWEST_OF_CLASS = 3
+"""A part may have one less than a class's share of it, and of one sample there is no standard error."""
 _MARGIN = 1.2
 """On the number of samples that a standard error on fewer lets expect."""
 _FLOOR = 0.1
@@ -38,10 +40,11 @@ def increments(wrapper: ModelWrapper, data: SplitData, at_center: Evaluation) ->
     """The split in parts of growing size, whose unions N/16, N/8, … hold each class by its share.
 
     One part, the split itself, where it is small, where the loss couples samples, or where it does not say what each
-    sample adds to it.
+    sample adds to it. None is so small that two samples of a class would not be in it.
     """
     sizes = [data.num_samples // 2**power for power in range(_DOUBLINGS, 0, -1)]
-    sizes = [size for size in sizes if size >= _FEWEST]
+    rarest = min(sums.counted for sums in at_center.sums.values())
+    sizes = [size for size in sizes if size >= _FEWEST and size * rarest >= _FEWEST_OF_CLASS * data.num_samples]
     by_sample = all(sums.entries == "samples" for sums in at_center.sums.values())
     if not sizes or not by_sample or wrapper.batch_coupled:
         return [data]
@@ -193,7 +196,9 @@ class IncrementalRun:
         center = self._at_center[name]
         if depth < len(self._parts):
             parts = [sums[name] for sums in self._center_sums[:depth]]
-            center = replace(center, **{key: sum(getattr(part, key) for part in parts) for key in _CENTER_FIELDS})
+            counted = sum(part.counted for part in parts)
+            fields = {key: sum(getattr(part, key) for part in parts) for key in _CENTER_FIELDS}
+            center = replace(center, **fields, num_counted=counted)
         own = dict(zip(_POINT_FIELDS, self._sums[name][:, points], strict=True))
         return SumsPart(points=points, sums=replace(center, **own, groups=None))
 

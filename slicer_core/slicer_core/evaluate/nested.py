@@ -32,8 +32,14 @@ class SumsPart:
 
     def difference_error(self, whole: PointSums) -> np.ndarray:
         """The paired standard error of that against the whole split, with the finite-population factor."""
-        share = self.sums.num_entries / whole.num_entries
+        share = self.share(whole)
+        if share == 1:
+            return np.zeros_like(self.sums.total)
         return self.scale(whole) * self.sums.difference_stderr * np.sqrt(1 - share)
+
+    def share(self, whole: PointSums) -> float:
+        """How much these samples are of all that count."""
+        return self.sums.counted / whole.counted if whole.counted else np.nan
 
     def scale(self, whole: PointSums) -> float:
         """From these samples to all, where L is a total."""
@@ -102,7 +108,7 @@ class NestedSums:
         """The standard error of L as an estimate of its expectation, that of the sampling included."""
         found = np.full(self.num_points, np.nan)
         for part in self.parts:
-            share = part.sums.num_entries / self._whole.num_entries
+            share = part.share(self._whole)
             found[part.points] = part.scale(self._whole) * part.sums.stderr * np.sqrt(share)
         with np.errstate(all="ignore"):
             return np.hypot(found, self.sampling_error)
@@ -115,7 +121,7 @@ class NestedSums:
         """
         found = np.full(self.num_points, np.nan)
         for part in self.parts:
-            share = part.sums.num_entries / self._whole.num_entries
+            share = part.share(self._whole)
             found[part.points] = part.scale(self._whole) * part.sums.difference_stderr * np.sqrt(share)
         with np.errstate(all="ignore"):
             return np.hypot(found, self.sampling_error)

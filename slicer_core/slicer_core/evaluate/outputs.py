@@ -81,10 +81,11 @@ class SumsOutput(Output):
             if name not in self._points:
                 self._points[name] = torch.zeros(4, self._num_points, dtype=torch.float64, device=self._device)
                 self._center[name] = torch.zeros(3, dtype=torch.float64, device=self._device)
-                self._counts[name] = torch.zeros(2, dtype=torch.float64, device=self._device)
+                self._counts[name] = torch.zeros(3, dtype=torch.float64, device=self._device)
                 self._entries[name] = 0
             self._center[name] += torch.stack([sums.sum(), sums @ sums, sums @ counts])
-            self._counts[name] += torch.stack([counts.sum(), counts @ counts])
+            counted = ((counts != 0) | (sums != 0)).sum().double()
+            self._counts[name] += torch.stack([counts.sum(), counts @ counts, counted])
             self._entries[name] += counts.numel()
 
     def add(self, terms: ChunkTerms, points: slice) -> None:
@@ -116,7 +117,7 @@ class SumsOutput(Output):
         for name, points in self._points.items():
             total, squares, with_counts, with_center = points.cpu().numpy()
             center = [float(value) for value in self._center[name].tolist()]
-            count, count_squares = (float(value) for value in self._counts[name].tolist())
+            count, count_squares, counted = (float(value) for value in self._counts[name].tolist())
             collected[name] = PointSums(
                 total=np.ascontiguousarray(total),
                 squares=np.ascontiguousarray(squares),
@@ -128,6 +129,7 @@ class SumsOutput(Output):
                 count=count,
                 count_squares=count_squares,
                 num_entries=self._entries[name],
+                num_counted=int(counted),
                 is_total=self._is_total and name == LOSS,
                 entries="samples" if self._entries[name] >= self._samples else "batches",
                 groups=self._groups() if name == LOSS else None,

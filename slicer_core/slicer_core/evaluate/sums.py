@@ -1,8 +1,9 @@
 """The float64 sums that a point leaves behind, and the value and standard errors that follow from them.
 
-Sample i gives s_i and c_i (see `subject.losses`). With n entries, L = Σs/Σc and
+Sample i gives s_i and c_i (see `subject.losses`). With n entries that count, L = Σs/Σc and
 SE = sqrt(n/(n-1)·Σ(s_i - L·c_i)²)/Σc, the linearized standard error of a ratio. A difference to the center uses the
-paired residuals r_i(p) - r_i(0), r_i = s_i - L·c_i, whose squares need Σs·s₀ beside the point's own sums.
+paired residuals r_i(p) - r_i(0), r_i = s_i - L·c_i, whose squares need Σs·s₀ beside the point's own sums. Samples of
+another class, or whose targets are all ignored, have s and c of 0 and tell nothing: they are not in n.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ class PointSums:
     """Sums over the entries (samples, or batches where only batch means are to be had) of one split.
 
     Arrays of shape (points,), float64: `total` Σs, `squares` Σs², `with_counts` Σsc, `with_center` Σs·s₀. The
-    center's own Σs, Σs² and Σsc are scalars, as are Σc, Σc² and the number of entries. `is_total`: the user's loss is
-    Σs and not Σs/Σc. `groups` are there for a loss whose points were all evaluated on the same entries.
+    center's own Σs, Σs² and Σsc are scalars, as are Σc, Σc² and the number of entries, of which `num_counted` have an s
+    or a c; None for all. `is_total`: the user's loss is Σs and not Σs/Σc. `groups` are there for a loss whose points
+    were all evaluated on the same entries.
     """
 
     total: np.ndarray
@@ -38,6 +40,7 @@ class PointSums:
     count: float
     count_squares: float
     num_entries: int
+    num_counted: int | None = None
     is_total: bool = False
     entries: str = "samples"
     groups: GroupSums | None = None
@@ -53,8 +56,13 @@ class PointSums:
         return self.center_total if self.is_total else self._center_mean
 
     @property
+    def counted(self) -> int:
+        """How many entries there are that say something: see `num_counted`."""
+        return self.num_entries if self.num_counted is None else self.num_counted
+
+    @property
     def stderr(self) -> np.ndarray:
-        """The standard error of L at each point, shape (points,); NaN where there is only one entry."""
+        """The standard error of L at each point, shape (points,); NaN where only one entry counts."""
         mean = self._mean
         with np.errstate(all="ignore"):
             squared = self.squares - 2 * mean * self.with_counts + mean**2 * self.count_squares
@@ -84,11 +92,11 @@ class PointSums:
 
         The standard error of Σ w·(L - L(center)) is the norm of Σ w·row, see `GroupSums.differences`.
         """
-        if self.groups is None or self.num_entries < 2:
+        if self.groups is None or self.counted < 2:
             return None
         found = self.groups.differences(self._mean, self._center_mean)
         with np.errstate(all="ignore"):
-            scale = np.sqrt(self.num_entries / (self.num_entries - 1))
+            scale = np.sqrt(self.counted / (self.counted - 1))
             return found * scale if self.is_total else found * (scale / abs(np.float64(self.count)))
 
     @classmethod
@@ -116,6 +124,7 @@ class PointSums:
             "center": [self.center_total.hex(), self.center_squares.hex(), self.center_with_counts.hex()],
             "counts": [self.count.hex(), self.count_squares.hex()],
             "num_entries": self.num_entries,
+            "num_counted": self.counted,
             "is_total": self.is_total,
             "entries": self.entries,
         }
@@ -148,6 +157,7 @@ class PointSums:
                 count=counts[0],
                 count_squares=counts[1],
                 num_entries=int(head["num_entries"]),
+                num_counted=int(head.get("num_counted", head["num_entries"])),
                 is_total=bool(head["is_total"]),
                 entries=str(head["entries"]),
                 groups=_groups_from(values[arrays.size :], num_points, int(head.get("groups", 0))),
@@ -167,12 +177,12 @@ class PointSums:
             return float(np.float64(self.center_total) / np.float64(self.count))
 
     def _standard_error(self, squared: np.ndarray) -> np.ndarray:
-        if self.num_entries < 2:
+        if self.counted < 2:
             return np.full_like(squared, np.nan)
         # Rounding may leave a sum of squares that is zero a little below zero; NaN stays NaN.
         with np.errstate(all="ignore"):
             positive = np.where(squared < 0, 0.0, squared)
-            total_error = np.sqrt(positive * self.num_entries / (self.num_entries - 1))
+            total_error = np.sqrt(positive * self.counted / (self.counted - 1))
             return total_error if self.is_total else total_error / abs(np.float64(self.count))
 
 
