@@ -165,3 +165,30 @@ def test_a_loss_that_holds_float32_gets_float32(loss_fn: Any, strategy: Any, dty
         for chosen in (dtype, None)
     )
     np.testing.assert_allclose(found.loss, exact.loss, rtol=TOLERANCE[dtype])
+
+
+class HalfScale(nn.Module):
+    """Holds its weights in half precision and computes in float32, so that only what they are rounded to counts."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-2, 3, 12).reshape(4, 3).to(dtype))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(inputs @ self.weight.float())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "strategy"),
+    [(torch.bfloat16, "partial"), (torch.bfloat16, "vmap"), (torch.float16, "partial-vmap")],
+)
+def test_points_of_a_model_in_half_precision_are_rounded_as_the_loops_are(dtype, strategy) -> None:
+    wrapper = ModelWrapper(HalfScale(dtype), nn.MSELoss(), (torch.randn(30, 4), torch.randn(30, 3)))
+    found, expected = (
+        RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy=name), progress=False).slice_2d(
+            grid_size=7, ignore="none"
+        )
+        for name in (strategy, "loop")
+    )
+    assert found.evaluation["strategy"] == strategy
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6)

@@ -73,7 +73,7 @@ def is_affine(node: fx.Node, moving: set[fx.Node]) -> bool:
     """Whether a call is claimed to be affine in those of its inputs that are in `moving`, together."""
     if node.target is operator.getitem:
         return True
-    if not isinstance(node.target, OpOverload) or _is_rounded(node):
+    if not isinstance(node.target, OpOverload) or _is_rounded(node) or any(map(_is_half, moving)):
         return False
     if any(inner in moving for value in node.kwargs.values() for inner in _nodes_in(value)):
         return False
@@ -97,8 +97,12 @@ def _is_rounded(node: fx.Node) -> bool:
     assert isinstance(node.target, OpOverload)
     if node.target.name() in _OTHER_OVERLOADS or node.kwargs.get("rounding_mode") is not None:
         return True
+    return _is_half(node)
+
+
+def _is_half(node: fx.Node) -> bool:
+    """Differences of numbers of eleven bits or fewer are no components of anything, nor is what is made of such."""
     value = node.meta.get("val")
-    # Differences of numbers of eleven bits or fewer are no components of anything.
     return isinstance(value, Tensor) and value.dtype in _HALF
 
 

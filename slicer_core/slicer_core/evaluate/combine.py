@@ -132,9 +132,24 @@ class ChunkCombiner:
     def at(self, coefficients: Tensor) -> dict[fx.Node, Tensor]:
         """Node -> its values, of shape (points, *its own); `coefficients` has shape (points, directions)."""
         return {
-            node: torch.addmm(base, coefficients.to(base.dtype), moving).view(len(coefficients), *shape)
+            node: _at_points(base, coefficients, moving).view(len(coefficients), *shape)
             for node, (base, moving, shape) in self._nodes.items()
         }
+
+
+def _at_points(base: Tensor, coefficients: Tensor, moving: Tensor) -> Tensor:
+    """A row for each point, in the base's dtype.
+
+    Directions of a model of half precision have more digits than its weights. The sum is then rounded after each of
+    them, as where it is written into the weights' own place.
+    """
+    weights = coefficients.to(moving.dtype)
+    if moving.dtype == base.dtype:
+        return torch.addmm(base, weights, moving)
+    total = base.expand(len(weights), -1)
+    for index, direction in enumerate(moving):
+        total = torch.add(total, weights[:, index, None] * direction).to(base.dtype)
+    return total
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

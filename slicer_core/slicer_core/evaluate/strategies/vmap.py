@@ -39,12 +39,14 @@ class VmapKernel(Kernel):
         columns: dict[torch.dtype, Tensor] = {}
         for name in self.varying:
             base = self.center[name]
-            if base.dtype not in columns:
-                columns[base.dtype] = torch.from_numpy(self.coefficients[points]).to(base.device, base.dtype)
             values = base.expand(points.stop - points.start, *base.shape).clone()
             for index, direction in enumerate(self.directions):
                 if name in direction:
-                    weights = columns[base.dtype][:, index]
+                    # A direction may have more digits than the weights of a model of half precision.
+                    dtype = direction[name].dtype
+                    if dtype not in columns:
+                        columns[dtype] = torch.from_numpy(self.coefficients[points]).to(base.device, dtype)
+                    weights = columns[dtype][:, index]
                     values.addcmul_(weights.reshape(-1, *([1] * base.ndim)), direction[name])
             stacked[name] = self.objective.cast(values)
         return stacked
