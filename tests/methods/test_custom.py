@@ -55,6 +55,29 @@ def test_directions_keep_their_digits_in_a_model_of_half_precision(
     close_to_float64(found.loss, reference(net.model, nn.CrossEntropyLoss(), net.data).along([direction], points))
 
 
+class Scaled(nn.Module):
+    """A parameter without a dimension, and one without an entry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.scale = nn.Linear(4, 3), nn.Parameter(torch.tensor(1.5))
+        self.none = nn.Parameter(torch.zeros(0, 3))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.inner(inputs)) * self.scale + self.none.sum()
+
+
+@pytest.mark.parametrize("strategy", ["loop", "streaming"])
+def test_a_parameter_without_a_dimension_moves_too(strategy, reference, close_to_float64) -> None:
+    model, data = Scaled(), (torch.randn(9, 4), torch.randint(0, 3, (9,)))
+    direction = {name: torch.randn(parameter.shape) for name, parameter in model.named_parameters()}
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
+    slicer = CustomSlicer(wrapper, settings=EvaluationSettings(strategy=strategy), progress=False)
+    found = slicer.slice([direction], grid_size=4)
+    points = [(a,) for a in found.axes[0].values]
+    close_to_float64(found.loss, reference(model, nn.CrossEntropyLoss(), data).along([direction], points))
+
+
 def test_a_complex_direction_fits_a_complex_parameter_alone() -> None:
     class Turned(nn.Module):
         def __init__(self) -> None:

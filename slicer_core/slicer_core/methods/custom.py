@@ -184,7 +184,8 @@ def _in_the_models_dtype(direction: NamedTensors, center: CenterPoint) -> NamedT
     kinds = {name: wide_enough(own[name].dtype) for name in shapes_of(direction)}
 
     def rows(name: str, start: int, stop: int) -> Tensor:
-        like = rows_of(center.state, name, start, start)
+        # For its device; what has no dimension has no empty part.
+        like = rows_of(center.state, name, start, start if own[name].ndim else stop)
         return rows_of(direction, name, start, stop).to(like.device, kinds[name])
 
     shapes = {name: torch.empty(own[name].shape, dtype=kind, device="meta") for name, kind in kinds.items()}
