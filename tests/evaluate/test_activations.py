@@ -60,3 +60,25 @@ def test_a_model_for_one_size_of_batches_is_evaluated_on_whole_ones() -> None:
     }
     assert losses["partial"].evaluation["strategy"] == "partial"
     torch.testing.assert_close(losses["partial"].loss, losses["loop"].loss, rtol=1e-5, atol=1e-6)
+
+
+class Branching(nn.Module):
+    """`torch.cond` is compiled at its first call, and again for another number of dimensions or of samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.switch = nn.Linear(5, 3), nn.Linear(5, 3), nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(self.switch > 0, lambda x: self.first(x), lambda x: torch.tanh(self.second(x)), (x,))
+
+
+def test_what_is_compiled_in_a_model_still_is_afterwards() -> None:
+    data = (torch.randn(9, 5), torch.randint(0, 3, (9,)))
+    wrapper = ModelWrapper(Branching().eval(), nn.CrossEntropyLoss(), data)
+    (batch,) = wrapper.split("train", 9).batches()
+    with wrapper.evaluating():
+        before = wrapper.model(data[0])
+        bytes_a_sample(Objective(wrapper), wrapper.state(), batch)
+        torch.testing.assert_close(wrapper.model(data[0]), before)
+        assert wrapper.model(data[0][:2]).shape == (2, 3)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,9 +41,18 @@ def bytes_a_sample(objective: Objective, state: NamedTensors, batch: Batch) -> i
 
 def _result_bytes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
     held, given = objective.unharmed(state), Batch(data=copied(batch.data), num_samples=batch.num_samples)
-    with _Results() as results:
+    with uncompiled(), _Results() as results:
         objective.holding(held, lambda: objective.terms(given))
     return results.sizes
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """For passes under a mode: what a model compiles, as `torch.cond` does at its first call, runs as it is written.
+
+    Under a mode, torch would take its code for what can't be compiled, and remember that.
+    """
+    # Who has not imported it has compiled nothing, and it takes long to import.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 class _Results(TorchDispatchMode):

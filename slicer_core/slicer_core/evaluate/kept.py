@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from slicer_core.evaluate.activations import uncompiled
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.subject import LOSS, Batch, ModelWrapper, copied
@@ -79,7 +80,7 @@ class _Passes:
         def losses() -> Tensor:
             if mode is None:
                 return sample_losses(self._wrapper, self._few)
-            with mode:
+            with uncompiled(), mode:
                 return sample_losses(self._wrapper, self._few)
 
         # Nothing is differentiated by it, so the graph need not keep the activations.
