@@ -219,3 +219,36 @@ def test_a_missing_extra_is_named(classifier, curvature_tools, monkeypatch) -> N
     monkeypatch.delitem(sys.modules, "slicer_core.curvature.operators", raising=False)
     with pytest.raises(UsageError, match=r"tensorboard-loss-slicer\[curvature\]"):
         curvature_tools.problem_of(classifier).matrix()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "normed",
+    [
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 3), dim=1),
+        lambda: nn.utils.weight_norm(nn.Linear(4, 3)),
+    ],
+)
+def test_hessian_with_weight_normalization_is_the_change_of_the_gradient(normed, curvature_tools) -> None:
+    """By differences, since torch's own second derivatives of it are wrong."""
+    model = nn.Sequential(normed(), nn.Tanh(), nn.Linear(3, 2)).double()
+    data = (torch.randn(9, 4).double(), torch.randint(0, 2, (9,)))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
+    parameters = list(model.parameters())
+
+    def gradient() -> torch.Tensor:
+        loss = F.cross_entropy(model(data[0]), data[1])
+        return torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, parameters)])
+
+    rows = []
+    for parameter in parameters:
+        for entry in parameter.detach().view(-1).split(1):
+            ends = []
+            for step in (1e-5, -2e-5):
+                entry += step
+                ends.append(gradient())
+            entry += 1e-5
+            rows.append((ends[0] - ends[1]) / 2e-5)
+    matrix = curvature_tools.problem_of(wrapper).matrix()
+    np.testing.assert_allclose(matrix.product(np.eye(matrix.size)), torch.stack(rows).numpy(), atol=1e-8)

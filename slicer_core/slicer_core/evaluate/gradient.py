@@ -16,6 +16,7 @@ from slicer_core.evaluate.objective import Objective, Result
 from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.shortage import is_shortage
+from slicer_core.evaluate.weight_norm import composed_weight_norm
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import LOSS, Batch, ModelWrapper, SplitData, cast_batch, user_code
 
@@ -187,6 +188,7 @@ class DifferentiableLoss:
                 torch.set_grad_enabled(grad),
                 sdpa_kernel(SDPBackend.MATH),
                 differentiable_recurrence(self._wrapper.model),
+                composed_weight_norm(self._wrapper.model),
             ):
                 if not self._examined:
                     with torch.no_grad():
