@@ -1,6 +1,6 @@
 """Runs all jobs on one device, in one process, and prints what each did.
 
-    own_memory_jobs.py DEVICE CHECKPOINTS LOGDIR [LIBRARY]
+own_memory_jobs.py DEVICE CHECKPOINTS LOGDIR [LIBRARY]
 """
 
 from __future__ import annotations
