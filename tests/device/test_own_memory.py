@@ -1,6 +1,6 @@
 """Whole jobs on a device of its own memory: what a GPU asks of the code above it, where there is none.
 
-All methods and strategies run there as on the CPU, with the same numbers. Nothing that is a GPU's own is tried: its
+They run there as on the CPU, with the same numbers. Nothing that is a GPU's own is tried: its
 kernels, its streams, its graphs.
 """
 
