@@ -73,14 +73,12 @@ def is_shard(name: str) -> bool:
 def is_checkpoint_folder(folder: Path) -> bool:
     """Whether the folder as a whole is one checkpoint, also one of a format that is not read."""
     names = names_in(folder)
-    return has_weights(folder) or conversion(folder, names) is not None
+    return _has_weights(folder, names) or conversion(folder, names) is not None
 
 
 def has_weights(folder: Path) -> bool:
     """Whether the folder as a whole is one checkpoint of a format that is read, or what is there of one."""
-    names = names_in(folder)
-    there = bool(_weights_in(folder, names)) or DISTRIBUTED_METADATA in names
-    return there or _incomplete(folder, names) is not None
+    return _has_weights(folder, names_in(folder))
 
 
 def locate(path: Path, options: ReadOptions) -> Place:
@@ -133,6 +131,11 @@ def _weights_in(folder: Path, names: frozenset[str]) -> dict[str, Path]:
         if _FSDP_FOLDER.fullmatch(name) and (folder / name / DISTRIBUTED_METADATA).is_file():
             found.setdefault(name, folder / name)
     return found
+
+
+def _has_weights(folder: Path, names: frozenset[str]) -> bool:
+    there = bool(_weights_in(folder, names)) or DISTRIBUTED_METADATA in names
+    return there or _incomplete(folder, names) is not None
 
 
 def _incomplete(folder: Path, names: frozenset[str]) -> str | None:
