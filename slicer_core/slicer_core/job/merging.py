@@ -20,10 +20,10 @@ from slicer_core.store import Store, StoredTile, TileKey
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """How many tiles were taken, and what is wrong with those that were not."""
+    """How many tiles were taken, and what is wrong with the first that was not."""
 
     taken: int
-    faults: tuple[StoreError, ...]
+    fault: StoreError | None
 
 
 def import_shard(
@@ -48,7 +48,7 @@ def import_shard(
             job = job_in(shard)
             decided = stored_decisions(shard, job)
         except StoreError as error:
-            return Imported(taken=0, faults=(error,))
+            return Imported(taken=0, fault=error)
         if decided is not None:
             keep_decisions(store, own_job, decided)
         there = {
@@ -56,15 +56,15 @@ def import_shard(
             for fingerprint in map(prepared.fingerprint, source.selected)
             for names in store.tile_names(own_job, fingerprint)
         }
-        taken, faults = 0, []
+        taken, fault = 0, None
         for found in _fitting_tiles(prepared, source, shard, job, there, center):
             if isinstance(found, StoreError):
-                faults.append(found)
+                fault = fault or found
                 continue
             (fingerprint, split, name), tile = found
             store.put_tile(TileKey(job=own_job, checkpoint=fingerprint, tile=name, split=split), tile)
             taken += 1
-    return Imported(taken=taken, faults=tuple(faults))
+    return Imported(taken=taken, fault=fault)
 
 
 def _fitting_tiles(

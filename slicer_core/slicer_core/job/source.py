@@ -95,9 +95,9 @@ class SourceRunner:
             found = import_shard(self._prepared, self._source, file, self._current_job, target, self._center)
             if found.taken:
                 self._reporter.note(f"{self._source.name}: {found.taken} tiles from {file.name}")
-            for fault in found.faults[:1]:
-                self.shard_faults.append(str(fault))
-                self._reporter.note(f"{self._source.name}: {fault}")
+            if found.fault is not None:
+                self.shard_faults.append(str(found.fault))
+                self._reporter.note(f"{self._source.name}: {found.fault}")
         decided = stored_decisions(store, self._job)
         if decided is not None:
             self._adopt(decided)
