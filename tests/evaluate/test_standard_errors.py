@@ -119,6 +119,7 @@ def test_the_error_of_a_difference_is_that_of_leaving_out_one_sample_after_anoth
         count=counts.sum(),
         count_squares=counts @ counts,
         num_entries=3000,
+        counted=3000,
         is_total=is_total,
     )
     scale = counts.sum() if is_total else 1.0
@@ -230,6 +231,7 @@ def point_sums(**changes: Any) -> PointSums:
         "count": 1e300,
         "count_squares": 5e-324,
         "num_entries": 2**40,
+        "counted": 2**40,
         "is_total": True,
         "entries": "batches",
     }

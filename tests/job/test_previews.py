@@ -138,7 +138,7 @@ def test_sums_of_chosen_points_are_those_points() -> None:
     sums = PointSums(
         total=np.arange(4.0), squares=np.arange(4.0) + 10, with_counts=np.arange(4.0) + 20,
         with_center=np.arange(4.0) + 30, center_total=1.0, center_squares=2.0, center_with_counts=3.0, count=5.0,
-        count_squares=6.0, num_entries=7,
+        count_squares=6.0, num_entries=7, counted=7,
     )  # fmt: skip
     found = sums.at(np.array([2, 0]))
     assert found.total.tolist() == [2, 0]

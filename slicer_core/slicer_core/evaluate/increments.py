@@ -19,7 +19,10 @@ from slicer_core.plan import PointBlock
 from slicer_core.subject import LOSS, ModelWrapper, SplitData, stratified_order, subset
 
 _POINT_FIELDS = ("total", "squares", "with_counts", "with_center")
-_CENTER_FIELDS = ("center_total", "center_squares", "center_with_counts", "count", "count_squares", "num_entries")
+_CENTER_FIELDS = (
+    *("center_total", "center_squares", "center_with_counts"),
+    *("count", "count_squares", "num_entries", "counted"),
+)
 _SEED = 0
 _DOUBLINGS = 4
 _FEWEST = 100
@@ -196,9 +199,7 @@ class IncrementalRun:
         center = self._at_center[name]
         if depth < len(self._parts):
             parts = [sums[name] for sums in self._center_sums[:depth]]
-            counted = sum(part.counted for part in parts)
-            fields = {key: sum(getattr(part, key) for part in parts) for key in _CENTER_FIELDS}
-            center = replace(center, **fields, num_counted=counted)
+            center = replace(center, **{key: sum(getattr(part, key) for part in parts) for key in _CENTER_FIELDS})
         own = dict(zip(_POINT_FIELDS, self._sums[name][:, points], strict=True))
         return SumsPart(points=points, sums=replace(center, **own, groups=None))
 

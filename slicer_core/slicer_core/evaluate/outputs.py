@@ -129,7 +129,7 @@ class SumsOutput(Output):
                 count=count,
                 count_squares=count_squares,
                 num_entries=self._entries[name],
-                num_counted=int(counted),
+                counted=int(counted),
                 is_total=self._is_total and name == LOSS,
                 entries="samples" if self._entries[name] >= self._samples else "batches",
                 groups=self._groups() if name == LOSS else None,

@@ -25,8 +25,8 @@ class PointSums:
     """Sums over the entries (samples, or batches where only batch means are to be had) of one split.
 
     Arrays of shape (points,), float64: `total` Σs, `squares` Σs², `with_counts` Σsc, `with_center` Σs·s₀. The
-    center's own Σs, Σs² and Σsc are scalars, as are Σc, Σc² and the number of entries, of which `num_counted` have an s
-    or a c; None for all. `is_total`: the user's loss is Σs and not Σs/Σc. `groups` are there for a loss whose points
+    center's own Σs, Σs² and Σsc are scalars, as are Σc, Σc² and the number of entries, of which `counted` have an s or
+    a c. `is_total`: the user's loss is Σs and not Σs/Σc. `groups` are there for a loss whose points
     were all evaluated on the same entries.
     """
 
@@ -40,7 +40,7 @@ class PointSums:
     count: float
     count_squares: float
     num_entries: int
-    num_counted: int | None = None
+    counted: int
     is_total: bool = False
     entries: str = "samples"
     groups: GroupSums | None = None
@@ -54,11 +54,6 @@ class PointSums:
     def center_value(self) -> float:
         """L at the center."""
         return self.center_total if self.is_total else self._center_mean
-
-    @property
-    def counted(self) -> int:
-        """How many entries there are that say something: see `num_counted`."""
-        return self.num_entries if self.num_counted is None else self.num_counted
 
     @property
     def stderr(self) -> np.ndarray:
@@ -157,7 +152,7 @@ class PointSums:
                 count=counts[0],
                 count_squares=counts[1],
                 num_entries=int(head["num_entries"]),
-                num_counted=int(head.get("num_counted", head["num_entries"])),
+                counted=int(head.get("num_counted", head["num_entries"])),
                 is_total=bool(head["is_total"]),
                 entries=str(head["entries"]),
                 groups=_groups_from(values[arrays.size :], num_points, int(head.get("groups", 0))),
