@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slicer_core.evaluate.layout import first_samples
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.uncompiled import uncompiled
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch, copied
 
@@ -44,15 +42,6 @@ def _result_bytes(objective: Objective, state: NamedTensors, batch: Batch) -> li
     with uncompiled(), _Results() as results:
         objective.holding(held, lambda: objective.terms(given))
     return results.sizes
-
-
-def uncompiled() -> AbstractContextManager[Any]:
-    """For passes under a mode: what a model compiles, as `torch.cond` does at its first call, runs as it is written.
-
-    Under a mode, torch would take its code for what can't be compiled, and remember that.
-    """
-    # Who has not imported it has compiled nothing, and it takes long to import.
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 class _Results(TorchDispatchMode):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CellType
 from typing import Any
@@ -19,16 +19,15 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from slicer_core.evaluate.activations import uncompiled
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.recurrent import differentiable_recurrence
+from slicer_core.evaluate.uncompiled import uncompiled
 from slicer_core.subject import LOSS, Batch, ModelWrapper, copied
 
 # The name of a parameter, on what stood in its place in a pass.
 _GIVEN_AS = "_given_as_parameter"
 # Constants that a pass reads are seldom more; each is looked for with a pass or a few.
 _TRIED = 16
-_MISSING = object()
 
 
 def sample_losses(wrapper: ModelWrapper, few: Batch) -> Tensor:
@@ -113,7 +112,7 @@ def _kept_before(passes: _Passes) -> list[str]:
     ]
     for constant in constants[:_TRIED]:
         for slot in _slots_of(constant, (first, both, constants)):
-            for empty in (slot.without, slot.with_none):
+            for empty in slot.ways_to_empty():
                 if names := sorted(unused.intersection(_made_anew(passes, slot, empty))):
                     return names
     return []
@@ -159,14 +158,10 @@ class _Slot:
     key: Any
     held: Any
 
-    def without(self) -> None:
-        if isinstance(self.container, dict):
-            del self.container[self.key]
-        else:
-            self.with_none()
-
-    def with_none(self) -> None:
-        self._put(None)
+    def ways_to_empty(self) -> list[Callable[[], None]]:
+        """Code looks for None in it, or in a dictionary for the key."""
+        without_key = [lambda: self.container.__delitem__(self.key)] if isinstance(self.container, dict) else []
+        return [*without_key, lambda: self._put(None)]
 
     def fill(self) -> None:
         self._put(self.held)
@@ -187,14 +182,16 @@ class _Slot:
 
 def _slots_of(constant: Tensor, hidden: Sequence[Any]) -> list[_Slot]:
     """Where a tensor is held, and where the containers that hold it are."""
-    found, tuples = _slots(constant, hidden), _referrers(constant, hidden, (tuple,))
-    inner = [slot.container for slot in found if not isinstance(slot.container, CellType)]
-    return found + [slot for container in [*inner, *tuples] for slot in _slots(container, [*hidden, found, inner])]
+    found = _slots(constant, hidden)
+    tuples = [referrer for referrer in _referrers(constant, hidden) if isinstance(referrer, tuple)]
+    containers = [*(slot.container for slot in found if not isinstance(slot.container, CellType)), *tuples]
+    ours = [*hidden, found, *found, tuples, containers]
+    return found + [slot for container in containers for slot in _slots(container, ours)]
 
 
 def _slots(value: Any, hidden: Sequence[Any]) -> list[_Slot]:
     found = []
-    for referrer in _referrers(value, hidden, (object,)):
+    for referrer in _referrers(value, hidden):
         if isinstance(referrer, CellType):
             found.append(_Slot(referrer, None, value))
         elif isinstance(referrer, list):
@@ -204,11 +201,9 @@ def _slots(value: Any, hidden: Sequence[Any]) -> list[_Slot]:
     return found
 
 
-def _referrers(value: Any, hidden: Sequence[Any], kinds: tuple[type, ...]) -> Iterator[Any]:
+def _referrers(value: Any, hidden: Sequence[Any]) -> list[Any]:
     ids = set(map(id, hidden))
-    for referrer in gc.get_referrers(value):
-        if isinstance(referrer, kinds) and id(referrer) not in ids:
-            yield referrer
+    return [referrer for referrer in gc.get_referrers(value) if id(referrer) not in ids]
 
 
 def _dictionary_of(referrer: Any) -> Any:

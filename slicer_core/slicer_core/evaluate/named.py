@@ -105,8 +105,9 @@ def refuse_kept(wrapper: ModelWrapper, data: SplitData) -> None:
     Raises:
         DataError: see `reads_elsewhere`.
     """
-    with wrapper.evaluating():
-        reads_elsewhere(wrapper, data)
+    if wrapper not in _KNOWN:
+        with wrapper.evaluating():
+            reads_elsewhere(wrapper, data)
 
 
 def refuse_other_parameters(wrapper: ModelWrapper, data: SplitData) -> None:

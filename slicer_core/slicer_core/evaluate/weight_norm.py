@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _WeightNorm  # torch has no public name for it
 from torch.overrides import TorchFunctionMode
 
-from slicer_core.evaluate.activations import uncompiled
+from slicer_core.evaluate.uncompiled import uncompiled
 
 _FUSED = attrgetter("_weight_norm")(torch)
 
