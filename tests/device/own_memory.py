@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,3 @@ def load(library: Path) -> None:
     torch._register_device_module(NAME, module)
     # A module keeps its parameters as it is moved there, which is so on a GPU: those that are tied stay tied.
     torch.__future__.set_swap_module_params_on_conversion(True)
-
-
-if __name__ == "__main__":
-    print(build(Path(sys.argv[1])))
