@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 
 from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
-from slicer_core.evaluate.choice import Decided, StrategyChoice, forget_if_changed
+from slicer_core.evaluate.choice import StrategyChoice, forget_if_changed
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere, refuse_kept
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.outputs import SumsOutput
-from slicer_core.evaluate.parallel import can_fork, shared_out
-from slicer_core.evaluate.points import Advance, KnownBatches, PointsRun
+from slicer_core.evaluate.parallel import can_fork
+from slicer_core.evaluate.points import Advance
 from slicer_core.evaluate.precision import (
     COMPARED_POINTS,
     PrecisionReport,
@@ -29,7 +25,7 @@ from slicer_core.evaluate.precision import (
     is_center_lost,
 )
 from slicer_core.evaluate.settings import EvaluationSettings
-from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, Tickets
+from slicer_core.evaluate.shares import Shares
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.strategies.streaming import STREAMING, float32_fits, stream, streams
 from slicer_core.evaluate.sums import PointSums
@@ -56,20 +52,6 @@ class Evaluation:
     workers: int = 1
     timings: Mapping[str, float] = field(default_factory=dict)
     precision: PrecisionReport | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Share:
-    """What one process gives: its points' sums, the strategies that ran with how often, and why some did not.
-
-    `where` are the points' indices; `decided` is what timing decided there.
-    """
-
-    sums: dict[str, PointSums]
-    where: np.ndarray
-    decided: Decided
-    used: dict[str, int]
-    reasons: list[str]
 
 
 def evaluate(
@@ -129,7 +111,7 @@ class PointEvaluator:
         self._streams_why = "three copies of the parameters do not fit the memory" if is_auto else None
         self._state: NamedTensors = {}
         self._choice: StrategyChoice | None = None
-        self._known = KnownBatches()
+        self._shares: Shares | None = None
         self._to_compare = COMPARED_POINTS
 
     def settle(self) -> None:
@@ -162,6 +144,13 @@ class PointEvaluator:
             )
             self._trial_samples = fitting.num_samples
             self._choice.decide_all(fitting, self._blocks)
+        self._shares = Shares(
+            self._objective,
+            self._state,
+            lambda: self._cast(self._data),
+            self._data.num_samples,
+            is_total=wrapper.form.is_total,
+        )
 
     def seconds_a_point(self) -> float | None:
         """What the trials say of the strategy that was settled on; None where there were none."""
@@ -176,6 +165,7 @@ class PointEvaluator:
         if self._streams:
             return self._stream(blocks, advance, start)
         assert self._choice is not None
+        assert self._shares is not None
         choice, data, wrapper = self._choice, self._data, self._wrapper
         with wrapper.evaluating():
             buffers = None
@@ -184,9 +174,9 @@ class PointEvaluator:
                 buffers = recomputed_statistics(self._objective, self._state, blocks, lambda: self._cast(recompute))
             num_workers = min(choice.workers, sum(len(block.coefficients) for block in blocks))
             if num_workers > 1:
-                whole = self._run_in_workers(blocks, choice, num_workers, advance)
+                whole = self._shares.in_processes(blocks, choice, num_workers, advance)
             else:
-                whole = self._run(blocks, choice, advance, buffers)
+                whole = self._shares.here(blocks, choice, advance, buffers)
         sums, precision = self._held_against_float32(whole.sums, blocks)
         reasons = dict.fromkeys([*choice.reasons, *whole.reasons])
         return Evaluation(
@@ -199,67 +189,6 @@ class PointEvaluator:
             workers=max(num_workers, 1),
             timings=choice.timings,
             precision=precision,
-        )
-
-    def _run(
-        self,
-        blocks: Sequence[PointBlock],
-        choice: StrategyChoice,
-        report: Advance | None,
-        buffers: Sequence[NamedTensors] | None,
-        taken: Taken | None = None,
-    ) -> _Share:
-        """All points, or those that are taken."""
-        num_points = sum(len(block.coefficients) for block in blocks)
-        output = SumsOutput(num_points, self._wrapper.device, is_total=self._wrapper.form.is_total)
-        points = PointsRun(
-            choice,
-            self._objective,
-            self._state,
-            output,
-            buffers=buffers,
-            advance=report,
-            known=self._known,
-            taken=taken,
-        )
-        points.over(self._cast(self._data), self._data.num_samples, blocks)
-        sums, where = output.result(), np.arange(num_points)
-        if taken is not None:
-            where = taken.indices
-            sums = {name: found.at(where) for name, found in sums.items()}
-        return _Share(sums=sums, used=choice.take_used(), reasons=choice.reasons, where=where, decided=choice.decided())
-
-    def _run_in_workers(
-        self, blocks: Sequence[PointBlock], choice: StrategyChoice, workers: int, advance: Advance | None
-    ) -> _Share:
-        """The points shared among processes; this one reports for all of them."""
-        groups = Groups(blocks, workers)
-        report, here = SharedProgress(groups.num_points, workers, advance), os.getpid()
-
-        def run(taken: Taken) -> _Share:
-            # Other processes tell nothing.
-            return self._run(blocks, choice.fork(), report if os.getpid() == here else None, None, taken)
-
-        with contextlib.closing(Tickets()) as tickets:
-            results, reasons = shared_out([lambda: run(Taken(groups, tickets))] * workers)
-        # What a process had taken that gave no result.
-        if missing := groups.without([result.where for result in results]):
-            results.append(run(Taken(groups, None, missing)))
-        report.finish()
-        used: dict[str, int] = {}
-        for result in results:
-            choice.adopt(result.decided)
-            for name, count in result.used.items():
-                used[name] = used.get(name, 0) + count
-        return _Share(
-            sums={
-                name: PointSums.joined([(result.sums[name], result.where) for result in results])
-                for name in results[0].sums
-            },
-            used=used,
-            reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
-            where=np.arange(groups.num_points),
-            decided=choice.decided(),
         )
 
     def _stream(self, blocks: Sequence[PointBlock], advance: Advance | None, start: float) -> Evaluation:
