@@ -49,6 +49,25 @@ def test_a_points_sums_do_not_depend_on_how_many_are_added_up_at_once(
     assert torch.from_numpy(whole.total)[3].isnan()
 
 
+def test_sums_of_parts_of_the_data_add_up_to_the_bits_of_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes, cpu = (5, 9, 2, 7), torch.device("cpu")
+    whole, parts, first = SumsOutput(POINTS, cpu, is_total=False), [], 0
+    for size in sizes:
+        alone = SumsOutput(POINTS, cpu, is_total=False, first_entry=first)
+        counts = torch.rand(size, generator=generator)
+        counts[1] = 0
+        center = SampleTerms(sums=torch.rand(size, generator=generator) * (counts > 0), counts=counts)
+        values = torch.rand(POINTS, size, generator=generator)
+        values[3, 1] = torch.inf
+        for output in (whole, alone):
+            output.begin_batch(Batch(data=(), num_samples=size), {LOSS: center})
+            output.add({LOSS: (values, counts.expand(POINTS, -1))}, slice(0, POINTS))
+        parts.append(alone.result()[LOSS])
+        first += size
+    assert outputs.PointSums.added(parts).to_bytes() == whole.result()[LOSS].to_bytes()
+
+
 def test_counts_that_differ_at_one_point_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = torch.ones(POINTS, ENTRIES)
     counts[7, 2] = 2

@@ -1,4 +1,4 @@
-"""Points that processes take from one another: each once, by one process on all batches."""
+"""Points and parts of the data that processes take from one another: each once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, Tickets
+from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, TakenParts, Tickets, parts_pay
 from slicer_core.plan import PointBlock
 
 
@@ -65,6 +65,39 @@ def test_what_a_process_took_that_is_gone_is_missing() -> None:
     assert [list(rest.of_block(number)) for number in range(2)] == [[slice(0, 1)], []]
     assert rest.indices.tolist() == [0]
     tickets.close()
+
+
+def test_each_part_of_the_data_is_taken_once_whoever_is_faster() -> None:
+    tickets = Tickets()
+    fast, slow = TakenParts(tickets), TakenParts(tickets)
+    assert 0 in slow
+    assert [number for number in range(5) if number in fast] == [1, 2, 3, 4]
+    assert [number for number in range(1, 5) if number in slow] == []
+    rest = TakenParts(None, [0])
+    assert [number for number in range(5) if number in rest] == [0]
+    tickets.close()
+
+
+@pytest.mark.parametrize(
+    ("parts", "points", "before", "pays"),
+    [
+        # One part is for one process.
+        (1, 51, 10.0, False),
+        # As many parts for each.
+        (4, 51, 10.0, True),
+        (4, 2601, 10.0, True),
+        # One process would have three of five while the other waits: it pays where a part's beginning is most of it.
+        (5, 2601, 10.0, False),
+        (5, 10, 10.0, True),
+        (101, 601, 10.0, True),
+        # Too many sums would wait for one another.
+        (10_000, 2601, 10.0, False),
+    ],
+)
+def test_processes_share_the_data_where_they_are_done_sooner(
+    parts: int, points: int, before: float, *, pays: bool
+) -> None:
+    assert parts_pay(parts, points, before, 2) is pays
 
 
 def test_a_ticket_is_given_once_among_processes_and_the_dead_keep_no_lock() -> None:

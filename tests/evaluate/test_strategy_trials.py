@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.choices import StrategyName
 from slicer_core.evaluate import trials
+from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, Session, Traces
+from slicer_core.plan import PointBlock
 
 
 class Slow(nn.Module):
@@ -72,6 +74,31 @@ def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytes
     assert found.evaluation["workers"] == 2
     assert set(found.evaluation["trials"]) == {"loop", "loop, 2 workers"}
     assert "too short to pay for a capture" in found.evaluation["reason"]
+
+
+@pytest.mark.parametrize(("batches", "slices", "workers"), [(1000, 1, 2), (1, 1, 1), (4, 250, 1)])
+def test_processes_are_started_for_each_slice_and_not_for_each_batch(
+    batches: int, slices: int, workers: int, captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = captured(Slow(), *data(64))
+    state, session = found.wrapper.state(), Session(Traces())
+    direction = {name: torch.randn_like(state[name]) for name in found.wrapper.varying_names()}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 9)[:, None])
+    seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
+    monkeypatch.setattr(trials, "_timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(trials, "shared_out", lambda shares: ([share() for share in shares], []))
+    monkeypatch.setattr(trials.Trials, "_capture_pays", lambda *args: True)
+    monkeypatch.setattr(trials, "_FORKS_WORTH", 0)
+    monkeypatch.setattr(trials, "_FORKS_WORTH_WHERE_QUICK", 0)
+    tried = trials.Trials(
+        found.objective,
+        state,
+        session,
+        lambda name, block, buffers: PartialKernel(found.objective, state, block, session=session),
+    )
+    with found.wrapper.evaluating():
+        chosen = tried.fastest(found.batch, [block], batches=batches, slices=slices, max_workers=2, compiling="off")
+    assert (chosen.strategy, chosen.workers) == ("partial", workers)
 
 
 def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any]) -> None:

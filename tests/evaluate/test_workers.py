@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import StopRequested
-from slicer_core.evaluate import evaluate
+from slicer_core.evaluate import evaluate, shares
+from slicer_core.evaluate.evaluator import PointEvaluator
+from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.strategies import partial as partial_evaluation
 from slicer_core.plan import PointBlock
 
@@ -52,6 +54,73 @@ def test_many_curves_are_dealt_out_whole(network: Callable[[str], Any]) -> None:
     }
     np.testing.assert_allclose(curves[2].loss, curves[1].loss, rtol=1e-6)
     assert curves[2].evaluation["workers"] == 2
+
+
+@pytest.mark.parametrize("strategy", ["partial", "partial-vmap", "loop", "vmap"])
+def test_processes_that_share_the_data_give_the_bits_of_those_that_share_the_points(
+    strategy: str, network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data, metrics={"right": right})
+    blocks, split = line(wrapper, 6), wrapper.split("train", 5)
+    found = {}
+    for by_parts in (False, True):
+        monkeypatch.setattr(shares, "parts_pay", lambda *args, answer=by_parts: answer)
+        told: list[float] = []
+        found[by_parts] = evaluate(
+            wrapper, split, blocks, wrapper.state(), settings=settings(strategy), advance=told.append
+        )
+        assert found[by_parts].workers == 2
+        assert sum(told) == pytest.approx(6)
+    assert split.num_batches > 2
+    for name, sums in found[False].sums.items():
+        assert found[True].sums[name].to_bytes() == sums.to_bytes()
+
+
+def test_what_is_known_of_a_part_of_the_data_is_known_to_all_processes(
+    network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    monkeypatch.setattr(shares, "parts_pay", lambda *args: True)
+    blocks = line(wrapper, 6)
+    evaluator = PointEvaluator(wrapper, wrapper.split("train", 5), blocks, wrapper.state(), settings=settings())
+    first = evaluator.evaluate(blocks)
+    monkeypatch.setattr(Objective, "center_terms", lambda *args, **kwargs: pytest.fail("the center was run again"))
+    again = evaluator.evaluate(blocks)
+    assert again.reason is None
+    assert again.sums["loss"].to_bytes() == first.sums["loss"].to_bytes()
+
+
+def test_batches_of_more_entries_than_samples_are_numbered_as_by_one_process(
+    network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network("mlp").model
+    inputs = {length: torch.randn(4, length, 5, generator=torch.Generator().manual_seed(length)) for length in (1, 2)}
+    batches = [(inputs[length], torch.arange(4 * length).view(4, length) % 3) for length in (1, 2, 2, 1)]
+
+    def of_each_token(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return nn.functional.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten(), reduction="none")
+
+    wrapper = ModelWrapper(model, batch_loss=of_each_token, train_data=batches)
+    blocks, asked = line(wrapper, 6), []
+    monkeypatch.setattr(shares, "parts_pay", lambda *args: asked.append(args) or True)
+    single, shared = (
+        evaluate(wrapper, wrapper.split("train"), blocks, wrapper.state(), settings=settings("loop", workers))
+        for workers in (1, 2)
+    )
+    assert len(asked) == 1
+    assert shared.sums["loss"].num_entries == 24
+    np.testing.assert_allclose(shared.sums["loss"].groups.points, single.sums["loss"].groups.points, rtol=1e-6)
+
+
+def line(wrapper: ModelWrapper, count: int) -> list[PointBlock]:
+    """Points along one direction."""
+    generator = torch.Generator().manual_seed(0)
+    direction = {
+        name: torch.randn(tensor.shape, generator=generator) for name, tensor in wrapper.get_parameters().items()
+    }
+    return [PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, count)[:, None])]
 
 
 def test_what_processes_decided_is_known_for_the_next_slice(
@@ -93,7 +162,11 @@ class DeadlyElsewhere(nn.Module):
         return self.layer(x)
 
 
-def test_points_of_a_process_that_died_are_evaluated_again(network: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("by_parts", [False, True])
+def test_points_of_a_process_that_died_are_evaluated_again(
+    network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, *, by_parts: bool
+) -> None:
+    monkeypatch.setattr(shares, "parts_pay", lambda *args: by_parts)
     net = network("mlp")
     model = DeadlyElsewhere()
     wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), net.data)

@@ -126,20 +126,27 @@ class StrategyChoice:
         """How many processes share the points."""
         return self._candidate.workers
 
-    def settle(self, batch: Batch, blocks: Sequence[PointBlock], repeats: float) -> None:
+    @property
+    def points_before(self) -> float:
+        """See `Candidate`."""
+        return self._candidate.points_before(self.timings)
+
+    def settle(self, batch: Batch, blocks: Sequence[PointBlock], *, batches: float, slices: int) -> None:
         """Resolves `auto` once, by trials of the candidates on the batch; see `Trials`.
 
-        `repeats`: how many times as much of the same is to come, other batches and other slices together.
+        How much of the same is to come: so many batches like this in each of so many slices.
         """
         if not blocks:
             self._candidate = Candidate(strategy="loop")
             return
         moved = _varied(typical_block(blocks))
-        self._settle(batch, blocks, repeats, moved)
+        self._settle(batch, blocks, moved, batches=batches, slices=slices)
         key = moved_key(moved, len(blocks), batch.num_samples)
         self._session.traces.decisions.strategies.setdefault(key, self._candidate.to_tuple())
 
-    def _settle(self, batch: Batch, blocks: Sequence[PointBlock], repeats: float, moved: frozenset[str]) -> None:
+    def _settle(
+        self, batch: Batch, blocks: Sequence[PointBlock], moved: frozenset[str], *, batches: float, slices: int
+    ) -> None:
         key = (moved, len(blocks), batch.num_samples, self._max_workers)
         known = self._session.traces.chosen.get(key)
         if known is not None and self._candidate.strategy in ("auto", known[0].strategy):
@@ -151,7 +158,12 @@ class StrategyChoice:
         trials = Trials(self._objective, self._state, self._session, self._create)
         if self._candidate.strategy == "auto":
             self._candidate = trials.fastest(
-                batch, blocks, repeats, max_workers=self._max_workers, compiling=self._compiling
+                batch,
+                blocks,
+                batches=batches,
+                slices=slices,
+                max_workers=self._max_workers,
+                compiling=self._compiling,
             )
             self.timings = trials.timings
             self._reasons |= dict.fromkeys(trials.reasons)

@@ -299,7 +299,7 @@ def _settled(
         memory_budget=memory_budget_bytes(settings.memory_budget, wrapper.device),
     )
     choice.limit_parts(fitting.num_samples)
-    choice.settle(fitting, blocks, data.num_samples / fitting.num_samples * settings.repeats)
+    choice.settle(fitting, blocks, batches=data.num_samples / fitting.num_samples, slices=settings.repeats)
     return choice, fitting
 
 

@@ -51,6 +51,15 @@ class GroupSums:
         points[where] = other.points[taken]
         return replace(self, points=points)
 
+    def plus(self, other: GroupSums) -> GroupSums:
+        """See `PointSums.added`."""
+        return GroupSums(
+            points=self.points + other.points,
+            center=self.center + other.center,
+            counts=self.counts + other.counts,
+            sizes=self.sizes + other.sizes,
+        )
+
     @classmethod
     def joined(cls, parts: Sequence[tuple[GroupSums, np.ndarray]]) -> GroupSums:
         """See `PointSums.joined`."""

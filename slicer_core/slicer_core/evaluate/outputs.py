@@ -43,12 +43,15 @@ class Output(ABC):
 class SumsOutput(Output):
     """`PointSums` for the loss and for each metric, accumulated in float64.
 
+    `first_entry`: how many entries of the loss the split has before the first batch.
+
     Raises:
         DataError: the counts of a loss are not the same at all points.
     """
 
-    def __init__(self, num_points: int, device: torch.device, *, is_total: bool) -> None:
+    def __init__(self, num_points: int, device: torch.device, *, is_total: bool, first_entry: int = 0) -> None:
         self._num_points = num_points
+        self._first_entry = first_entry
         self._is_total = is_total
         # Metal has no float64.
         self._device = torch.device("cpu") if device.type == "mps" else device
@@ -74,7 +77,9 @@ class SumsOutput(Output):
             sums, counts = self._double(terms.sums), self._double(terms.counts)
             groups = None
             if name == LOSS:
-                groups = torch.from_numpy(places(self._entries.get(name, 0), counts.numel())).to(self._device)
+                groups = torch.from_numpy(places(self._first_entry + self._entries.get(name, 0), counts.numel())).to(
+                    self._device
+                )
                 three = torch.stack([sums, counts, torch.ones_like(counts)])
                 self._group_center += _group_sums(three, groups, self._scratch)
             self.center_terms[name] = (sums, counts, groups)

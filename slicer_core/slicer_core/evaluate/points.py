@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -14,11 +15,24 @@ from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.sharing import Taken
 from slicer_core.evaluate.shortage import MemoryShortageError, shortage_message
 from slicer_core.evaluate.strategies import FAILURES, Kernel, PartsKernel, terms_if_they_fit
+from slicer_core.evaluate.strategies.kernel import ChunkTerms
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
 Advance = Callable[[float], None]
+PartKey = tuple[int, int, int]
+"""A batch's number, a part's first sample in it and the part's number of samples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A batch or a part of it: the batch's number, and the number of its first sample in the batch and in the split."""
+
+    batch: Batch
+    index: int
+    start: int
+    first: int
 
 
 class KnownBatches:
@@ -30,13 +44,26 @@ class KnownBatches:
     _BYTES = 64 * 2**20
 
     def __init__(self) -> None:
-        self._terms: dict[tuple[int, int, int], Terms] = {}
+        self._terms: dict[PartKey, Terms] = {}
         self._left = self._BYTES
 
-    def __contains__(self, key: tuple[int, int, int]) -> bool:
+    def __contains__(self, key: PartKey) -> bool:
         return key in self._terms
 
-    def terms(self, key: tuple[int, int, int], compute: Callable[[], Terms]) -> Terms:
+    def keys(self) -> set[PartKey]:
+        """The parts of which something is kept."""
+        return set(self._terms)
+
+    def without(self, keys: Collection[PartKey]) -> dict[PartKey, Terms]:
+        """The terms of all other parts."""
+        return {key: terms for key, terms in self._terms.items() if key not in keys}
+
+    def add(self, parts: Mapping[PartKey, Terms]) -> None:
+        """What another process has found; the data is the same."""
+        for key, terms in parts.items():
+            self.terms(key, lambda terms=terms: terms)
+
+    def terms(self, key: PartKey, compute: Callable[[], Terms]) -> Terms:
         """The center's terms of the part."""
         if key in self._terms:
             return self._terms[key]
@@ -49,14 +76,13 @@ class KnownBatches:
 
 
 class PointsRun:
-    """Adds the terms of every point to an output; what does not fit the memory is run in smaller pieces."""
+    """Gives the terms of every point to an output; what does not fit the memory is run in smaller pieces."""
 
     def __init__(
         self,
         choice: StrategyChoice,
         objective: Objective,
         state: NamedTensors,
-        output: SumsOutput,
         *,
         buffers: Sequence[NamedTensors] | None = None,
         advance: Advance | None = None,
@@ -66,7 +92,6 @@ class PointsRun:
         self._choice = choice
         self._objective = objective
         self._state = state
-        self._output = output
         self._buffers = buffers
         self._advance = advance
         self._known = known or KnownBatches()
@@ -74,7 +99,9 @@ class PointsRun:
         # The most points a chunk may have, once memory has run out.
         self._max_chunk: int | None = None
 
-    def over(self, batches: Iterable[Batch], num_samples: int, blocks: Sequence[PointBlock]) -> None:
+    def over(
+        self, batches: Iterable[Batch], num_samples: int, blocks: Sequence[PointBlock], output: SumsOutput
+    ) -> None:
         """Evaluates the points of `blocks` on every batch, all or those that are taken.
 
         `num_samples` is that of all batches.
@@ -83,26 +110,39 @@ class PointsRun:
             ResourceError: one point on one sample does not fit the memory.
         """
         for index, whole in enumerate(batches):
-            for part, batch in enumerate(self._choice.parts(whole)):
-                key, is_first = (index, part, batch.num_samples), index == 0 and part == 0
-                was_checked = key in self._known
-                terms = self._known.terms(
-                    key,
-                    lambda batch=batch, is_first=is_first: self._objective.center_terms(
-                        self._state, batch, is_first=is_first
-                    ),
-                )
-                self._output.begin_batch(batch, terms)
-                probe = None if was_checked else index + part
-                # Every batch is checked with one of the blocks, and with all where that one fails.
-                if probe is not None and len(blocks) > 1 and self._holds(blocks, batch, probe):
-                    probe = None
-                first = 0
-                for number, block in enumerate(blocks):
-                    count = len(block.coefficients)
-                    ranges = [slice(0, count)] if self._taken is None else self._taken.of_block(number)
-                    self._run_block(block, batch, first, probe, ranges, share=batch.num_samples / num_samples)
-                    first += count
+            self.over_piece(Piece(batch=whole, index=index, start=0, first=0), num_samples, blocks, output)
+
+    def over_piece(self, piece: Piece, num_samples: int, blocks: Sequence[PointBlock], output: SumsOutput) -> None:
+        """As `over`, on one piece of the data."""
+        start = piece.start
+        for batch in self._choice.parts(piece.batch):
+            self._over_part(batch, (piece.index, start, batch.num_samples), num_samples, blocks, output)
+            start += batch.num_samples
+
+    def _over_part(
+        self, batch: Batch, key: PartKey, num_samples: int, blocks: Sequence[PointBlock], output: SumsOutput
+    ) -> None:
+        index, start, size = key
+        was_checked = key in self._known
+        is_first = index == 0 and start == 0
+        terms = self._known.terms(key, lambda: self._objective.center_terms(self._state, batch, is_first=is_first))
+        output.begin_batch(batch, terms)
+        probe = None if was_checked else index + start // size
+        # Every batch is checked with one of the blocks, and with all where that one fails.
+        if probe is not None and len(blocks) > 1 and self._holds(blocks, batch, probe):
+            probe = None
+        first = 0
+        for number, block in enumerate(blocks):
+            count = len(block.coefficients)
+            ranges = [slice(0, count)] if self._taken is None else self._taken.of_block(number)
+
+            def done(terms: ChunkTerms, points: slice, first: int = first) -> None:
+                output.add(terms, slice(first + points.start, first + points.stop))
+                if self._advance is not None:
+                    self._advance((points.stop - points.start) * size / num_samples)
+
+            self._run_block(block, batch, self._buffers_of(first, block), probe, ranges, done)
+            first += count
 
     def _holds(self, blocks: Sequence[PointBlock], batch: Batch, probe: int) -> bool:
         number = probe % len(blocks)
@@ -117,13 +157,11 @@ class PointsRun:
         self,
         block: PointBlock,
         batch: Batch,
-        first: int,
+        buffers: Sequence[NamedTensors] | None,
         probe: int | None,
         ranges: Iterable[slice],
-        *,
-        share: float,
+        done: Callable[[ChunkTerms, slice], None],
     ) -> None:
-        buffers = self._buffers_of(first, block)
         kernel: Kernel | None = None
         size, part_size = 0, batch.num_samples
         for wanted in ranges:
@@ -160,9 +198,7 @@ class PointsRun:
                     part_size //= 2
                     kernel = self._in_parts(block, batch, buffers, part_size)
                     continue
-                self._output.add(terms, slice(first + points.start, first + points.stop))
-                if self._advance is not None:
-                    self._advance((points.stop - points.start) * share)
+                done(terms, points)
                 low = points.stop
 
     def _kernel(

@@ -4,35 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from slicer_core.evaluate.choice import Decided, StrategyChoice
-from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.outputs import SumsOutput
 from slicer_core.evaluate.parallel import shared_out
-from slicer_core.evaluate.points import Advance, KnownBatches, PointsRun
-from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, Tickets
+from slicer_core.evaluate.points import Advance, KnownBatches, PartKey, Piece, PointsRun
+from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, TakenParts, Tickets, parts_pay
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import Batch
+from slicer_core.subject import LOSS, Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """What one process gives: its points' sums, the strategies that ran with how often, and why some did not.
+class _Record:
+    """The strategies that ran with how often, why some did not, and what timing decided there."""
 
-    `where` are the points' indices; `decided` is what timing decided there.
-    """
+    used: dict[str, int]
+    reasons: list[str]
+    decided: Decided
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(_Record):
+    """What one process gives of some points on all data: their sums; `where` are their indices."""
 
     sums: dict[str, PointSums]
     where: np.ndarray
-    decided: Decided
-    used: dict[str, int]
-    reasons: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PartsShare(_Record):
+    """What one process gives of all points on some parts of the data, by number; see `KnownBatches` for `known`.
+
+    `is_even`: whether each sample of them is one entry.
+    """
+
+    parts: dict[int, dict[str, PointSums]]
+    known: Mapping[PartKey, Terms]
+    is_even: bool
 
 
 class Shares:
@@ -67,53 +82,139 @@ class Shares:
     ) -> Share:
         """All points, or those that are taken."""
         num_points = sum(len(block.coefficients) for block in blocks)
-        output = SumsOutput(num_points, self._objective.device, is_total=self._is_total)
-        points = PointsRun(
-            choice,
-            self._objective,
-            self._state,
-            output,
-            buffers=buffers,
-            advance=report,
-            known=self._known,
-            taken=taken,
-        )
-        points.over(self._batches(), self._num_samples, blocks)
+        output = self._output(num_points)
+        run = self._run(choice, report, buffers=buffers, taken=taken)
+        run.over(self._batches(), self._num_samples, blocks, output)
         sums, where = output.result(), np.arange(num_points)
         if taken is not None:
             where = taken.indices
             sums = {name: found.at(where) for name, found in sums.items()}
-        return Share(sums=sums, used=choice.take_used(), reasons=choice.reasons, where=where, decided=choice.decided())
+        return Share(sums=sums, where=where, used=choice.take_used(), reasons=choice.reasons, decided=choice.decided())
 
     def in_processes(
         self, blocks: Sequence[PointBlock], choice: StrategyChoice, count: int, advance: Advance | None
     ) -> Share:
-        """The points shared among processes; this one reports for all of them."""
-        groups = Groups(blocks, count)
-        report, here = SharedProgress(groups.num_points, count, advance), os.getpid()
+        """The points, or the parts of the data, shared among processes; this one reports for all of them."""
+        num_points = sum(len(block.coefficients) for block in blocks)
+        if self._objective.sums_over_samples:
+            num_parts = sum(1 for _ in self._pieces(choice))
+            if parts_pay(num_parts, num_points, choice.points_before, count):
+                share = self._by_parts(blocks, choice, count, num_parts, SharedProgress(num_points, count, advance))
+                if share is not None:
+                    return share
+        return self._by_points(blocks, choice, count, SharedProgress(num_points, count, advance))
+
+    def _by_points(
+        self, blocks: Sequence[PointBlock], choice: StrategyChoice, count: int, progress: SharedProgress
+    ) -> Share:
+        groups, here = Groups(blocks, count), os.getpid()
 
         def run(taken: Taken) -> Share:
             # Other processes tell nothing.
-            return self.here(blocks, choice.fork(), report if os.getpid() == here else None, taken=taken)
+            return self.here(blocks, choice.fork(), progress if os.getpid() == here else None, taken=taken)
 
         with contextlib.closing(Tickets()) as tickets:
             results, reasons = shared_out([lambda: run(Taken(groups, tickets))] * count)
         # What a process had taken that gave no result.
         if missing := groups.without([result.where for result in results]):
             results.append(run(Taken(groups, None, missing)))
-        report.finish()
-        used: dict[str, int] = {}
+        progress.finish()
+        sums = {
+            name: PointSums.joined([(result.sums[name], result.where) for result in results])
+            for name in results[0].sums
+        }
+        return _together(sums, results, reasons, choice)
+
+    def _by_parts(
+        self, blocks: Sequence[PointBlock], choice: StrategyChoice, count: int, num_parts: int, progress: SharedProgress
+    ) -> Share | None:
+        """None where parts have another number of entries than of samples, so that who has one can't number them."""
+        here = os.getpid()
+
+        def run(taken: TakenParts) -> _PartsShare:
+            report = progress if os.getpid() == here else None
+            return self._of_parts(blocks, choice.fork(), self._pieces(choice), taken, report)
+
+        with contextlib.closing(Tickets()) as tickets:
+            results, reasons = shared_out([lambda: run(TakenParts(tickets))] * count)
+        parts = {number: sums for result in results for number, sums in result.parts.items()}
+        # What a process had taken that gave no result.
+        if missing := [number for number in range(num_parts) if number not in parts]:
+            results.append(run(TakenParts(None, missing)))
+            parts |= results[-1].parts
+        if not all(result.is_even for result in results):
+            return None
+        progress.finish()
         for result in results:
-            choice.adopt(result.decided)
-            for name, number in result.used.items():
-                used[name] = used.get(name, 0) + number
-        return Share(
-            sums={
-                name: PointSums.joined([(result.sums[name], result.where) for result in results])
-                for name in results[0].sums
-            },
-            used=used,
-            reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
-            where=np.arange(groups.num_points),
+            self._known.add(result.known)
+        # In the data's order, as one process adds them up.
+        sums = {name: PointSums.added([parts[number][name] for number in range(num_parts)]) for name in parts[0]}
+        return _together(sums, results, reasons, choice)
+
+    def _of_parts(
+        self,
+        blocks: Sequence[PointBlock],
+        choice: StrategyChoice,
+        pieces: Iterable[Piece],
+        taken: TakenParts,
+        report: Advance | None,
+    ) -> _PartsShare:
+        num_points = sum(len(block.coefficients) for block in blocks)
+        run, before, is_even = self._run(choice, report), self._known.keys(), True
+        parts: dict[int, dict[str, PointSums]] = {}
+        for number, piece in enumerate(pieces):
+            if number in taken:
+                output = self._output(num_points, first_entry=piece.first)
+                run.over_piece(piece, self._num_samples, blocks, output)
+                parts[number] = output.result()
+                is_even = is_even and parts[number][LOSS].num_entries == piece.batch.num_samples
+        return _PartsShare(
+            parts=parts,
+            known=self._known.without(before),
+            is_even=is_even,
+            used=choice.take_used(),
+            reasons=choice.reasons,
             decided=choice.decided(),
         )
+
+    def _pieces(self, choice: StrategyChoice) -> Iterator[Piece]:
+        """The parts of all batches."""
+        first = 0
+        for index, whole in enumerate(self._batches()):
+            start = 0
+            for batch in choice.parts(whole):
+                yield Piece(batch=batch, index=index, start=start, first=first + start)
+                start += batch.num_samples
+            first += whole.num_samples
+
+    def _run(
+        self,
+        choice: StrategyChoice,
+        report: Advance | None,
+        *,
+        buffers: Sequence[NamedTensors] | None = None,
+        taken: Taken | None = None,
+    ) -> PointsRun:
+        return PointsRun(
+            choice, self._objective, self._state, buffers=buffers, advance=report, known=self._known, taken=taken
+        )
+
+    def _output(self, num_points: int, *, first_entry: int = 0) -> SumsOutput:
+        return SumsOutput(num_points, self._objective.device, is_total=self._is_total, first_entry=first_entry)
+
+
+def _together(
+    sums: dict[str, PointSums], results: Sequence[_Record], reasons: Sequence[str], choice: StrategyChoice
+) -> Share:
+    used: dict[str, int] = {}
+    for result in results:
+        choice.adopt(result.decided)
+        for name, number in result.used.items():
+            used[name] = used.get(name, 0) + number
+    return Share(
+        sums=sums,
+        where=np.arange(len(next(iter(sums.values())).total)),
+        used=used,
+        reasons=[*reasons, *(reason for result in results for reason in result.reasons)],
+        decided=choice.decided(),
+    )

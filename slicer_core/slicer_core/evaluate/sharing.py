@@ -1,18 +1,20 @@
-"""Which process evaluates which points: each takes the next few when it is done with its last.
+"""Which process evaluates what: each takes the next few points, or the next part of the data, when it is done.
 
 Processes seldom get the same share of a machine, and early layers' blocks cost more than late ones'. Who takes what
-does not change a number: points are taken in fixed groups, and a point is evaluated by one process on all batches. Only
-where processes decide by timing for the blocks that they run whole, outside of jobs, may last digits depend on it.
+does not change a number: points are taken in fixed groups, and a point is evaluated by one process on all batches; sums
+over parts of the data are added up in the data's order. Only where processes decide by timing, each for what it runs,
+outside of jobs, may last digits depend on it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
+from slicer_core.evaluate.groups import NUM_GROUPS
 from slicer_core.plan import PointBlock
 
 # Groups for each process: enough that the last ones to be done are done at about the same time.
@@ -20,6 +22,9 @@ _GROUPS = 32
 # So many blocks for each process are not divided: one process does what a block needs before its first point, and the
 # last block, which another may have to wait for, is a small part of all.
 _WHOLE = 8
+# Of a point of one part: its four sums and those of the groups. That much may wait for being added up in order.
+_POINT_BYTES = 8 * (4 + NUM_GROUPS)
+_PARTS_BYTES = 64 * 2**20
 
 
 class Groups:
@@ -64,6 +69,18 @@ class Groups:
             for block, groups in enumerate(self.of_block)
         }
         return {block: groups for block, groups in missing.items() if groups}
+
+
+def parts_pay(num_parts: int, num_points: int, points_before: float, workers: int) -> bool:
+    """Whether the processes had better share the parts of the data than the points.
+
+    Who has all points of a part is alone in doing what goes before its first point, which takes as long as so many
+    points; but parts are few, and each of them has to be kept by itself until all are done, see `PointSums.added`.
+    """
+    if num_parts * num_points * _POINT_BYTES > _PARTS_BYTES:
+        return False
+    rounds = -(-num_parts // workers)
+    return rounds * (num_points + points_before) < num_parts * (num_points / workers + points_before)
 
 
 class SharedProgress:
@@ -123,6 +140,26 @@ class Taken:
         """This process's points among those of all blocks."""
         parts = [self._groups.indices(block, group) for block, own in self.own.items() for group in own]
         return np.concatenate(parts) if parts else np.arange(0)
+
+
+class TakenParts:
+    """The parts of the data that one process has, by number, asked for in their order.
+
+    `tickets` is shared by all processes; None gives this one all of `only`.
+    """
+
+    def __init__(self, tickets: Tickets | None, only: Collection[int] = ()) -> None:
+        self._tickets = tickets
+        self._only = only
+        self._next = -1
+
+    def __contains__(self, number: object) -> bool:
+        if self._tickets is None:
+            return number in self._only
+        assert isinstance(number, int)
+        if self._next < number:
+            self._next = self._tickets.take()
+        return number == self._next
 
 
 class Tickets:

@@ -18,6 +18,15 @@ from slicer_core.errors import StoreError
 from slicer_core.evaluate.groups import NUM_GROUPS, GroupSums
 
 _FIELDS = ("total", "squares", "with_counts", "with_center")
+_SCALARS = (
+    "center_total",
+    "center_squares",
+    "center_with_counts",
+    "count",
+    "count_squares",
+    "num_entries",
+    "counted",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +115,17 @@ class PointSums:
         grouped = [(sums.groups, where) for sums, where in parts if sums.groups is not None]
         groups = GroupSums.joined(grouped) if len(grouped) == len(parts) else None
         return replace(parts[0][0], **arrays, groups=groups)
+
+    @classmethod
+    def added(cls, parts: Sequence[PointSums]) -> PointSums:
+        """The sums over all data from those over a part of it each, at the same points; added up in that order."""
+        whole = parts[0]
+        for part in parts[1:]:
+            groups = None if whole.groups is None or part.groups is None else whole.groups.plus(part.groups)
+            added = {name: getattr(whole, name) + getattr(part, name) for name in (*_FIELDS, *_SCALARS)}
+            entries = "samples" if whole.entries == part.entries == "samples" else "batches"
+            whole = replace(whole, **added, entries=entries, groups=groups)
+        return whole
 
     def at(self, where: np.ndarray) -> PointSums:
         """The sums of the points of those indices, in their order."""

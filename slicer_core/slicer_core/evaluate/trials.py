@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
-from slicer_core.evaluate.sharing import Groups
+from slicer_core.evaluate.sharing import Groups, parts_pay
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
 from slicer_core.parameters import NamedTensors
@@ -56,6 +56,9 @@ _MORE_A_PART = 1.7
 _FORK_SECONDS = 0.05
 _FORKS_WORTH = 10
 _FORKS_WORTH_WHERE_QUICK = 30
+# How many times as long as a point the loop takes, where no trial tells, and how long a prologue.
+_USUAL_GAIN = 4.0
+_PROLOGUE_POINTS = 3.0
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
 # Below this a point is mostly Python and the starting of operations, which running many at once spares. A GPU is done
@@ -87,6 +90,14 @@ class Candidate:
         """As it stands in a result."""
         part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
         return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
+
+    def points_before(self, timings: Mapping[str, float]) -> float:
+        """About how many points' time goes by on a part of the data before its first: center, check and prologue."""
+        if self.strategy == "loop":
+            return 1.0
+        loop, own = timings.get("loop"), timings.get(self.label)
+        passes = _USUAL_GAIN if loop is None or own is None else loop / (own * self.workers)
+        return 2 * passes + _PROLOGUE_POINTS
 
     def to_tuple(self) -> tuple[str, int | None, int]:
         """As it is kept among the `Decisions`."""
@@ -123,16 +134,17 @@ class Trials:
         self,
         batch: Batch,
         blocks: Sequence[PointBlock],
-        repeats: float,
         *,
+        batches: float,
+        slices: int,
         max_workers: int,
         compiling: CompileChoice,
     ) -> Candidate:
-        """The candidate with the shortest time for all points of all blocks, `repeats` batches of them.
+        """The candidate with the shortest time for all points of all blocks, on so many batches in each of the slices.
 
         The loop where all of it is shorter than a capture would take.
         """
-        block = typical_block(blocks)
+        block, repeats = typical_block(blocks), batches * slices
         num_points = sum(len(block.coefficients) for block in blocks) * repeats
         loop = LoopKernel(self._objective, self._state, block)
         self.timings["loop"], _ = _timed(loop, batch, 0.0)
@@ -154,13 +166,9 @@ class Trials:
             if found is None:
                 continue
             point, prologue = found
-            prologues = Groups(blocks, candidate.workers).blocks_a_worker
-            total = point * num_points + prologue * repeats * prologues
+            total = point * num_points + self._before(candidate, batch, blocks, point, prologue, batches) * repeats
             if candidate.workers > 1:
-                total += _FORK_SECONDS * repeats
-            if candidate.strategy != "loop":
-                # Each process holds each batch against the loop, at one point.
-                total += (point * candidate.workers + self.timings["loop"]) * repeats
+                total += _FORK_SECONDS * slices
             if total < seconds:
                 best, seconds = candidate, total
                 # What is left to be gained by more trials.
@@ -172,6 +180,28 @@ class Trials:
             if self.timings["loop"] * num_points < seconds:
                 best = Candidate(strategy="loop")
         return best
+
+    def _before(
+        self,
+        candidate: Candidate,
+        batch: Batch,
+        blocks: Sequence[PointBlock],
+        point: float,
+        prologue: float,
+        batches: float,
+    ) -> float:
+        """Seconds of a batch that go by before the points: prologues, and the check, a point of its own and the loop's.
+
+        A process does all of it, but where it is alone with its parts of the data.
+        """
+        own, num_points = point * candidate.workers, sum(len(block.coefficients) for block in blocks)
+        check = 0.0 if candidate.strategy == "loop" else own + self.timings["loop"]
+        if candidate.workers > 1 and self._objective.sums_over_samples:
+            parts = max(1, round(batches * -(-batch.num_samples // min(candidate.part_size, batch.num_samples))))
+            alone = prologue * len(blocks) + check
+            if parts_pay(parts, num_points, alone / own, candidate.workers):
+                return alone / candidate.workers
+        return prologue * Groups(blocks, candidate.workers).blocks_a_worker + check
 
     def _capture_pays(self, batch: Batch, in_loop: float) -> bool:
         """Whether a job that takes the loop so many seconds may well be done sooner with a capture."""
