@@ -105,10 +105,19 @@ def test_batches_of_more_entries_than_samples_are_numbered_as_by_one_process(
     wrapper = ModelWrapper(model, batch_loss=of_each_token, train_data=batches)
     blocks, asked = line(wrapper, 6), []
     monkeypatch.setattr(shares, "parts_pay", lambda *args: asked.append(args) or True)
+    told: list[float] = []
     single, shared = (
-        evaluate(wrapper, wrapper.split("train"), blocks, wrapper.state(), settings=settings("loop", workers))
+        evaluate(
+            wrapper,
+            wrapper.split("train"),
+            blocks,
+            wrapper.state(),
+            settings=settings("loop", workers),
+            advance=told.append if workers == 2 else None,
+        )
         for workers in (1, 2)
     )
+    assert sum(told) == pytest.approx(6)
     assert len(asked) == 1
     assert shared.sums["loss"].num_entries == 24
     np.testing.assert_allclose(shared.sums["loss"].groups.points, single.sums["loss"].groups.points, rtol=1e-6)

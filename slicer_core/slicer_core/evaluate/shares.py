@@ -96,13 +96,14 @@ class Shares:
     ) -> Share:
         """The points, or the parts of the data, shared among processes; this one reports for all of them."""
         num_points = sum(len(block.coefficients) for block in blocks)
+        progress = SharedProgress(num_points, count, advance)
         if self._objective.sums_over_samples:
             num_parts = sum(1 for _ in self._pieces(choice))
             if parts_pay(num_parts, num_points, choice.points_before, count):
-                share = self._by_parts(blocks, choice, count, num_parts, SharedProgress(num_points, count, advance))
+                share = self._by_parts(blocks, choice, min(count, num_parts), num_parts, progress)
                 if share is not None:
                     return share
-        return self._by_points(blocks, choice, count, SharedProgress(num_points, count, advance))
+        return self._by_points(blocks, choice, count, progress)
 
     def _by_points(
         self, blocks: Sequence[PointBlock], choice: StrategyChoice, count: int, progress: SharedProgress
