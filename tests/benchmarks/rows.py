@@ -44,6 +44,11 @@ def plane(subject: Subject, quick: bool, *, grid: int, quick_grid: int = 3) -> l
     return [_block(subject, [_normalized(subject, axis) for axis in range(2)], mesh)]
 
 
+def line(subject: Subject) -> list[PointBlock]:
+    """The points of `random1d`."""
+    return [_block(subject, [_normalized(subject, 0)], np.linspace(-1, 1, LINE_POINTS)[:, None])]
+
+
 def layers(subject: Subject, quick: bool) -> list[PointBlock]:
     """The points of a random direction for each layer: each tensor with more than one dimension."""
     values = np.linspace(-1, 1, 3 if quick else LINE_POINTS)[:, None]
