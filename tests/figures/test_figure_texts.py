@@ -120,3 +120,35 @@ def test_numbers_at_a_logarithmic_axis_differ(base: float, height: float):
 def test_a_frame_that_is_nearly_flat_has_the_axis_of_all():
     style = FigureStyle(scale="log", limits=(1.0, 100.0))
     assert drawn(curve(FLAT), style=style).axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (1.5, ["0.4", "0.45", "0.5", "0.55"]),
+        (30, ["0.5", "1", "2", "5", "10"]),
+        (1e3, ["1", "10", "100"]),
+        (1e40, [rf"$\mathdefault{{10^{{{power}}}}}$" for power in (0, 10, 20, 30)]),
+    ],
+)
+def test_a_surface_on_a_logarithmic_scale_has_round_numbers(ratio: float, expected: list[str]):
+    values = 0.37 * ratio ** np.linspace(0, 1, 25).reshape(5, 5)
+    axis = drawn(grid(values), view="surface", style=FigureStyle(scale="log")).axes[0].zaxis
+    assert [tick.label1.get_text() for tick in axis.get_major_ticks()] == expected
+    np.testing.assert_allclose(
+        10 ** np.asarray(axis.get_majorticklocs()),
+        [float(text) if "$" not in text else 10.0 ** int(text.split("{")[-1].rstrip("}$")) for text in expected],
+    )
+
+
+@pytest.mark.parametrize("ratio", [1.5, 4.0, 30.0, 1e3])
+def test_color_bars_and_curves_on_a_logarithmic_scale_have_round_numbers(ratio: float):
+    values = 0.37 * ratio ** np.linspace(0, 1, 25)
+    bar = drawn(grid(values.reshape(5, 5)), view="contour", style=FigureStyle(scale="log")).axes[1].yaxis
+    line = drawn(curve(values), style=FigureStyle(scale="log")).axes[0].yaxis
+    for axis in (bar, line):
+        places = axis.get_majorticklocs()
+        assert len(places) >= 3
+        assert all(place == float(f"{place:.2e}") for place in places)
+        assert [label.get_text() for label in axis.get_ticklabels()] == [f"{place:g}" for place in places]
+        assert not any(label.get_text() for label in axis.get_ticklabels(minor=True))

@@ -20,7 +20,7 @@ from slicer_core.figures.style import (
     plain,
     set_title,
 )
-from slicer_core.figures.ticks import WholeNumbers
+from slicer_core.figures.ticks import WholeNumbers, set_log_numbers
 from slicer_core.slices import Slice
 
 if TYPE_CHECKING:
@@ -88,8 +88,11 @@ def add_color_bar(figure: Figure, axes: Axes, image: ScalarMappable, data: Slice
     values = quantity.values(data)
     assert values is not None
     beyond = bool(np.nanmax(np.where(np.isfinite(values), values, np.nan)) > image.norm.vmax)
-    numbers = None if isinstance(image.norm, LogNorm) else WholeNumbers()
+    log = isinstance(image.norm, LogNorm)
+    numbers = None if log else WholeNumbers()
     bar = figure.colorbar(image, ax=axes, extend="max" if beyond else "neither", pad=0.02, format=numbers)
+    if log:
+        set_log_numbers(bar.ax.yaxis)
     bar.set_label(plain(quantity.label(data)))
     bar.outline.set_linewidth(0.5)
 

@@ -21,7 +21,7 @@ from slicer_core.figures.style import (
     title_text,
     with_room,
 )
-from slicer_core.figures.ticks import WholeNumbers
+from slicer_core.figures.ticks import WholeNumbers, set_log_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +49,7 @@ def draw_curve(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, s
     ]
     if log:
         axes.set_yscale("log")
+        set_log_numbers(axes.yaxis)
     elif np.isfinite(everything).any():
         axes.yaxis.set_major_formatter(WholeNumbers())
     else:

@@ -20,7 +20,7 @@ from slicer_core.figures.style import (
     title_text,
     with_room,
 )
-from slicer_core.figures.ticks import WholeNumbers
+from slicer_core.figures.ticks import WholeNumbers, set_log_numbers
 from slicer_core.slices.slice import Curve
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def draw_family(figure: Figure, entries: Sequence[Labeled], quantity: Quantity, 
         axes.tick_params(labelsize=style.font_size * 0.75)
         if log:
             axes.set_yscale("log")
+            set_log_numbers(axes.yaxis)
         elif np.isfinite(values).any():
             axes.yaxis.set_major_formatter(WholeNumbers())
         else:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import Normalize
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
 from slicer_core.errors import UsageError
 from slicer_core.figures.style import FigureStyle, Labeled, Quantity, color_limits, describe, is_log, plain, title_text
+from slicer_core.figures.ticks import number_texts, round_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,9 +70,11 @@ def draw_surface(figure: Figure, entries: Sequence[Labeled], quantity: Quantity,
         # The middle of a label stands at its distance from the axis.
         put(label, labelpad=4 + 0.55 * style.font_size * label.count("\n"))
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_major_locator(MaxNLocator(4, integer=log and axis is axes.zaxis and high - low > 2))
+        axis.set_major_locator(MaxNLocator(4))
     if log:
-        axes.zaxis.set_major_formatter(FuncFormatter(lambda height, _: f"$10^{{{height:g}}}$"))
+        numbers = round_numbers(*limits, 4)
+        axes.zaxis.set_major_locator(FixedLocator([float(height) for height in np.log10(numbers)]))
+        axes.zaxis.set_major_formatter(FixedFormatter(number_texts(numbers)))
     axes.set_zlabel(plain(quantity.label(data)) + _offset_text(axes.zaxis))
     axes.tick_params(labelsize=style.font_size * 0.8, pad=1)
     axes.view_init(elev=32, azim=-58)

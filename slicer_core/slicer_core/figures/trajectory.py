@@ -11,6 +11,7 @@ from slicer_core.errors import UsageError
 from slicer_core.figures.contour import add_color_bar, draw_plane
 from slicer_core.figures.contour_labels import label_contours
 from slicer_core.figures.style import FAINT, FigureStyle, Labeled, Quantity, plain, set_title
+from slicer_core.figures.ticks import set_log_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,3 +62,4 @@ def _draw_losses(axes: Axes, entry: Labeled, quantity: Quantity, steps: np.ndarr
         axes.plot(steps, values, color=_LOSS, linewidth=1.0, marker="o", markersize=2.5)
         if np.all(values > 0) and values.max() > 50 * values.min():
             axes.set_yscale("log")
+            set_log_numbers(axes.yaxis)
