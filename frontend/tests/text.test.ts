@@ -124,6 +124,16 @@ describe("ticks", () => {
     expect(axisTicks(2, 2, 5)).toEqual([{ value: 2, label: "2" }]);
   });
 
+  it("are two at least, however little room there is: one alone says nothing of the scale", () => {
+    expect(axisTicks(0.1332, 3.8127, 2.4).map((tick) => tick.label)).toEqual(["1", "2", "3"]);
+    for (let place = 0; place < 400; place++) {
+      const low = 10 ** ((place % 20) / 3 - 3);
+      const high = low * (1 + 0.02 * (1 + place));
+      for (const scale of ["linear", "log"] as const)
+        expect(axisTicks(low, high, 2, scale).length).toBeGreaterThan(1);
+    }
+  });
+
   it.each([
     [0, 3, "linear", [0, 1, 2, 3]],
     [-0.03, 2.03, "linear", [0, 1, 2]],

@@ -12,9 +12,18 @@ export interface Tick {
 /** A range below this has no round numbers that a double can hold. */
 const NARROWEST = 1e-300;
 
+/** For so many, steps are small enough that two of them are within any range. */
+const MOST_FOR_TWO = 6;
+
 /** About `count` round numbers inside [low, high]; none where it is too narrow for them. */
 export function roundNumbers(low: number, high: number, count: number): number[] {
   return high - low > NARROWEST ? linearTicks(low, high, count) : [];
+}
+
+/** The same, but at least two: a single number says nothing of the scale. */
+function scaleNumbers(low: number, high: number, count: number): number[] {
+  const found = roundNumbers(low, high, count);
+  return found.length < 2 && count < MOST_FOR_TWO ? scaleNumbers(low, high, count + 1) : found;
 }
 
 /** Ticks at about `count` round numbers, or at the low end alone. */
@@ -24,7 +33,7 @@ export function axisTicks(low: number, high: number, count: number, scale: Scale
     const values = thinned(scaleLog().domain([low, high]).ticks(count), count);
     if (values.length >= 2) return values.map((value) => ({ value, label: formatNumber(value, 3) }));
   }
-  return ticksAt(roundNumbers(low, high, Math.max(count, 2)));
+  return ticksAt(scaleNumbers(low, high, Math.max(count, 2)));
 }
 
 /** Of an axis that counts, such as steps: at whole numbers alone. A part between two of them has none. */
