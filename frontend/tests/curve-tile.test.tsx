@@ -29,7 +29,7 @@ describe("a small plot", () => {
             domain,
             lines,
           }}
-          {...{ scale: "linear", width: 200, left: 20, theme, onOpen: () => {} }}
+          {...{ scale: "linear", width: 200, unit: 1, left: 20, theme, onOpen: () => {} }}
         />,
       ),
     );

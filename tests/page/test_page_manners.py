@@ -229,6 +229,45 @@ def test_letters_are_as_large_as_the_reader_asked_the_browser_for(open_page: Cal
     assert tab.frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+LETTERS = """card => [...card.querySelectorAll('svg[data-figure] text')].map(text => {
+    const { left, top, right, bottom } = text.getBoundingClientRect();
+    return { text: text.textContent, height: Math.min(right - left, bottom - top), box: [left, top, right, bottom] };
+})"""
+
+
+@pytest.mark.parametrize("width", [420, 1280])
+def test_letters_in_plots_are_as_large_as_the_reader_asked_the_browser_for(
+    open_page: Callable[..., Tab], board: Board, width: int
+) -> None:
+    tab = open_page(board, runs=ADAM, width=width, method="random_direction_2d", filter="filter-norm", levels="0")
+    card = tab.card(GRID)
+    fonts = tab.page.context.new_cdp_session(tab.page)
+    before = {each["text"]: each["height"] for each in card.evaluate(LETTERS)}
+    fonts.send("Page.setFontSizes", {"fontSizes": {"standard": 32}})
+    tab.page.reload()
+    plot = card.get_by_test_id("plot")
+    plot.locator("svg text").first.wait_for()
+    texts = card.evaluate(LETTERS)
+    larger = [each["height"] / before[each["text"]] for each in texts if each["text"] in before]
+    assert min(larger) > (1.9 if width == 1280 else 1.3)
+    for index, each in enumerate(texts):
+        for other in texts[:index]:
+            left, top = (max(a, b) for a, b in zip(each["box"][:2], other["box"][:2], strict=True))
+            right, bottom = (min(a, b) for a, b in zip(each["box"][2:], other["box"][2:], strict=True))
+            # The boxes have room above and below the letters.
+            assert right - left < 1 or bottom - top < 6, (each, other)
+    # What the pointer is over is still what is read.
+    tab.hover(plot.locator("canvas"), 0.4, 0.3)
+    canvas, cell = (plot.locator(part).bounding_box() for part in ("canvas", "svg:not([data-figure]) rect"))
+    assert canvas is not None
+    assert cell is not None
+    for side, size, share in (("x", "width", 0.4), ("y", "height", 0.3)):
+        assert cell[side] - 2 <= canvas[side] + share * canvas[size] <= cell[side] + cell[size] + 2
+    assert cell["width"] < 60
+    assert tab.frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert card.locator("h2").evaluate("name => name.clientWidth > 4 * parseFloat(getComputedStyle(name).fontSize)")
+
+
 def test_in_the_readers_own_colors_nothing_is_told_by_a_background_that_is_gone(
     open_tab: Callable[..., Tab], board: Board
 ) -> None:

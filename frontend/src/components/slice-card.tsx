@@ -73,17 +73,17 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
       aria-busy={slice.isFetching}
       data-testid="slice-card"
     >
-      <header className="flex items-start gap-2 border-b py-2 pr-2 pl-4">
-        <div className="min-w-0 grow">
-          <h2 className="font-medium text-sm leading-5 [overflow-wrap:anywhere]">
+      <header className="flex flex-wrap items-start gap-2 border-b py-2 pr-2 pl-4">
+        <div className="min-w-32 grow basis-0">
+          <h2 className="font-medium text-sm leading-[1.45] [overflow-wrap:anywhere]">
             <bdi>{tagName(card.tag)}</bdi>
           </h2>
-          <p className="text-muted-foreground text-xs leading-4 [overflow-wrap:anywhere]">
+          <p className="text-muted-foreground text-xs leading-[1.35] [overflow-wrap:anywhere]">
             <Swatch color={runColor(card.run)} className="mr-1.5 size-2" />
             <bdi>{displayName(card.run)}</bdi>
           </p>
         </div>
-        <div className="flex shrink-0 flex-wrap items-center justify-end gap-1.5">
+        <div className="ml-auto flex max-w-full flex-wrap items-center justify-end gap-1.5">
           {data?.header.provisional && (
             <Badge data-testid="provisional">{provisionalText(data.header)}</Badge>
           )}

@@ -8,7 +8,7 @@ import { Swatch } from "@/components/ui/swatch";
 import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useSharedRange } from "@/hooks/use-shared-range";
-import { useWidth } from "@/hooks/use-size";
+import { usePlotWidth } from "@/hooks/use-size";
 import { useVisibleRows } from "@/hooks/use-visible-rows";
 import { seriesLabel, stepText, tailsOf, words } from "@/lib/describe";
 import { nameFilter } from "@/lib/pattern";
@@ -36,7 +36,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   const { view } = useSliceData();
   const theme = usePlotTheme();
   const container = useRef<HTMLDivElement>(null);
-  const width = useWidth(container);
+  const { width, unit } = usePlotWidth(container);
   const [open, setOpen] = useState<number | null>(null);
   const { range: whole, shared: beside, note } = useSharedRange(sliceData);
   const { header, series } = sliceData;
@@ -89,9 +89,10 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
   const left = useMemo(() => tileMargin(domains), [domains]);
   const xDomain = useMemo(() => [x[0] ?? 0, x[x.length - 1] ?? 1] as const, [x]);
 
+  const rowHeight = TILE_HEIGHT * unit;
   const columns = Math.max(Math.floor(width / TILE_WIDTH), 1);
   const rows = Math.ceil(chosen.length / columns);
-  const [first, last] = useVisibleRows(container, TILE_HEIGHT, rows);
+  const [first, last] = useVisibleRows(container, rowHeight, rows);
   const shown = chosen.slice(first * columns, last * columns);
   const openCurve = open === null ? undefined : header.curves[open];
   const summary = series.map((entry) =>
@@ -112,7 +113,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
       <div
         ref={container}
         className="w-full min-w-0"
-        style={{ paddingTop: first * TILE_HEIGHT, paddingBottom: (rows - last) * TILE_HEIGHT }}
+        style={{ paddingTop: first * rowHeight, paddingBottom: (rows - last) * rowHeight }}
         data-figure-part
         data-testid="tiles"
       >
@@ -132,6 +133,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
                 scale={view.scale}
                 lines={lines[index] ?? []}
                 width={Math.floor(width / columns)}
+                unit={unit}
                 theme={theme}
                 onOpen={setOpen}
               />
@@ -142,7 +144,7 @@ export function AxisParallelDashboard({ sliceData, selectedStep, figure }: Dashb
       {chosen.length === 0 && (
         <p className="py-8 text-center text-muted-foreground text-sm">No parameter matches the pattern.</p>
       )}
-      <p className="mt-2 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
+      <p className="mt-2 text-muted-foreground text-xs leading-[1.6] [overflow-wrap:anywhere]">
         {chosen.length < header.curves.length && `${chosen.length} of ${header.curves.length} shown. `}
         {summaries(summary)}{" "}
         <span data-figure-note>

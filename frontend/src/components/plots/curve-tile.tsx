@@ -7,6 +7,7 @@ import { nearestIndex } from "@/maths/grid";
 import { scaleOf } from "@/maths/scale";
 import { fitted, round, textWidth } from "./axes";
 import { crossesOf, NotFinite } from "./not-finite";
+import { framed } from "./plot-shell";
 import { FONT, type PlotTheme } from "./theme";
 
 export interface TileLine {
@@ -28,6 +29,8 @@ interface CurveTileProps {
   readonly scale: ScaleName;
   readonly lines: readonly TileLine[];
   readonly width: number;
+  /** Pixels of the page to one of the tile. */
+  readonly unit: number;
   /** Pixels for the vertical axis' labels: the same for all tiles, so that plots stand in line. */
   readonly left: number;
   readonly theme: PlotTheme;
@@ -57,7 +60,8 @@ function endLabels({ low, high }: CurveDomain): [string, string] {
 
 /** One small curve with its name; the value under the pointer is read out in place of the layer and the center. */
 export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
-  const { index, name, layer, center, x, xDomain, domain, scale, lines, width, left, theme, onOpen } = props;
+  const { index, name, layer, center, x, xDomain, domain, scale, lines, width, unit, left, theme, onOpen } =
+    props;
   const [cursor, setCursor] = useState<number | null>(null);
   const height = TILE_HEIGHT - TOP - BOTTOM;
   const inner = Math.max(width - left - SIDE, 10);
@@ -69,12 +73,12 @@ export const CurveTile = memo(function CurveTile(props: CurveTileProps) {
 
   const onPointer = (event: PointerEvent<HTMLButtonElement>) => {
     const box = event.currentTarget.getBoundingClientRect();
-    setCursor(nearestIndex(x, xScale.invert(event.clientX - box.left - left)));
+    setCursor(nearestIndex(x, xScale.invert((event.clientX - box.left) / unit - left)));
   };
 
   return (
     <div className="relative rounded-sm hover:bg-muted/60" data-testid="tile">
-      <svg data-figure width={width} height={TILE_HEIGHT} className="block" aria-hidden="true">
+      <svg data-figure {...framed(width, TILE_HEIGHT, unit)} className="block" aria-hidden="true">
         <g fontFamily={FONT}>
           <text x={left} y={14} fontSize={12} fontWeight={500} fill={theme.foreground}>
             {fitted(name, inner, 12.5)}

@@ -2,6 +2,7 @@ import { type PointerEvent, useState } from "react";
 import type { Cut } from "@/maths/cut";
 import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
+import { placeIn } from "./plot-shell";
 import { FONT } from "./theme";
 
 interface CutLayerProps {
@@ -20,10 +21,6 @@ const SHORTEST = 6;
 /** The line whose values are shown as a curve, with A and B at its ends, and the drag that draws it. */
 export function CutLayer({ cut, drawing, onCut, xScale, yScale, width, height }: CutLayerProps) {
   const [draft, setDraft] = useState<Cut | null>(null);
-  const place = (event: PointerEvent<SVGRectElement>): readonly [number, number] => {
-    const box = event.currentTarget.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
-  };
   const shown = draft ?? cut;
   const finish = (event: PointerEvent<SVGRectElement>) => {
     event.currentTarget.releasePointerCapture(event.pointerId);
@@ -46,13 +43,13 @@ export function CutLayer({ cut, drawing, onCut, xScale, yScale, width, height }:
           style={{ cursor: "crosshair", touchAction: "none" }}
           onPointerDown={(event) => {
             event.currentTarget.setPointerCapture(event.pointerId);
-            const [left, top] = place(event);
+            const [left, top] = placeIn(event);
             const [x, y] = [xScale.invert(left), yScale.invert(top)];
             setDraft([x, y, x, y]);
           }}
           onPointerMove={(event) => {
             if (!draft) return;
-            const [left, top] = place(event);
+            const [left, top] = placeIn(event);
             setDraft([draft[0], draft[1], xScale.invert(left), yScale.invert(top)]);
           }}
           onPointerUp={finish}

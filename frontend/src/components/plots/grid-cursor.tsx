@@ -6,7 +6,7 @@ import { STANDARD_ERRORS } from "@/maths/significance";
 import { round } from "./axes";
 import type { PathPoint } from "./grid-marks";
 import { cursors, useLinked } from "./linked";
-import { ReadoutBox, type ReadoutRow } from "./plot-shell";
+import { framed, ReadoutBox, type ReadoutRow } from "./plot-shell";
 
 interface GridCursorProps {
   readonly cursorKey: string;
@@ -34,11 +34,13 @@ interface GridCursorProps {
   readonly inner: { readonly width: number; readonly height: number };
   readonly width: number;
   readonly height: number;
+  /** Pixels of the page to one of these. */
+  readonly unit: number;
 }
 
 /** The cell under the pointer, framed, and its numbers: alone, so that the rest of the plot is not drawn anew. */
 export function GridCursor(props: GridCursorProps) {
-  const { x, y, xEdges, yEdges, xScale, yScale, left, top, inner, width, height } = props;
+  const { x, y, xEdges, yEdges, xScale, yScale, left, top, inner, width, height, unit } = props;
   const cursor = useLinked(cursors, props.cursorKey);
   const digits = useMemo(() => digitsAmong(props.values), [props.values]);
   if (!cursor) return null;
@@ -53,8 +55,8 @@ export function GridCursor(props: GridCursorProps) {
     <>
       <svg
         className="pointer-events-none absolute overflow-hidden"
-        style={{ left, top }}
-        {...inner}
+        style={{ left: left * unit, top: top * unit }}
+        {...framed(inner.width, inner.height, unit)}
         aria-hidden="true"
       >
         <g stroke="#ffffff" strokeOpacity={0.55} strokeDasharray="2 3">
@@ -73,9 +75,13 @@ export function GridCursor(props: GridCursorProps) {
         />
       </svg>
       <ReadoutBox
-        readout={{ x: left + place.x, y: top + place.y, rows: cellRows(props, i, j, near, digits) }}
-        width={width}
-        height={height}
+        readout={{
+          x: (left + place.x) * unit,
+          y: (top + place.y) * unit,
+          rows: cellRows(props, i, j, near, digits),
+        }}
+        width={width * unit}
+        height={height * unit}
         follows={cursor.source !== props.id}
       />
     </>

@@ -36,6 +36,7 @@ export function useGridFrame(
   x: Float64Array,
   y: Float64Array,
   available: number,
+  unit: number,
   bar: BarRange | null,
   zoomKey: string,
 ): GridFrame {
@@ -48,7 +49,7 @@ export function useGridFrame(
   const vertical = available >= 440;
   const beside = bar ? barExtent(bar.low, bar.high, bar.scale, vertical) : 0;
   const right = vertical ? beside + 14 : 12;
-  const size = innerSize(available - left - right, (xSpan[1] - xSpan[0]) / (ySpan[1] - ySpan[0]));
+  const size = innerSize(available - left - right, (xSpan[1] - xSpan[0]) / (ySpan[1] - ySpan[0]), unit);
   const inner = useMemo(() => ({ width: size.width, height: size.height }), [size.width, size.height]);
   const zoom = useZoom(inner.width, inner.height, zoomKey);
 
@@ -87,9 +88,9 @@ function placedTicks(low: number, high: number, count: number, scale: Scale): Pl
 }
 
 /** The plot's area: both axes in the same unit where that fits, and never taller than most of the window. */
-function innerSize(available: number, aspect: number): { width: number; height: number } {
+function innerSize(available: number, aspect: number, unit: number): { width: number; height: number } {
   const ratio = Math.min(Math.max(Number.isFinite(aspect) ? aspect : 1, 0.8), 2);
-  const tallest = Math.min(Math.max(window.innerHeight * 0.62, 260), 680);
+  const tallest = Math.min(Math.max((window.innerHeight / unit) * 0.62, 260), 680);
   const width = Math.floor(Math.max(Math.min(available, tallest * ratio), 60));
   return { width, height: Math.floor(width / ratio) };
 }

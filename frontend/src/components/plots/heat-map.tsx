@@ -1,7 +1,7 @@
 import { Slash, X } from "lucide-react";
 import { type PointerEvent, useCallback, useEffect, useId, useMemo, useRef, useState } from "react";
 import { Button } from "@/components/ui/button";
-import { useWidth } from "@/hooks/use-size";
+import { usePlotWidth } from "@/hooks/use-size";
 import { type ColorMapName, colorMap, placement, type ScaleName } from "@/maths/color";
 import { contourLevels, type Levels } from "@/maths/contour";
 import type { LineLabel } from "@/maths/contour-labels";
@@ -20,7 +20,7 @@ import { TOP, useGridFrame } from "./grid-frame";
 import { type GridMarker, GridMarks, type PathPoint, placedMarks } from "./grid-marks";
 import { clippedText, moved } from "./line-plot";
 import { axesKey, cursors } from "./linked";
-import { PlotShell } from "./plot-shell";
+import { framed, PlotShell, placeIn } from "./plot-shell";
 import type { PlotTheme } from "./theme";
 import { useIsolines } from "./use-isolines";
 
@@ -70,7 +70,7 @@ export function HeatMap(props: HeatMapProps) {
   const like = props.like ?? "the center";
   const id = useId();
   const container = useRef<HTMLDivElement>(null);
-  const available = useWidth(container);
+  const { width: available, unit } = usePlotWidth(container);
   const [drawing, setDrawing] = useState(false);
 
   const [low, high] = [range?.low ?? 0, range?.high ?? 1];
@@ -88,7 +88,7 @@ export function HeatMap(props: HeatMapProps) {
   const axes = `${xLabel} ${yLabel} ${x[0]} ${x[x.length - 1]} ${y[0]} ${y[y.length - 1]}`;
   const key = props.linked ? axesKey(axes) : id;
   const bar = useMemo(() => (range ? { low, high, scale } : null), [range, low, high, scale]);
-  const frame = useGridFrame(x, y, available, bar, key);
+  const frame = useGridFrame(x, y, available, unit, bar, key);
   const { xEdges, yEdges, left, inner, width, height, vertical, zoom, xScale, yScale } = frame;
 
   const { markers, path } = props;
@@ -150,8 +150,8 @@ export function HeatMap(props: HeatMapProps) {
   );
 
   const onPointer = (event: PointerEvent<SVGRectElement>) => {
-    const box = event.currentTarget.getBoundingClientRect();
-    const [across, up] = [xScale.invert(event.clientX - box.left), yScale.invert(event.clientY - box.top)];
+    const [left, top] = placeIn(event);
+    const [across, up] = [xScale.invert(left), yScale.invert(top)];
     const outside = cellAt(xEdges, across) < 0 || cellAt(yEdges, up) < 0;
     cursors.set(key, outside ? undefined : { x: across, y: up, source: id });
   };
@@ -193,6 +193,7 @@ export function HeatMap(props: HeatMapProps) {
       note={notes.filter(Boolean).join(" ")}
       width={width}
       height={height}
+      unit={unit}
       zoom={zoom}
       onMove={onMove}
       onLeave={onLeave}
@@ -201,11 +202,10 @@ export function HeatMap(props: HeatMapProps) {
     >
       {available > 0 && (
         <>
-          <GridCells picture={picture} left={left} top={TOP} />
+          <GridCells picture={picture} left={left} top={TOP} unit={unit} />
           <svg
             data-figure
-            width={width}
-            height={height}
+            {...framed(width, height, unit)}
             className="absolute inset-0 touch-pan-y"
             aria-hidden="true"
           >
@@ -265,7 +265,7 @@ export function HeatMap(props: HeatMapProps) {
           </svg>
           <GridCursor
             {...{ x, y, xEdges, yEdges, xLabel, yLabel, values, interpolated, shaded, valueLabel }}
-            {...{ xScale, yScale, left, inner, width, height, id, like }}
+            {...{ xScale, yScale, left, inner, width, height, unit, id, like }}
             stderr={props.stderr}
             count={props.count}
             path={props.path}

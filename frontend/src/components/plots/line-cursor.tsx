@@ -4,7 +4,7 @@ import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
 import type { LineSeries } from "./line-paths";
 import { cursors, useLinked } from "./linked";
-import { ReadoutBox } from "./plot-shell";
+import { framed, ReadoutBox } from "./plot-shell";
 import type { PlotTheme } from "./theme";
 
 interface LineCursorProps {
@@ -19,6 +19,8 @@ interface LineCursorProps {
   readonly inner: { readonly width: number; readonly height: number };
   readonly width: number;
   readonly height: number;
+  /** Pixels of the page to one of these. */
+  readonly unit: number;
   readonly theme: PlotTheme;
 }
 
@@ -27,7 +29,7 @@ const MAX_ROWS = 14;
 
 /** A vertical and a horizontal hair at the pointer, and the values of all lines at the nearest point. */
 export function LineCursor(props: LineCursorProps) {
-  const { series, xLabel, xScale, yScaleOf, left, top, inner, width, height, theme } = props;
+  const { series, xLabel, xScale, yScaleOf, left, top, inner, width, height, unit, theme } = props;
   const cursor = useLinked(cursors, props.cursorKey);
   const [main] = series;
   if (!cursor || !main || main.x.length === 0) return null;
@@ -63,8 +65,8 @@ export function LineCursor(props: LineCursorProps) {
     <>
       <svg
         className="pointer-events-none absolute overflow-visible"
-        style={{ left, top }}
-        {...inner}
+        style={{ left: left * unit, top: top * unit }}
+        {...framed(inner.width, inner.height, unit)}
         aria-hidden="true"
       >
         <line
@@ -102,16 +104,16 @@ export function LineCursor(props: LineCursorProps) {
       </svg>
       <ReadoutBox
         readout={{
-          x: left + across,
-          y: top,
+          x: (left + across) * unit,
+          y: top * unit,
           rows: [
             { label: xLabel, value: formatNumber(place, digitsAmong(main.x)) },
             ...rows,
             ...(shown.length > MAX_ROWS ? [{ label: "and", value: `${shown.length - MAX_ROWS} more` }] : []),
           ],
         }}
-        width={width}
-        height={height}
+        width={width * unit}
+        height={height * unit}
         follows={follows}
       />
     </>

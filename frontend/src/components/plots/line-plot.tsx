@@ -1,5 +1,5 @@
 import { type PointerEvent, useCallback, useId, useMemo, useRef, useState } from "react";
-import { useWidth } from "@/hooks/use-size";
+import { usePlotWidth } from "@/hooks/use-size";
 import type { ScaleName } from "@/maths/color";
 import { formatNumber } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
@@ -15,7 +15,7 @@ import { Points } from "./line-points";
 import { strokeOf, WHOLE_LINE } from "./line-styles";
 import { axesKey, cursors } from "./linked";
 import { crossesOf, NOT_FINITE_NOTE, NotFinite } from "./not-finite";
-import { PlotShell } from "./plot-shell";
+import { framed, PlotShell, placeIn } from "./plot-shell";
 import type { PlotTheme } from "./theme";
 import { useZoom } from "./use-zoom";
 
@@ -55,7 +55,7 @@ export function LinePlot(props: LinePlotProps) {
   const { label, summary, xLabel, yLabel, series, markers, range, tails, theme, limits = null } = props;
   const id = useId();
   const container = useRef<HTMLDivElement>(null);
-  const width = useWidth(container);
+  const { width, unit } = usePlotWidth(container);
   const usual = Math.min(Math.max(Math.round(width * (props.heightShare ?? 0.5)), 240), 440);
   const [left, setLeft] = useState(56);
 
@@ -134,8 +134,8 @@ export function LinePlot(props: LinePlotProps) {
   );
 
   const onPointer = (event: PointerEvent<SVGRectElement>) => {
-    const box = event.currentTarget.getBoundingClientRect();
-    cursors.set(key, { x: xScale.invert(event.clientX - box.left), y: event.clientY - box.top, source: id });
+    const [left, y] = placeIn(event);
+    cursors.set(key, { x: xScale.invert(left), y, source: id });
   };
   const onLeave = useCallback(() => cursors.set(key, undefined), [key]);
   const onMove = (dx: number) => {
@@ -162,6 +162,7 @@ export function LinePlot(props: LinePlotProps) {
       note={notes.join(" ")}
       width={width}
       height={height}
+      unit={unit}
       zoom={zoom}
       onMove={onMove}
       onLeave={onLeave}
@@ -170,8 +171,7 @@ export function LinePlot(props: LinePlotProps) {
         <>
           <svg
             data-figure
-            width={width}
-            height={height}
+            {...framed(width, height, unit)}
             className="absolute inset-0 touch-pan-y"
             aria-hidden="true"
           >
@@ -270,7 +270,7 @@ export function LinePlot(props: LinePlotProps) {
             </g>
           </svg>
           <LineCursor
-            {...{ series, xLabel, xScale, yScaleOf, left, top, inner, width, height, id, theme }}
+            {...{ series, xLabel, xScale, yScaleOf, left, top, inner, width, height, unit, id, theme }}
             cursorKey={key}
           />
         </>

@@ -72,11 +72,12 @@ export function paintGrid(
   }
 }
 
-/** The contour lines as vectors, in pixels of the canvas before the device's pixel ratio. */
-export function gridLines(picture: GridPicture): VectorLine[] {
+/** The contour lines as vectors, in pixels of the page, `unit` to one of the picture. */
+export function gridLines(picture: GridPicture, unit: number): VectorLine[] {
   return Array.from(byLevel(picture.lines), ([level, lines]) => ({
-    path: linePath(lines),
+    path: linePath(lines, unit),
     stroke: lineColor(picture, level),
+    width: unit,
   }));
 }
 
@@ -106,13 +107,13 @@ function linesOf(lines: readonly DrawnLine[]): Path2D {
   return path;
 }
 
-function linePath(lines: readonly DrawnLine[]): string {
+function linePath(lines: readonly DrawnLine[], unit: number): string {
   return lines
     .map(({ points }) =>
       points
         .map(
           ([left, top], index) =>
-            `${index === 0 ? "M" : "L"}${Math.round(left * 100) / 100},${Math.round(top * 100) / 100}`,
+            `${index === 0 ? "M" : "L"}${Math.round(left * unit * 100) / 100},${Math.round(top * unit * 100) / 100}`,
         )
         .join(""),
     )

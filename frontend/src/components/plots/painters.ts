@@ -4,6 +4,7 @@ export interface VectorLine {
   /** An SVG path in pixels of the page. */
   readonly path: string;
   readonly stroke: string;
+  readonly width: number;
 }
 
 export interface Painter {

@@ -1,5 +1,5 @@
 import { Minus, Plus, RotateCcw } from "lucide-react";
-import { type KeyboardEvent, type ReactNode, type Ref, useId } from "react";
+import { type KeyboardEvent, type PointerEvent, type ReactNode, type Ref, useId } from "react";
 import { Button } from "@/components/ui/button";
 import { Swatch } from "@/components/ui/swatch";
 import type { Zoom } from "./use-zoom";
@@ -25,6 +25,8 @@ interface PlotShellProps {
   readonly note: string;
   readonly width: number;
   readonly height: number;
+  /** Pixels of the page to one of these. */
+  readonly unit: number;
   readonly zoom: Zoom;
   /** Moves the cursor by so many points; false where there is nothing to move. */
   readonly onMove: (dx: number, dy: number) => void;
@@ -38,9 +40,24 @@ interface PlotShellProps {
 
 const PAN = 60;
 
+/** The attributes of a picture of this size, each pixel of which is `unit` pixels of the page. */
+export function framed(width: number, height: number, unit: number) {
+  return { width: width * unit, height: height * unit, viewBox: `0 0 ${width} ${height}` };
+}
+
+/** Where in the rectangle the pointer is, in the rectangle's own pixels. */
+export function placeIn(event: PointerEvent<SVGRectElement>): readonly [number, number] {
+  const box = event.currentTarget.getBoundingClientRect();
+  const { width, height } = event.currentTarget;
+  return [
+    ((event.clientX - box.left) / box.width) * width.baseVal.value,
+    ((event.clientY - box.top) / box.height) * height.baseVal.value,
+  ];
+}
+
 /** What every zoomable plot has: a name and a text summary, keys, the readout beside the cursor, zoom buttons. */
 export function PlotShell(props: PlotShellProps) {
-  const { ref, label, summary, note, width, height, zoom, onMove, onLeave, tools, children } = props;
+  const { ref, label, summary, note, width, height, unit, zoom, onMove, onLeave, tools, children } = props;
   const id = useId();
   const keys: Readonly<Record<string, () => void>> = {
     ArrowLeft: () => onMove(-1, 0),
@@ -83,12 +100,12 @@ export function PlotShell(props: PlotShellProps) {
         onKeyDown={onKeyDown}
         onBlur={onLeave}
         className="relative mx-auto rounded-sm"
-        style={{ width, height }}
+        style={{ width: width * unit, height: height * unit }}
         data-testid="plot"
       >
         {children}
       </div>
-      <div className="mt-1 flex items-start gap-2">
+      <div className="mt-1 flex flex-wrap items-start gap-x-2">
         <div className="flex shrink-0">
           <Button variant="ghost" size="iconSmall" aria-label="Zoom in" onClick={() => zoom.zoomBy(1.5)}>
             <Plus />
@@ -113,7 +130,10 @@ export function PlotShell(props: PlotShellProps) {
           </Button>
           {tools}
         </div>
-        <p id={id} className="min-w-0 pt-1 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
+        <p
+          id={id}
+          className="min-w-40 grow basis-0 pt-1 text-muted-foreground text-xs leading-[1.6] [overflow-wrap:anywhere]"
+        >
           {summary} <span data-figure-note>{note}</span>
         </p>
       </div>

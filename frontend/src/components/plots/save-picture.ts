@@ -2,6 +2,7 @@
  * A picture file of what a card shows: every canvas and every `svg[data-figure]` below an element, at their places,
  * under a title, with what `[data-figure-note]` says. Cursors and other things of the moment (`data-transient`) are left out.
  */
+import { plotUnit } from "@/hooks/use-size";
 import { fileName } from "@/lib/utils";
 import { prepared } from "./figures";
 import { paintedAt, vectorLines } from "./painters";
@@ -59,6 +60,7 @@ interface Part {
 interface Line {
   readonly text: string;
   readonly font: typeof TITLE | typeof NOTE;
+  readonly size: number;
   readonly y: number;
 }
 
@@ -82,14 +84,17 @@ function measured(element: HTMLElement, { title, lines }: PictureOptions): Layou
 
   const context = document.createElement("canvas").getContext("2d");
   if (!context) throw new Error("this browser gives no canvas to draw on");
+  // As the letters of its plots.
+  const unit = plotUnit(inner);
   const remarks = [...element.querySelectorAll("[data-figure-note]")].map((note) => note.textContent ?? "");
   const texts: Line[] = [];
   let y = PADDING;
   const write = (text: string, font: Line["font"]) => {
-    context.font = `${font.weight} ${font.size}px ${FONT}`;
+    const size = font.size * unit;
+    context.font = `${font.weight} ${size}px ${FONT}`;
     for (const line of wrapped(context, text, inner)) {
-      texts.push({ text: line, font, y: y + font.size });
-      y += font.height;
+      texts.push({ text: line, font, size, y: y + size });
+      y += font.height * unit;
     }
   };
   write(title, TITLE);
@@ -115,9 +120,9 @@ function composed(layout: Layout, theme: PlotTheme, scale: number, vectors: bool
     viewBox: `0 0 ${layout.width} ${layout.height}`,
   });
   outer.append(node("rect", { width: layout.width, height: layout.height, fill: theme.background }));
-  for (const { text, font, y } of layout.texts) {
+  for (const { text, font, size, y } of layout.texts) {
     const line = node("text", {
-      ...{ x: PADDING, y, "font-family": FONT, "font-size": font.size, "font-weight": font.weight },
+      ...{ x: PADDING, y, "font-family": FONT, "font-size": size, "font-weight": font.weight },
       fill: font === TITLE ? theme.foreground : theme.muted,
     });
     line.textContent = text;
@@ -150,7 +155,8 @@ function canvasNodes({ element, x, y, width, height }: Part, scale: number, vect
     fill: "none",
     "stroke-linejoin": "round",
   });
-  for (const { path, stroke } of vectorLines(canvas)) frame.append(node("path", { d: path, stroke }));
+  for (const { path, stroke, width: wide } of vectorLines(canvas))
+    frame.append(node("path", { d: path, stroke, "stroke-width": wide }));
   return [image, frame];
 }
 

@@ -18,6 +18,8 @@ interface SurfaceShellProps {
   readonly note: string;
   readonly width: number;
   readonly height: number;
+  /** Pixels of the page to one of these. */
+  readonly unit: number;
   readonly camera: View;
   /** While the reader turns it. */
   readonly onTurn: (camera: View) => void;
@@ -31,7 +33,7 @@ const KEY_DEGREES = 10;
 
 /** What turns a surface: dragging, arrow keys, Ctrl with the wheel, buttons; and its name and text summary. */
 export function SurfaceShell(props: SurfaceShellProps) {
-  const { ref, label, summary, note, width, height, camera, onTurn, onDone, children } = props;
+  const { ref, label, summary, note, width, height, unit, camera, onTurn, onDone, children } = props;
   const id = useId();
   const area = useRef<HTMLDivElement>(null);
   const drag = useRef<{ readonly x: number; readonly y: number; readonly from: View } | null>(null);
@@ -81,7 +83,7 @@ export function SurfaceShell(props: SurfaceShellProps) {
         aria-label={label}
         aria-describedby={id}
         className="relative cursor-grab touch-pan-y rounded-sm active:cursor-grabbing"
-        style={{ width: width || undefined, height }}
+        style={{ width: width * unit || undefined, height: height * unit }}
         data-testid="surface"
         onKeyDown={onKeyDown}
         onPointerDown={(event) => {
@@ -104,7 +106,7 @@ export function SurfaceShell(props: SurfaceShellProps) {
       >
         {children}
       </div>
-      <div className="mt-1 flex items-start gap-2">
+      <div className="mt-1 flex flex-wrap items-start gap-x-2">
         <div className="flex shrink-0">
           <Button variant="ghost" size="iconSmall" aria-label="Nearer" onClick={() => by(0, 0, 1 / 1.2)}>
             <Plus />
@@ -116,7 +118,10 @@ export function SurfaceShell(props: SurfaceShellProps) {
             <RotateCcw />
           </Button>
         </div>
-        <p id={id} className="min-w-0 pt-1 text-muted-foreground text-xs leading-5 [overflow-wrap:anywhere]">
+        <p
+          id={id}
+          className="min-w-40 grow basis-0 pt-1 text-muted-foreground text-xs leading-[1.6] [overflow-wrap:anywhere]"
+        >
           {summary} <span data-figure-note>{note}</span>
         </p>
       </div>

@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from "react";
-import { useWidth } from "@/hooks/use-size";
+import { usePlotWidth } from "@/hooks/use-size";
 import { colorMap, placement, type ScaleName } from "@/maths/color";
 import { contourLevels } from "@/maths/contour";
 import { linearText } from "@/maths/scale";
@@ -8,6 +8,7 @@ import { barExtent, ColorBar } from "./color-bar";
 import type { HeatMapProps } from "./heat-map";
 import { clippedText } from "./line-plot";
 import { setPainter } from "./painters";
+import { framed } from "./plot-shell";
 import { SurfaceLabels } from "./surface-labels";
 import type { Projection, SurfaceScene, View } from "./surface-scene";
 import { SurfaceShell } from "./surface-shell";
@@ -42,7 +43,7 @@ function SurfaceOfCells(props: SurfaceProps) {
   const { x, y, values, range, theme, height: stretch, valueLabel } = props;
   const container = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const available = useWidth(container);
+  const { width: available, unit } = usePlotWidth(container);
   const { scene, problem } = useScene();
   const [turned, setTurned] = useState<View | null>(null);
   const camera = turned ?? props.camera ?? USUAL_CAMERA;
@@ -63,7 +64,8 @@ function SurfaceOfCells(props: SurfaceProps) {
 
   const bar = range ? barExtent(low, high, scale, true) : 0;
   const width = Math.max(available - bar - 14, 60);
-  const height = Math.min(Math.max(Math.round(width * 0.7), 220), Math.max(window.innerHeight * 0.62, 260));
+  const tallest = Math.max((window.innerHeight / unit) * 0.62, 260);
+  const height = Math.min(Math.max(Math.round(width * 0.7), 220), tallest);
 
   useEffect(() => {
     scene?.show({
@@ -85,17 +87,17 @@ function SurfaceOfCells(props: SurfaceProps) {
     if (!scene || !target || available <= 0) return;
     const aim = () => scene.look(camera, width / height, stretch);
     aim();
-    scene.paint(target, width, height, window.devicePixelRatio || 1);
+    scene.paint(target, width, height, (window.devicePixelRatio || 1) * unit);
     setPainter(target, {
       paint: (copy, ratio) => {
         aim();
-        scene.paint(copy, width, height, ratio);
+        scene.paint(copy, width, height, ratio * unit);
       },
       lines: () => [],
     });
     const projected = scene.projection(width, height);
     setProjection(() => projected);
-  }, [scene, camera, width, height, available, stretch, x, y, values, map, place, contours, theme]);
+  }, [scene, camera, width, height, unit, available, stretch, x, y, values, map, place, contours, theme]);
 
   if (problem !== null) {
     return (
@@ -116,6 +118,7 @@ function SurfaceOfCells(props: SurfaceProps) {
         .join(" ")}
       width={available}
       height={height + TOP}
+      unit={unit}
       camera={camera}
       onTurn={setTurned}
       onDone={(view) => {
@@ -125,11 +128,14 @@ function SurfaceOfCells(props: SurfaceProps) {
     >
       {available > 0 && (
         <>
-          <canvas ref={canvas} className="absolute" style={{ left: 0, top: TOP, width, height }} />
+          <canvas
+            ref={canvas}
+            className="absolute"
+            style={{ left: 0, top: TOP * unit, width: width * unit, height: height * unit }}
+          />
           <svg
             data-figure
-            width={available}
-            height={height + TOP}
+            {...framed(available, height + TOP, unit)}
             className="absolute inset-0"
             aria-hidden="true"
           >

@@ -29,7 +29,7 @@ export function CopyBlock({ text, label, wrap = false }: CopyBlockProps) {
     <div className="flex items-start gap-1 rounded border bg-card py-1.5 pr-1.5 pl-3">
       <pre
         className={cn(
-          "min-w-0 grow py-1 font-mono text-xs leading-5",
+          "min-w-0 grow py-1 font-mono text-xs leading-[1.6]",
           wrap ? "whitespace-pre-wrap [overflow-wrap:anywhere]" : "overflow-x-auto",
         )}
         tabIndex={wrap ? undefined : 0}
