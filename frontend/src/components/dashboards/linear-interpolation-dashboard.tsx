@@ -1,4 +1,4 @@
-import { useMemo } from "react";
+import { useDeferredValue, useMemo } from "react";
 import type { LineSeries } from "@/components/plots/line-paths";
 import { type LineMarker, LinePlot } from "@/components/plots/line-plot";
 import { lineStyles, WHOLE_LINE } from "@/components/plots/line-styles";
@@ -22,7 +22,8 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   const theme = usePlotTheme();
   const axis = sliceData.header.axes[0];
   const [main] = sliceData.series;
-  const others = useOtherRuns(sliceData);
+  // They come one by one: not all of many lines are drawn anew for each.
+  const others = useDeferredValue(useOtherRuns(sliceData));
   const hidden = useHiddenRunsNote(sliceData.tag);
   const ghosts = useGhosts(sliceData);
   const { range, shared, note } = useSharedRange(sliceData);

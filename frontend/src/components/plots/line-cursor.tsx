@@ -1,8 +1,10 @@
-import { digitsAmong, formatNumber, formatWithError } from "@/maths/format";
+import { digitsAmong, formatCount, formatNumber, formatWithError } from "@/maths/format";
 import { nearestIndex } from "@/maths/grid";
 import type { Scale } from "@/maths/scale";
 import { round } from "./axes";
-import type { LineSeries } from "./line-paths";
+import { heightsAt, listedLines } from "./line-nearest";
+import { type LineSeries, seriesPaths } from "./line-paths";
+import { strokeOf, WHOLE_LINE } from "./line-styles";
 import { cursors, useLinked } from "./linked";
 import { framed, ReadoutBox } from "./plot-shell";
 import type { PlotTheme } from "./theme";
@@ -24,9 +26,6 @@ interface LineCursorProps {
   readonly theme: PlotTheme;
 }
 
-/** More rows would hide the plot. */
-const MAX_ROWS = 14;
-
 /** A vertical and a horizontal hair at the pointer, and the values of all lines at the nearest point. */
 export function LineCursor(props: LineCursorProps) {
   const { series, xLabel, xScale, yScaleOf, left, top, inner, width, height, unit, theme } = props;
@@ -39,7 +38,13 @@ export function LineCursor(props: LineCursorProps) {
   if (!(across >= -1 && across <= inner.width + 1)) return null;
   const follows = cursor.source !== props.id;
   const shown = series.filter((entry) => !entry.ghost);
-  const rows = shown.slice(0, MAX_ROWS).flatMap((entry) => {
+  const pointed = !follows && cursor.y >= 0 && cursor.y <= inner.height;
+  const {
+    listed,
+    left: unlisted,
+    nearest,
+  } = listedLines(shown, pointed ? cursor.y : null, () => heightsAt(shown, place, yScaleOf));
+  const rows = listed.flatMap((entry) => {
     const at = nearestIndex(entry.x, place);
     const own = entry.x[at] as number;
     const digits = digitsAmong(entry.values);
@@ -64,7 +69,8 @@ export function LineCursor(props: LineCursorProps) {
   return (
     <>
       <svg
-        className="pointer-events-none absolute overflow-visible"
+        // In a layer of its own: else each move would paint all lines anew.
+        className="pointer-events-none absolute overflow-visible will-change-transform"
         style={{ left: left * unit, top: top * unit }}
         {...framed(inner.width, inner.height, unit)}
         aria-hidden="true"
@@ -76,7 +82,8 @@ export function LineCursor(props: LineCursorProps) {
           stroke={theme.foreground}
           strokeOpacity={0.5}
         />
-        {!follows && cursor.y >= 0 && cursor.y <= inner.height && (
+        {nearest && <Highlight entry={nearest} yScale={yScaleOf(nearest)} {...{ xScale, inner, theme }} />}
+        {pointed && (
           <line
             y1={round(cursor.y)}
             y2={round(cursor.y)}
@@ -86,7 +93,7 @@ export function LineCursor(props: LineCursorProps) {
             strokeDasharray="3 3"
           />
         )}
-        {shown.map((entry) => {
+        {listed.map((entry) => {
           const at = nearestIndex(entry.x, place);
           const up = yScaleOf(entry)(entry.values[at] as number);
           return up >= 0 && up <= inner.height ? (
@@ -109,7 +116,9 @@ export function LineCursor(props: LineCursorProps) {
           rows: [
             { label: xLabel, value: formatNumber(place, digitsAmong(main.x)) },
             ...rows,
-            ...(shown.length > MAX_ROWS ? [{ label: "and", value: `${shown.length - MAX_ROWS} more` }] : []),
+            ...(unlisted > 0
+              ? [{ label: nearest ? "further away" : "and", value: `${formatCount(unlisted)} more` }]
+              : []),
           ],
         }}
         width={width * unit}
@@ -117,5 +126,25 @@ export function LineCursor(props: LineCursorProps) {
         follows={follows}
       />
     </>
+  );
+}
+
+interface HighlightProps {
+  readonly entry: LineSeries;
+  readonly xScale: Scale;
+  readonly yScale: Scale;
+  readonly inner: { readonly width: number; readonly height: number };
+  readonly theme: PlotTheme;
+}
+
+/** The line that the readout names first, on top of all others. */
+function Highlight({ entry, xScale, yScale, inner, theme }: HighlightProps) {
+  const { line } = seriesPaths(entry, xScale, yScale);
+  const style = entry.style ?? WHOLE_LINE;
+  return (
+    <svg {...inner} overflow="hidden" fill="none" aria-hidden="true" data-testid="nearest-line">
+      <path d={line} stroke={theme.background} strokeWidth={style.width + 5} strokeOpacity={0.9} />
+      <path d={line} stroke={entry.color} {...strokeOf({ ...style, width: style.width + 1 })} />
+    </svg>
   );
 }

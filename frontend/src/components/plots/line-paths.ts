@@ -40,6 +40,8 @@ export interface LinePoint {
 }
 
 const FEW_POINTS = 60;
+/** Dots of more lines hide each other, and are more than a browser draws at once. */
+const FEW_LINES = 20;
 
 export interface SeriesPaths {
   readonly band: string | null;
@@ -83,9 +85,9 @@ export function seriesPaths(entry: LineSeries, xScale: Scale, yScale: Scale): Se
   return { band, spread: spreadPath, mean, raw, line: path(entry.smoothed) };
 }
 
-/** The points that have a symbol: all where they are few; lower bounds and points between gaps always. */
-export function symbolPoints(entry: LineSeries, xScale: Scale, yScale: Scale): LinePoint[] {
-  const few = entry.x.length <= FEW_POINTS;
+/** The points that have a symbol: all of few ones of few lines; lower bounds and points between gaps always. */
+export function symbolPoints(entry: LineSeries, xScale: Scale, yScale: Scale, lines = 1): LinePoint[] {
+  const few = entry.x.length <= FEW_POINTS && lines <= FEW_LINES;
   const points = Array.from(entry.values, (value, index) => ({
     index,
     x: round(xScale(entry.x[index] as number)),

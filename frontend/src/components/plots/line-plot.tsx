@@ -1,4 +1,4 @@
-import { type PointerEvent, useCallback, useId, useMemo, useRef, useState } from "react";
+import { memo, type PointerEvent, useCallback, useId, useMemo, useRef, useState } from "react";
 import { usePlotWidth } from "@/hooks/use-size";
 import type { ScaleName } from "@/maths/color";
 import { formatNumber } from "@/maths/format";
@@ -10,9 +10,10 @@ import { BottomAxis, LeftAxis, leftMargin, RightAxis } from "./axes";
 import { LineCursor } from "./line-cursor";
 import { Legend, legendRows } from "./line-legend";
 import { MARKER_ROW, Markers, markerRows } from "./line-markers";
+import { areMany, heightsAt, nextHeight } from "./line-nearest";
 import { horizontalSpan, type LineSeries, roomy, seriesPaths, visibleRange } from "./line-paths";
 import { Points } from "./line-points";
-import { strokeOf, WHOLE_LINE } from "./line-styles";
+import { alikeText, strokeOf, WHOLE_LINE } from "./line-styles";
 import { axesKey, cursors } from "./linked";
 import { crossesOf, NOT_FINITE_NOTE, NotFinite } from "./not-finite";
 import { framed, PlotShell, placeIn } from "./plot-shell";
@@ -51,7 +52,7 @@ interface LinePlotProps {
 const LEGEND = 20;
 
 /** Lines over one axis, with bands of one standard error, markers, and the values under the cursor. */
-export function LinePlot(props: LinePlotProps) {
+export const LinePlot = memo(function LinePlot(props: LinePlotProps) {
   const { label, summary, xLabel, yLabel, series, markers, range, tails, theme, limits = null } = props;
   const id = useId();
   const container = useRef<HTMLDivElement>(null);
@@ -138,12 +139,15 @@ export function LinePlot(props: LinePlotProps) {
     cursors.set(key, { x: xScale.invert(left), y, source: id });
   };
   const onLeave = useCallback(() => cursors.set(key, undefined), [key]);
-  const onMove = (dx: number) => {
+  const onMove = (dx: number, dy: number) => {
     const x = series[0]?.x;
-    if (dx === 0 || !x || x.length === 0) return;
+    const upwards = areMany(named) ? dy : 0;
+    if (!x || x.length === 0 || (dx === 0 && upwards === 0)) return;
     const before = cursors.get(key);
-    const index = moved(before ? nearestIndex(x, before.x) : null, dx, x.length);
-    cursors.set(key, { x: x[index] as number, y: -1, source: id });
+    const place = x[moved(before ? nearestIndex(x, before.x) : null, dx, x.length)] as number;
+    const y = areMany(named) ? (before?.y ?? -1) : -1;
+    const heights = upwards === 0 ? [] : heightsAt(named, place, yScaleOf);
+    cursors.set(key, { x: place, y: nextHeight(heights, y, upwards), source: id });
   };
   const clipped = visible !== null && (visible.low > visible.min || visible.high < visible.max);
   const notes = [
@@ -152,6 +156,7 @@ export function LinePlot(props: LinePlotProps) {
     linearText(props.scale, visible?.low),
     leftOutText(props.across ?? "linear", series[0]?.x ?? []),
     crosses.length > 0 ? NOT_FINITE_NOTE : "",
+    alikeText(named),
   ].filter(Boolean);
 
   return (
@@ -245,7 +250,12 @@ export function LinePlot(props: LinePlotProps) {
                   </g>
                 ))}
                 {named.map((entry) => (
-                  <Points key={entry.key} {...{ entry, xScale, theme }} yScale={yScaleOf(entry)} />
+                  <Points
+                    key={entry.key}
+                    {...{ entry, xScale, theme }}
+                    lines={named.length}
+                    yScale={yScaleOf(entry)}
+                  />
                 ))}
                 <NotFinite crosses={crosses} height={inner.height} theme={theme} />
               </g>
@@ -277,7 +287,7 @@ export function LinePlot(props: LinePlotProps) {
       )}
     </PlotShell>
   );
-}
+});
 
 /** Of an axis that counts from `first` to `last`; of one place there is one tick. */
 function horizontalTicks(

@@ -6,14 +6,16 @@ interface PointsProps {
   readonly entry: LineSeries;
   readonly xScale: Scale;
   readonly yScale: Scale;
+  /** How many the plot has. */
+  readonly lines: number;
   readonly theme: PlotTheme;
 }
 
 const LONE = 3.5;
 
 /** A dot at each point where there are few, since one without a neighbour is no line; open arrowheads at lower bounds. */
-export function Points({ entry, xScale, yScale, theme }: PointsProps) {
-  return symbolPoints(entry, xScale, yScale).map(({ index, x, y, atLeast, alone }) =>
+export function Points({ entry, xScale, yScale, lines, theme }: PointsProps) {
+  return symbolPoints(entry, xScale, yScale, lines).map(({ index, x, y, atLeast, alone }) =>
     atLeast ? (
       <path
         key={index}

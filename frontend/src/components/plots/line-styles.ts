@@ -38,6 +38,16 @@ export interface ColoredLine {
   readonly dashed?: boolean;
 }
 
+/** What has to be said where there are more lines than ways to draw them. */
+export function alikeText(lines: readonly { readonly color: string; readonly style?: LineStyle }[]): string {
+  const looks = new Set(
+    lines.map(({ color, style: { dashes, width } = WHOLE_LINE }) => `${color} ${dashes} ${width}`),
+  );
+  return looks.size < lines.length
+    ? "Some lines look alike, for there are more of them than ways to draw them: the one nearest to the pointer is named."
+    : "";
+}
+
 /** For each line the first style that fewest of those before it have in its colour: a new one as long as there are any. */
 export function lineStyles(lines: readonly ColoredLine[]): LineStyle[] {
   const uses = new Map<string, number[]>();

@@ -159,7 +159,7 @@ export function ReadoutBox({ readout, width, height, follows }: ReadoutBoxProps)
     <>
       <dl
         data-testid={follows ? "readout-linked" : "readout"}
-        className="pointer-events-none absolute z-10 grid max-w-72 grid-cols-[auto_auto] gap-x-3 gap-y-0.5 rounded border bg-popover px-2 py-1.5 text-xs shadow-md"
+        className="pointer-events-none absolute z-10 grid will-change-transform max-w-72 grid-cols-[auto_auto] gap-x-3 gap-y-0.5 rounded border bg-popover px-2 py-1.5 text-xs shadow-md"
         style={{
           ...(left ? { right: width - readout.x + GAP } : { left: readout.x + GAP }),
           ...(above ? { bottom: height - readout.y + GAP } : { top: readout.y + GAP }),
