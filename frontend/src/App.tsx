@@ -18,12 +18,13 @@ import { usePreload } from "@/hooks/use-preload";
 import { onDataReloaded } from "@/lib/host";
 import { displayName, tagName } from "@/lib/names";
 import { isDrawnElsewhere } from "@/lib/overlay";
+import { refresh } from "@/lib/query-options";
 import { CARDS_A_PAGE } from "@/lib/selection";
 import { formatCount, plural } from "@/maths/format";
 
 export function App() {
   const client = useQueryClient();
-  useEffect(() => onDataReloaded(() => void client.invalidateQueries()), [client]);
+  useEffect(() => onDataReloaded(() => void refresh(client)), [client]);
   return (
     <ThemeProvider>
       <SliceDataProvider>

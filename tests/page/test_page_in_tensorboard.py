@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -140,6 +141,25 @@ def test_new_data_does_not_move_the_step_that_is_looked_at(
     assert step.inner_text().split() == ["step", "10", "2", "/", "4"]
     tab.frame.get_by_label("Newest step").click()
     assert step.inner_text().split() == ["step", "30", "4", "/", "4"]
+
+
+def test_what_is_gone_from_the_log_leaves_the_page_without_a_failed_request(
+    open_tab: Callable[..., Tab], start_board: Callable[..., Board], make_log: Any, tmp_path: Path
+) -> None:
+    for run in ("kept", "gone"):
+        make_log.write_run(tmp_path, run, [("path", step, make_log.curve(step), "") for step in (0, 10, 20)])
+    tab = open_tab(start_board(tmp_path, "--reload_interval", "1"), runs='["gone","kept"]')
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=plot]').length === 2")
+    shutil.rmtree(tmp_path / "gone")
+    shutil.rmtree(tmp_path / "kept")
+    make_log.write_run(tmp_path, "kept", [("path", step, make_log.curve(step, 13), "") for step in (0, 10)])
+    for _ in range(60):
+        tab.page.locator("app-header-reload button").click()
+        tab.page.wait_for_timeout(500)
+        if tab.frame.get_by_text("over 13 points").count() == 1:
+            break
+    assert tab.frame.get_by_test_id("slice-card").count() == 1
+    tab.card("path").get_by_text("step 10", exact=True).wait_for()
 
 
 def test_a_damaged_slice_fails_in_its_own_card_and_can_be_tried_again(

@@ -31,6 +31,22 @@ export const tagsQuery = queryOptions({
   structuralSharing: false,
 });
 
+/** What tells what there is, in the order in which the page learns it. */
+const LISTS = ["tags", "steps"];
+
+/**
+ * Asks again for all that may have changed since: first what there is, so that nothing is asked for that is gone by now,
+ * which the browser would report as an error.
+ */
+export async function refresh(client: QueryClient): Promise<void> {
+  for (const list of LISTS) {
+    await client.invalidateQueries({ queryKey: [list] });
+    // Until what is gone has left the page.
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  await client.invalidateQueries({ predicate: ({ queryKey }) => !LISTS.includes(String(queryKey[0])) });
+}
+
 /**
  * Asks for what the view needs before anything is drawn: the list of tags, and the newest slices of its first cards.
  * `started` is the list's reply where it was asked for before this script was there.
