@@ -108,6 +108,21 @@ describe("a header", () => {
     expect(found.center?.loss.train).toBeNaN();
   });
 
+  it("has no values of splits and metrics that are called as what each object has", () => {
+    const steps = { steps: [1], coordinates: [[0, 0]], losses: { train: [2] } };
+    const center = { loss: { train: 1 }, metrics: { accuracy: { train: 1 } } };
+    const markers = [{ name: "end", coordinates: [0, 0], loss: { train: 3 } }];
+    const found = parseHeader(header({ center, markers, trajectory: steps }));
+    for (const name of ["constructor", "toString", "__proto__"]) {
+      expect(found.center?.loss[name]).toBeUndefined();
+      expect(found.center?.metrics[name]).toBeUndefined();
+      expect(found.markers[0]?.loss[name]).toBeUndefined();
+      expect(found.trajectory?.losses[name]).toBeUndefined();
+    }
+    expect(found.markers[0]?.loss.train).toBe(3);
+    expect(found.trajectory?.losses.train).toEqual([2]);
+  });
+
   it.each([
     ["no object", 3],
     ["an unknown geometry", header({ geometry: "cube" })],

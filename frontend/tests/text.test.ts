@@ -158,6 +158,17 @@ describe("a picture in words", () => {
     );
   });
 
+  it("says what the center has, in as many digits as tell it from the ends", () => {
+    const values = Float64Array.from([2.00003, 2.00001, 2.00002]);
+    expect(curveSummary("loss", "α", x, values, 2.00001)).toBe(
+      "Loss: 2.00001 to 2.00003 over 3 points, lowest at α = 0; 2.00001 at the center.",
+    );
+    const grid = gridSummary("loss", ["a", "b"], x, Float64Array.of(0), values, 2.00002);
+    expect(grid).toBe(
+      "Loss: 2.00001 to 2.00003 on 3 × 1 points, lowest at a = 0, b = 0; 2.00002 at the center.",
+    );
+  });
+
   it("has as many digits as tell the ends of the range apart", () => {
     const range = (...values: number[]) => curveSummary("loss", "α", x, Float64Array.from(values));
     expect(range(-123456.75, -123454.5, -123455)).toContain(": −123456.8 to −123454.5 over");

@@ -49,6 +49,11 @@ export function stepText(header: Pick<SliceHeader, "checkpoint">, step: number):
   return `${stepUnit(header)} ${formatCount(step)}`;
 }
 
+/** The value of a series at the center, where the log has it. */
+export function centerOf({ center }: SliceHeader, { name, split }: Series): number | undefined {
+  return name === "loss" ? center?.loss[split] : center?.metrics[name]?.[split];
+}
+
 /** `explained_variance` → `explained variance`. */
 export function words(name: string): string {
   return displayName(name.replaceAll("_", " "), LONGEST_LABEL);

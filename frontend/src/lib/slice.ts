@@ -253,9 +253,7 @@ function parseCenter(value: unknown): Center {
     loss: numbers(fields.loss),
     wholeLoss: numbers(fields.whole_loss),
     dataLoss: numbers(fields.data_loss),
-    metrics: Object.fromEntries(
-      Object.entries(optionalRecord(fields.metrics)).map(([name, entry]) => [name, numbers(entry)]),
-    ),
+    metrics: byName(optionalRecord(fields.metrics), numbers),
     step: numberOrNull(fields.step),
     norm: numberOrNull(fields.norm),
   };
@@ -285,11 +283,13 @@ function parseTrajectory(value: unknown, dimensions: number): Trajectory | null 
     steps: kept.map((entry) => entry.step),
     coordinates: kept.map((entry) => entry.point),
     residuals: along(optionalList(fields.residuals)),
-    losses: Object.fromEntries(
-      Object.entries(optionalRecord(fields.losses)).flatMap(([split, values]) => {
-        const losses = along(optionalList(values));
-        return losses.length > 0 ? [[split, losses]] : [];
-      }),
+    losses: byName(
+      Object.fromEntries(
+        Object.entries(optionalRecord(fields.losses)).filter(
+          ([, values]) => along(optionalList(values)).length > 0,
+        ),
+      ),
+      (values) => along(optionalList(values)),
     ),
   };
 }
@@ -330,9 +330,17 @@ function numberOrNull(value: unknown): number | null {
 
 /** Name → number; null in the log stands for a number that is not finite. */
 function numbers(value: unknown): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(optionalRecord(value)).map(([name, entry]) => [name, numberOrNull(entry) ?? Number.NaN]),
-  );
+  return byName(optionalRecord(value), (entry) => numberOrNull(entry) ?? Number.NaN);
+}
+
+/** With these names alone: a usual object also has a `constructor`, and a split may be called so. */
+function byName<T>(
+  fields: Readonly<Record<string, unknown>>,
+  parse: (entry: unknown) => T,
+): Record<string, T> {
+  const found: Record<string, T> = Object.create(null);
+  for (const [name, entry] of Object.entries(fields)) found[name] = parse(entry);
+  return found;
 }
 
 function shown(value: unknown): string {

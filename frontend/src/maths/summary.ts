@@ -25,7 +25,14 @@ export function extremes(values: Float64Array): Extreme | null {
   return minAt < 0 ? null : { min, max, minAt, nonfinite };
 }
 
-export function curveSummary(label: string, xLabel: string, x: Float64Array, values: Float64Array): string {
+/** `center` is the value at the center, where it is known. */
+export function curveSummary(
+  label: string,
+  xLabel: string,
+  x: Float64Array,
+  values: Float64Array,
+  center?: number,
+): string {
   const found = extremes(values);
   const points = plural(x.length, "point");
   if (!found) return `${sentenceCase(label)}: none of the ${points} is finite.`;
@@ -33,7 +40,7 @@ export function curveSummary(label: string, xLabel: string, x: Float64Array, val
   const place = formatNumber(x[found.minAt] as number, digitsAmong(x, 4));
   // Where all values are the same, none is the lowest.
   const lowest = found.min < found.max ? `, lowest at ${xLabel} = ${place}` : "";
-  return `${sentenceCase(label)}: ${range} over ${points}${lowest}.${nonfiniteText(found.nonfinite)}`;
+  return `${sentenceCase(label)}: ${range} over ${points}${lowest}${centerText(found, center)}.${nonfiniteText(found.nonfinite)}`;
 }
 
 /** Sentences of summaries in a row: more than these would push the plot out of sight, and the legend is cut as well. */
@@ -57,6 +64,7 @@ export function gridSummary(
   x: Float64Array,
   y: Float64Array,
   values: Float64Array,
+  center?: number,
 ): string {
   const found = extremes(values);
   const size = `${x.length} × ${y.length} points`;
@@ -68,7 +76,7 @@ export function gridSummary(
   ];
   const lowest =
     found.min < found.max ? `, lowest at ${axes[0]} = ${place[0]}, ${axes[1]} = ${place[1]}` : "";
-  return `${sentenceCase(label)}: ${rangeText(found)} on ${size}${lowest}.${nonfiniteText(found.nonfinite)}`;
+  return `${sentenceCase(label)}: ${rangeText(found)} on ${size}${lowest}${centerText(found, center)}.${nonfiniteText(found.nonfinite)}`;
 }
 
 export function familySummary(label: string, count: number, points: number, values: Float64Array): string {
@@ -80,6 +88,11 @@ export function familySummary(label: string, count: number, points: number, valu
 
 function rangeText({ min, max }: Extreme): string {
   return min === max ? formatNumber(min) : formatEnds(min, max, 4).join(" to ");
+}
+
+function centerText({ min, max }: Extreme, center: number | undefined): string {
+  if (center === undefined) return "";
+  return `; ${formatNumber(center, digitsAmong([min, max], 4))} at the center`;
 }
 
 function nonfiniteText(count: number): string {

@@ -8,7 +8,7 @@ import { useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useGhosts, useHiddenRunsNote, useOtherRuns } from "@/hooks/use-overlays";
 import { useSharedRange } from "@/hooks/use-shared-range";
-import { seriesLabel, shortRun, stepText, stepUnit, tailsOf, words } from "@/lib/describe";
+import { centerOf, seriesLabel, shortRun, stepText, stepUnit, tailsOf, words } from "@/lib/describe";
 import type { Series, SliceData } from "@/lib/slice";
 import { digitsAmong, formatCount, formatNumber, formatWithError, plural } from "@/maths/format";
 import { smooth } from "@/maths/smoothing";
@@ -41,9 +41,18 @@ export function LinearInterpolationDashboard({ sliceData, selectedStep, figure }
   );
   const markers = useMemo(() => curveMarkers(sliceData), [sliceData]);
   if (!axis) return null;
+  const named = [sliceData, ...others];
   const summary = summaries(
-    sliceData.series.map((series) =>
-      curveSummary(seriesLabel(series), axis.label, axis.values, series.values),
+    named.flatMap(({ run, header, series }) =>
+      series.map((entry) =>
+        curveSummary(
+          others.length > 0 ? `${shortRun(run)}, ${seriesLabel(entry)}` : seriesLabel(entry),
+          axis.label,
+          header.axes[0]?.values ?? EMPTY,
+          entry.values,
+          centerOf(header, entry),
+        ),
+      ),
     ),
   );
   const right = [...new Set(lines.filter((line) => line.right).map((line) => line.metric))];

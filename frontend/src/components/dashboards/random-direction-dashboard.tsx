@@ -7,7 +7,7 @@ import type { Fact } from "@/components/slice-info";
 import { type Settings, useSliceData } from "@/contexts/slice-data-context";
 import { usePlotTheme } from "@/contexts/theme-context";
 import { useSharedRange } from "@/hooks/use-shared-range";
-import { seriesLabel, stepText } from "@/lib/describe";
+import { centerOf, seriesLabel, stepText } from "@/lib/describe";
 import type { SliceData } from "@/lib/slice";
 import { parseLevels } from "@/maths/contour";
 import type { Cut } from "@/maths/cut";
@@ -72,7 +72,10 @@ export function useGridProps(
   const axes = [horizontal.label, vertical.label] as const;
   return {
     label: `${label} over ${axes[0]} and ${axes[1]}, ${stepText(header, step)}`,
-    summary: gridSummary(label, axes, horizontal.values, vertical.values, main.values),
+    summary: gridSummary(
+      ...([label, axes, horizontal.values, vertical.values, main.values] as const),
+      centerOf(header, main),
+    ),
     x: horizontal.values,
     xLabel: horizontal.label,
     y: vertical.values,

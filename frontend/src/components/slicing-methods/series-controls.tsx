@@ -7,7 +7,10 @@ import { displayName, LONGEST_LABEL } from "@/lib/names";
 import { ALL_METRICS, ALL_SPLITS } from "@/lib/slice-loading";
 import { CheckboxField, Field } from "./field";
 
-const SPLITS: Readonly<Record<string, string>> = { train: "Train", test: "Test" };
+const SPLITS = new Map([
+  ["train", "Train"],
+  ["test", "Test"],
+]);
 
 /** What is shown of each slice, and how its values become heights and colours: the same for every method. */
 export function SeriesControls() {
@@ -20,7 +23,7 @@ const Choices = memo(function Choices({ metrics, splits }: SeriesOptions) {
   const lines = cards.some((card) => card.geometry !== "grid");
   const splitOptions = splits.map((split) => ({
     value: split,
-    label: SPLITS[split] ?? displayName(split, LONGEST_LABEL),
+    label: SPLITS.get(split) ?? displayName(split, LONGEST_LABEL),
   }));
   if (lines && splits.length > 1) splitOptions.push({ value: ALL_SPLITS, label: "All splits" });
   const metricOptions = metrics.map((name) => ({ value: name, label: words(name) }));
