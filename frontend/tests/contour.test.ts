@@ -166,6 +166,11 @@ describe("contour levels", () => {
     expect(contourLevels(-1, 1, { at: [], spacing: "ratio", count: 3 })).toEqual([-0.5, 0, 0.5]);
   });
 
+  it("have equal ratios also where the ratio of the ends is more than a number can be", () => {
+    const levels = contourLevels(1e-300, 1e300, { at: [], spacing: "ratio", count: 5 });
+    expect(levels.map((level) => Math.round(Math.log10(level)))).toEqual([-200, -100, 0, 100, 200]);
+  });
+
   it("are the given numbers that lie inside, in order and once", () => {
     expect(contourLevels(0, 1, { at: [0.7, -1, 0.2, 0.7, 1], spacing: "even", count: 9 })).toEqual([
       0.2, 0.7,

@@ -155,7 +155,12 @@ export function contourLevels(low: number, high: number, { count, at, spacing }:
   if (at.length > 0) return [...new Set(at)].filter(inside).sort((a, b) => a - b);
   if (count < 1) return [];
   if (spacing === "ratio" && low > 0) {
-    return Array.from({ length: count }, (_, index) => low * (high / low) ** ((index + 1) / (count + 1)));
+    // The ratio of two finite numbers may be none: that of their roots is.
+    const root = Math.sqrt(high) / Math.sqrt(low);
+    return Array.from({ length: count }, (_, index) => {
+      const share = (2 * (index + 1)) / (count + 1);
+      return share < 1 ? low * root ** share : high / root ** (2 - share);
+    }).filter(inside);
   }
   return roundNumbers(low, high, count).filter(inside);
 }
