@@ -137,6 +137,12 @@ describe("texts of levels", () => {
     const ratio = { count: 3, at: [], spacing: "ratio" } as const;
     expect(levelTexts(contourLevels(0.02, 50, ratio), ratio)).toEqual(["0.141", "1", "7.07"]);
     expect(levelTexts([1.00011, 1.00012], ratio)).toEqual(["1.00011", "1.00012"]);
+    // Nearly flat, as a logarithmic scale shows it.
+    for (const height of [1, 1e-4, 1e-9, 1e-13]) {
+      const texts = levelTexts(contourLevels(2.3, 2.3 * (1 + height), ratio), ratio);
+      expect(new Set(texts).size).toBe(texts.length);
+      expect(Math.max(...texts.map((text) => text.length))).toBeLessThan(5 - Math.log10(height));
+    }
   });
 
   it("are the given numbers as they were given", () => {

@@ -102,6 +102,9 @@ describe("ticks", () => {
       [-1e-9, 1e-9],
       [1e12, 1.00001e12],
       [0, 3e7],
+      [2.3, 2.3 + 2e-12],
+      [2.3, 2.3 + 4e-14],
+      [0.0012, 0.0012 + 1e-14],
     ] as const) {
       const labels = axisTicks(low, high, 5).map((tick) => tick.label);
       expect(new Set(labels).size).toBe(labels.length);

@@ -56,15 +56,18 @@ const APART = 120;
 /** Between two places that are tried on a line. */
 const STEP = 6;
 
+/** All that a number has. */
+const MOST_DIGITS = 17;
+
 /** What the levels are called: with the digits of the colour bar, and as many more as tell them apart. */
 export function levelTexts(levels: readonly number[], { at, spacing }: Levels): string[] {
   if (at.length > 0) return levels.map((level) => formatNumber(level));
   if (spacing === "even" && levels.length > 1) return formatTicks(levels);
-  for (let digits = 3; digits < 8; digits++) {
+  for (let digits = 3; digits < MOST_DIGITS; digits++) {
     const texts = levels.map((level) => formatNumber(level, digits));
     if (new Set(texts).size === levels.length) return texts;
   }
-  return levels.map((level) => formatNumber(level, 8));
+  return levels.map((level) => formatNumber(level, MOST_DIGITS));
 }
 
 /**

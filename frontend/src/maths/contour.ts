@@ -148,13 +148,16 @@ export interface Levels {
   readonly spacing: "even" | "ratio";
 }
 
+/** Of ends nearer to each other, equal ratios differ from round numbers by less than a hundredth of the range. */
+const LEAST_RATIO = 1.01;
+
 /** Ascending levels strictly inside the range. */
 export function contourLevels(low: number, high: number, { count, at, spacing }: Levels): number[] {
   if (!(high > low)) return [];
   const inside = (level: number) => level > low && level < high;
   if (at.length > 0) return [...new Set(at)].filter(inside).sort((a, b) => a - b);
   if (count < 1) return [];
-  if (spacing === "ratio" && low > 0) {
+  if (spacing === "ratio" && low > 0 && high > LEAST_RATIO * low) {
     // The ratio of two finite numbers may be none: that of their roots is.
     const root = Math.sqrt(high) / Math.sqrt(low);
     return Array.from({ length: count }, (_, index) => {

@@ -54,13 +54,16 @@ export function digitsAmong(values: ArrayLike<number>, least = 7): number {
   return digitsWithin(low, high, OF_DIFFERENCES, least);
 }
 
+/** Two numbers from a thousandth on differ in them. */
+const MOST_DECIMALS = 20;
+
 /** Labels of ticks that belong together: as many decimals as their spacing needs, the same for all. */
 export function formatTicks(values: readonly number[]): string[] {
   const largest = Math.max(...values.map(Math.abs), 0);
   const step = values.length > 1 ? Math.abs((values[1] as number) - (values[0] as number)) : largest;
   if (values.length === 0 || largest === 0) return values.map(() => "0");
   const spacing = step > 0 ? step : largest;
-  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(spacing) + 1e-9)), 12);
+  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(spacing) + 1e-9)), MOST_DECIMALS);
   if (largest >= 1e5 || largest < 1e-3) {
     const digits = Math.max(
       0,
