@@ -19,14 +19,17 @@ export function plotUnit(available: number): number {
   return Math.max(Math.min(wanted, available / NARROWEST), 1);
 }
 
-/** Below this size the browser draws no letters of pages; those of pictures it leaves as they are. */
+let least: number | null = null;
+
+/** Below this size the browser draws no letters of pages; those of pictures it leaves as they are. Found out once. */
 function leastText(): number {
+  if (least !== null) return least;
   const probe = document.createElement("span");
   probe.style.fontSize = "1px";
   document.body.append(probe);
-  const least = Number.parseFloat(getComputedStyle(probe).fontSize);
+  least = Number.parseFloat(getComputedStyle(probe).fontSize) || 0;
   probe.remove();
-  return least || 0;
+  return least;
 }
 
 export interface PlotWidth {

@@ -73,7 +73,11 @@ export function useGridProps(
   return {
     label: `${label} over ${axes[0]} and ${axes[1]}, ${stepText(header, step)}`,
     summary: gridSummary(
-      ...([label, axes, horizontal.values, vertical.values, main.values] as const),
+      label,
+      axes,
+      horizontal.values,
+      vertical.values,
+      main.values,
       centerOf(header, main),
     ),
     x: horizontal.values,
