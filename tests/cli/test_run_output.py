@@ -181,6 +181,16 @@ def test_names_that_the_terminal_can_not_show_are_no_error(workplace: Path, tool
     assert [entry["tag"] for entry in json.loads(as_json.stdout)["slices"]] == ["τ\x1b[2J"] * 3
 
 
+def test_folders_that_differ_in_bytes_that_are_not_utf8_have_a_run_each(run: Run) -> None:
+    for byte, step in ((b"\xff", "000000"), (b"\xfe", "002000")):
+        Path(os.fsdecode(byte)).mkdir()
+        (Path("sgd/checkpoints") / f"step-{step}.safetensors").rename(Path(os.fsdecode(byte), "step-1.safetensors"))
+    done = run(*SMALL, "--checkpoints", os.fsdecode(b"\xff"), checkpoints=os.fsdecode(b"\xfe"))
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["%FE", "%FF"]
+    assert "leave the log" not in done.stderr
+
+
 def test_a_long_slice_says_in_a_pipe_how_far_it_is(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LineReporter, "SECONDS_BETWEEN_LINES", 0.0)
     reporter = LineReporter(Stop(), verbose=False)

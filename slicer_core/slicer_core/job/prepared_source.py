@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,7 @@ def prepare_source(
             selected.append(checkpoint)
     for note in dict.fromkeys(note for checkpoint in selected for note in fits[checkpoint.path].notes):
         reporter.note(f"{source.name}: {note}")
-    # TensorBoard reads a run only where its name is UTF-8.
-    name = os.fsencode(source.name).decode("utf-8", "replace")
+    name = _in_utf8(source.name)
     return PreparedSource(
         name=name,
         run_dir=Path(os.path.expanduser(job.logdir)) / name / LOG_FOLDER,
@@ -79,6 +79,12 @@ def prepare_source(
         failures=tuple(failures),
         skipped=tuple(reasons),
     )
+
+
+def _in_utf8(name: str) -> str:
+    """TensorBoard reads a run only where its name is UTF-8. Other bytes become %XX, so that two names stay two."""
+    text = os.fsencode(name).decode("utf-8", "surrogateescape")
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
 
 
 def fit_of(checkpoint: Checkpoint, wrapper: ModelWrapper) -> Fit:
