@@ -3,12 +3,23 @@
 
 def main() -> None:
     """The console script."""
-    import io
-    import sys
+    from loss_slicer.streams import lost_output, prepare_streams
+
+    prepare_streams()
 
     from loss_slicer.app import app
+    from loss_slicer.statuses import Status, say
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal of another encoding may lack a character of a path or a name.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        # Some of it may still be in the buffer.
+        told = lost_output()
+        if told is None:
+            raise
+        say(f"error: {told}")
+        raise SystemExit(Status.USAGE) from end
+    except OSError as error:
+        # Of what the parser itself shows, as --help or a wrong option; commands tell their own.
+        say(f"error: {lost_output() or error}")
+        raise SystemExit(Status.USAGE) from error

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from loss_slicer.statuses import write_json
+from loss_slicer.statuses import reported, write_json
 from slicer_core.methods import METHODS
 
 SCHEMA = 1
@@ -16,6 +16,11 @@ def methods(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """List the methods: how slices are made, their defaults and their own options."""
+    with reported():
+        _show(as_json)
+
+
+def _show(as_json: bool) -> None:
     if as_json:
         rows = [
             {

@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import typer
 
+from loss_slicer.streams import lost_output, write_nowhere
 from slicer_core.errors import SlicerError, StopRequested, UserCodeError
 
 # What is wrong with a path that was given, or with the rights of who runs the command, wherever it is first touched.
@@ -53,10 +54,13 @@ def reported(*, verbose: bool = False) -> Iterator[None]:
     except BrokenPipeError:
         # Whoever read the output has gone, as after `| head`. It comes last, so the work is done; nothing is left to
         # write at the process's end.
-        _write_nowhere(sys.stdout)
-        _write_nowhere(sys.stderr)
+        write_nowhere(sys.stdout)
+        write_nowhere(sys.stderr)
         raise typer.Exit(Status.DONE) from None
     except Exception as error:
+        if isinstance(error, OSError) and (told := lost_output()) is not None:
+            say(f"error: {told}")
+            raise typer.Exit(Status.USAGE) from error
         if verbose:
             traceback.print_exc()
         if isinstance(error, OSError) and error.errno in _OF_PATHS and error.filename is not None:
@@ -86,9 +90,9 @@ def say(text: str) -> None:
     try:
         for line in text.splitlines() or [""]:
             print(printable(line, limit=4000), file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        # A run goes on where nobody reads what it says any more.
-        _write_nowhere(sys.stderr)
+    except OSError:
+        # A run goes on where nobody reads what it says any more, or where the disk of its messages is full.
+        write_nowhere(sys.stderr)
 
 
 @contextlib.contextmanager
@@ -103,12 +107,6 @@ def write_json(document: Mapping[str, Any]) -> None:
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
-
-
-def _write_nowhere(stream: TextIO) -> None:
-    """What is left in the stream's buffer would fail the process when Python flushes it at the end."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _explain(error: SlicerError, *, verbose: bool) -> None:
