@@ -21,6 +21,7 @@ from slicer_core.parameters import NamedTensors, merged
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice
 from slicer_core.subject import ModelWrapper
+from slicer_core.subject.undisturbed import ordinary, undisturbed
 
 Point = Mapping[str, Tensor]
 """Named tensors, as `ModelWrapper.get_parameters` gives them; buffers may be among them."""
@@ -69,7 +70,7 @@ class Slicer:
         Raises:
             SlicerError: an argument does not fit the model or its data.
         """
-        with self._own_state() as (settings, state):
+        with undisturbed(self.wrapper.model), self._own_state() as (settings, state):
             if center_point is not None:
                 state = full_state(self.wrapper, center_point, "center_point", rest=state)
             splits = chosen_splits(self.wrapper, self.split)
@@ -170,10 +171,11 @@ def full_state(wrapper: ModelWrapper, point: Point, name: str, *, rest: NamedTen
             raise CheckpointError(f"{name} has {key!r} of shape {list(tensor.shape)}, the model's is {list(own.shape)}")
     # Reversed, so that of several names of a tied tensor the first one counts.
     given = {
-        first_names[key]: tensor.detach().to(state[first_names[key]]) for key, tensor in reversed(list(point.items()))
+        first_names[key]: ordinary(tensor.detach().to(state[first_names[key]]))
+        for key, tensor in reversed(list(point.items()))
     }
     if rest is None:
-        rest = {first: tensor if first in given else tensor.clone() for first, tensor in state.items()}
+        rest = {first: tensor if first in given else ordinary(tensor.clone()) for first, tensor in state.items()}
     return merged(rest, given)
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from slicer_core.errors import DataError, UsageError
 from slicer_core.subject.nesting import flatten, leaves_of, map_leaves
 from slicer_core.subject.random_states import own_generator
+from slicer_core.subject.undisturbed import ordinary
 from slicer_core.subject.user_code import user_code
 
 DEFAULT_BATCH_SIZE = 1024
@@ -172,8 +173,8 @@ def move(data: Any, device: torch.device | str, dtype: torch.dtype | None = None
         if not isinstance(leaf, Tensor):
             return leaf
         if dtype is not None and leaf.is_floating_point():
-            return leaf.to(device, dtype)
-        return leaf.to(device)
+            return ordinary(leaf.to(device, dtype))
+        return ordinary(leaf.to(device))
 
     return map_leaves(convert, data)
 

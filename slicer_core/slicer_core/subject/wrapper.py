@@ -26,6 +26,7 @@ from slicer_core.subject.losses import LOSS, LossForm, SampleTerms, loss_form, t
 from slicer_core.subject.random_states import own_generator, own_random_states
 from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
+from slicer_core.subject.undisturbed import ordinary
 from slicer_core.subject.user_code import user_code
 
 SPLITS = ("train", "test")
@@ -186,9 +187,12 @@ class ModelWrapper:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Name -> the model's own tensor, parameters and then buffers, detached, not copied; tied ones once."""
+        """Name -> the model's own tensor, parameters and then buffers, detached, not copied; tied ones once.
+
+        Those made in inference mode are copied: see `ordinary`.
+        """
         named = [*self.model.named_parameters(), *self.model.named_buffers()]
-        return {name: tensor.detach() for name, tensor in named}
+        return {name: ordinary(tensor.detach()) for name, tensor in named}
 
     def varying_names(self) -> list[str]:
         """The parameters that get random, axis and curvature directions: floating, and not frozen."""

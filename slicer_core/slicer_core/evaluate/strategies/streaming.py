@@ -26,6 +26,7 @@ from slicer_core.evaluate.strategies.kernel import ChunkTerms, Kernel
 from slicer_core.parameters import LazyTensors, NamedTensors, merged, row_blocks, rows_of
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper, SplitData, cast_batch
+from slicer_core.subject.undisturbed import ordinary
 
 STREAMING = "streaming"
 # The center, one direction and the point: what the other strategies hold of the parameters at the very least.
@@ -210,7 +211,8 @@ def kept_elsewhere(wrapper: ModelWrapper) -> Iterator[NamedTensors]:
 def _own_tensors(wrapper: ModelWrapper, objective: Objective) -> Iterator[tuple[dict[str, Tensor], NamedTensors]]:
     """The model's tensors to be written to, and a copy of what they hold, which is put back at the end.
 
-    A tensor gets a stand-in where it is of another dtype than the evaluation's, or shares its memory.
+    A tensor gets a stand-in where it is of another dtype than the evaluation's, shares its memory, or was made in
+    inference mode.
     """
     # `.data`: a graph that the model is part of does not take what is put back for a change.
     own = {name: tensor.data for name, tensor in [*wrapper.model.named_parameters(), *wrapper.model.named_buffers()]}
@@ -218,7 +220,7 @@ def _own_tensors(wrapper: ModelWrapper, objective: Objective) -> Iterator[tuple[
         shared = overlapping(own)
         held, in_place = {}, []
         for name, tensor in own.items():
-            cast = objective.cast(tensor)
+            cast = ordinary(objective.cast(tensor))
             if cast is tensor and name not in shared:
                 in_place.append(name)
             held[name] = cast.clone() if name in shared else cast
