@@ -3,12 +3,20 @@
 
 def main() -> None:
     """The console script."""
-    from loss_slicer.streams import lost_output, prepare_streams
+    from loss_slicer.streams import prepare_streams
 
     prepare_streams()
+    try:
+        _run()
+    except KeyboardInterrupt as interrupt:
+        # While it starts or ends; commands tell their own.
+        raise SystemExit(130) from interrupt
 
+
+def _run() -> None:
     from loss_slicer.app import app
     from loss_slicer.statuses import Status, say
+    from loss_slicer.streams import lost_output
 
     try:
         app()

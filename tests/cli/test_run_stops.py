@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -203,3 +204,12 @@ def test_signals_that_the_process_was_told_to_ignore_stay_ignored(workplace: Pat
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("_interrupts_are_heard")
+def test_an_interrupt_while_it_starts_is_no_traceback(tools: SimpleNamespace, tmp_path: Path) -> None:
+    # In place of what the command imports first.
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    done = tools.run_process("status", "runs", cwd=tmp_path, PYTHONPATH=paths)
+    assert (done.returncode, done.stderr) == (130, "")

@@ -22,6 +22,8 @@ from slicer_core import (
 )
 
 Take = Callable[[ModelWrapper], Slice]
+# Trials may choose another one the second time.
+LOOP = EvaluationSettings(strategy="loop")
 
 
 def wrapped(network, *, of_model: bool = False, of_data: bool = False) -> ModelWrapper:
@@ -41,19 +43,19 @@ def random(wrapper: ModelWrapper, strategy: str = "loop", seed: int = 0) -> Slic
 
 def plane(wrapper: ModelWrapper) -> Slice:
     corners = [wrapper.get_random_parameters(0.1, seed=seed) for seed in range(3)]
-    return PlaneSlicer(wrapper, progress=False).slice(*corners, grid_size=4)
+    return PlaneSlicer(wrapper, settings=LOOP, progress=False).slice(*corners, grid_size=4)
 
 
 def line(wrapper: ModelWrapper) -> Slice:
     end = wrapper.get_random_parameters(0.1, seed=1)
-    return LinearInterpolationSlicer(wrapper, progress=False).slice(None, end, n_samples=5)
+    return LinearInterpolationSlicer(wrapper, settings=LOOP, progress=False).slice(None, end, n_samples=5)
 
 
 TAKES: dict[str, Take] = {
     "loop": random,
     "partial": lambda wrapper: random(wrapper, "partial"),
     "streaming": lambda wrapper: random(wrapper, "streaming"),
-    "hessian": lambda wrapper: HessianSlicer(wrapper, progress=False).slice_1d(n_samples=3),
+    "hessian": lambda wrapper: HessianSlicer(wrapper, settings=LOOP, progress=False).slice_1d(n_samples=3),
     "plane": plane,
     "line": line,
 }
