@@ -71,6 +71,7 @@ def show_estimate(cost: Estimate) -> None:
         f"parameters       {cost.parameters:,}",
         f"to read          {size_text(cost.bytes_read)}",
         f"to write         {size_text(cost.bytes_written)} before compression",
+        f"to go on from    {most}{size_text(cost.bytes_stored)} in the store besides",
         f"time             {most}{_duration(cost.seconds)}, from a few passes at one center, if nothing is stored yet",
         f"strategy         {cost.strategy}{describe_trials(cost.trials)}",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),

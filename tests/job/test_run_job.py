@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -189,6 +191,10 @@ def test_an_estimate_writes_nothing_and_counts_what_the_run_does(make_job: MakeJ
     assert cost.bytes_written == sum(
         array.values.nbytes for finished in result.slices for array in finished.data.arrays
     )
+    with contextlib.closing(sqlite3.connect("runs/sgd/loss_slicer/slices.sqlite")) as store:
+        ((num_tiles, kept),) = store.execute("SELECT COUNT(*), SUM(LENGTH(sums)) FROM tiles").fetchall()
+    # A tile has some lines of its own besides its points.
+    assert cost.bytes_stored < kept < cost.bytes_stored + 1500 * num_tiles
     batches = result.slices[0].data.evaluation["batches"]
     assert cost.forward_passes == cost.points * sum(batches.values())
     assert cost.run_dirs == ("runs/sgd/loss_slicer",)

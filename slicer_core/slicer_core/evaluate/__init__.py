@@ -10,10 +10,12 @@ from slicer_core.evaluate.precision import chosen_points
 from slicer_core.evaluate.refinement import Grid
 from slicer_core.evaluate.settings import EvaluationSettings
 from slicer_core.evaluate.strategies.streaming import kept_elsewhere, streams
-from slicer_core.evaluate.sums import PointSums
+from slicer_core.evaluate.sums import GROUPS_BYTES, SUMS_BYTES, PointSums
 from slicer_core.evaluate.weight_decay import WeightDecay
 
 __all__ = [
+    "GROUPS_BYTES",
+    "SUMS_BYTES",
     "AdaptiveEvaluation",
     "Completed",
     "Decisions",

@@ -27,6 +27,10 @@ _SCALARS = (
     "num_entries",
     "counted",
 )
+SUMS_BYTES = 8 * len(_FIELDS)
+"""What is kept of a point, without its groups."""
+GROUPS_BYTES = 8 * NUM_GROUPS
+"""What its groups take besides."""
 
 
 @dataclass(frozen=True, kw_only=True)

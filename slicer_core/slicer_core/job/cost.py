@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from slicer_core.evaluate import Evaluation, choose_strategy, evaluate, running_statistics
+from slicer_core.evaluate import GROUPS_BYTES, SUMS_BYTES, Evaluation, choose_strategy, evaluate, running_statistics
 from slicer_core.job.configuration import Job
 from slicer_core.job.prepare import PreparedJob, prepare
 from slicer_core.job.reporter import Reporter
@@ -31,10 +31,11 @@ class Estimate:
     """The cost of a job as a whole.
 
     `forward_passes` are of batches, those that estimate BatchNorm's statistics included; `backward_passes` those of
-    measures that need gradients. `bytes_written` is the size
-    of the arrays before they are compressed. `seconds` comes from a few passes of one batch at a center, and so do
-    `trials`, the seconds a point of that batch by strategy; `strategy` is what would be taken. With a `tolerance`,
-    points, passes and time are upper bounds: how many are needed is known when they are evaluated.
+    measures that need gradients. `bytes_written` is the size of the arrays before they are compressed, `bytes_stored`
+    that of the sums of the points, which the store keeps for a run to go on from. `seconds` comes from a few passes of
+    one batch at a center, and so do `trials`, the seconds a point of that batch by strategy; `strategy` is what would
+    be taken. With a `tolerance`, points, passes and time are upper bounds: how many are needed is known when they are
+    evaluated.
     """
 
     method: str
@@ -47,6 +48,7 @@ class Estimate:
     parameters: int
     bytes_read: int
     bytes_written: int
+    bytes_stored: int
     seconds: float
     strategy: str
     trials: dict[str, float]
@@ -112,6 +114,10 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         * len(chosen)
         * len(splits)
         * ((12 if job.tolerance is None else 20) * quantities + 12 + 8 * maps + (24 if plan.repeats else 0)),
+        # The loss has sums by groups of samples besides, where each point is evaluated on all of them; else how many.
+        bytes_stored=points
+        * len(splits)
+        * (SUMS_BYTES * quantities + (GROUPS_BYTES if job.tolerance is None else 8 * quantities)),
         seconds=points * sum(cost.seconds for cost in costs)
         + len(chosen) * sum(cost.seconds for cost in at_centers)
         + (gradients * sum(_seconds_of_a_gradient(prepared, state, plan, data) for data in splits) if gradients else 0),
