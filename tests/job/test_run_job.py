@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slicer_core.errors import CheckpointError, StopRequested, UsageError
+from slicer_core.errors import CheckpointError, StopRequested, StoreError, UsageError
 from slicer_core.job import FailedCheckpoint, FinishedSlice, Job, Reporter, View, estimate, run_job
 from slicer_core.store import FILE_NAME, Store
 from tensorboard_loss_slicer.event_files import read_events
@@ -198,6 +198,11 @@ def test_an_estimate_writes_nothing_and_counts_what_the_run_does(make_job: MakeJ
     batches = result.slices[0].data.evaluation["batches"]
     assert cost.forward_passes == cost.points * sum(batches.values())
     assert cost.run_dirs == ("runs/sgd/loss_slicer",)
+
+
+def test_a_merge_counts_what_is_lacking_on_all_splits(make_job: MakeJob) -> None:
+    with pytest.raises(StoreError, match=r"lacks 30 points of 30 \(train, test\)"):
+        run_job(make_job(method="random2d", grid="5x3", split="both"), merging=True)
 
 
 def test_resuming_from_stored_points_keeps_the_loss_first_of_all_arrays(make_job: MakeJob) -> None:

@@ -56,7 +56,8 @@ class CheckpointWork:
         ranges = [bounds for task in self.left if (bounds := tile_range(task.tile)) is not None]
         splits = dict.fromkeys(task.split for task in self.left)
         missing = sum(stop - start for start, stop in ranges)
-        what = f"{missing:,} points of {self.evaluator.plan.num_evaluated:,} ({', '.join(splits)})"
+        points = self.evaluator.plan.num_evaluated * len(splits)
+        what = f"{missing:,} points of {points:,} ({', '.join(splits)})"
         lacks = f"{self.label} lacks {what if ranges else 'its center or markers'}, so there is no slice"
         rest = "let `loss-slicer run` with the same options evaluate the rest"
         if not faults:
