@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from slicer_core.errors import ResourceError
+from slicer_core.executors.processes import Processes
 from slicer_core.job import Job, Reporter
 from slicer_core.job.executor import worker_job
 from slicer_core.job.prepare import prepare
@@ -68,3 +73,14 @@ def test_a_worker_is_told_its_part_of_the_budget(make_job: Callable[..., Job]) -
 def test_what_shares_a_machine_of_a_cluster_shares_the_budget(make_job: Callable[..., Job]) -> None:
     prepared = prepare(make_job(memory_budget="1GiB"), Reporter(), beside=lambda device: {"cpu": 4}[device])
     assert prepared.settings.memory_budget == 2**28
+
+
+def test_a_worker_that_is_not_up_yet_hears_no_interrupt_of_its_terminal(tmp_path: Path) -> None:
+    script = "import signal, sys; open(sys.argv[1], 'w').write(str(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    command = [sys.executable, "-c", script, str(tmp_path / "mask")]
+    # It ends at once, as often as it is replaced.
+    with Processes(command, None, [{}], look=lambda: None) as workers, pytest.raises(ResourceError):
+        workers.run("task")
+    assert "SIGINT" in (tmp_path / "mask").read_text()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

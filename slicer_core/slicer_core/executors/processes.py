@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections import deque
@@ -151,6 +152,16 @@ class Processes(Executor[Task]):
         return _FIRST_PATIENCE if self._longest is None else max(_LEAST_PATIENCE, _PATIENCE * self._longest)
 
 
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What is started within gets no Ctrl-C, of which it would die with a traceback before it could ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process, and what it is doing."""
 
@@ -160,7 +171,7 @@ class _Worker:
         self.task: Any = None
         self._since = 0.0
         self.connection, other = Pipe()
-        with other:
+        with other, _interrupts_blocked():
             self._process = subprocess.Popen(
                 [*command, str(other.fileno())],
                 pass_fds=[other.fileno()],

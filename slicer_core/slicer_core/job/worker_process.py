@@ -20,6 +20,8 @@ def main() -> None:
     """Until the run that started it is gone."""
     # Ctrl-C goes to all processes of a terminal; the run itself ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Until here it was blocked: what the user's code starts may hear of it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     serve(int(sys.argv[1]), _work)
