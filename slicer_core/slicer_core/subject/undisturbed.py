@@ -14,8 +14,16 @@ from torch import Tensor, nn
 # By the model's id, which is its own as long as somebody has its lock.
 _locks: WeakValueDictionary[int, threading.RLock] = WeakValueDictionary()
 _guard = threading.Lock()
-# A child process does not have the threads that hold them.
-os.register_at_fork(after_in_child=_locks.clear)
+
+
+def _free_all() -> None:
+    global _guard
+    _locks.clear()
+    _guard = threading.Lock()
+
+
+# A forked child does not have the threads that hold them.
+os.register_at_fork(after_in_child=_free_all)
 
 
 @contextlib.contextmanager
