@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,47 @@ def test_fsdp_weights_without_their_metadata_are_an_incomplete_checkpoint(tmp_pa
     assert [checkpoint.step for checkpoint in source.checkpoints] == [10]
     ((_, error),) = source.failures
     assert "checkpoint-20 is incomplete: its pytorch_model_fsdp_0 has no .metadata" in str(error)
+
+
+@pytest.mark.parametrize("has_final", [False, True])
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("checkpoint-20", ["optimizer.pt", "scheduler.pt", "trainer_state.json"]),
+        ("checkpoint-20", ["config.json"]),
+        ("checkpoint_20", ["random_states_0.pkl"]),
+        ("step-20", ["optimizer.bin"]),
+        ("step-20", []),
+    ],
+)
+def test_a_folder_of_a_saving_without_weights_is_told(
+    name: str, there: list[str], has_final: bool, tmp_path: Path
+) -> None:
+    trainer(tmp_path / "checkpoint-10", 10)
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in there:
+        (folder / file).write_text("{}")
+    if has_final:
+        trainer(tmp_path, 30)
+    told = f"{name} holds no weights: .* there is {'only ' + there[0] if there else 'nothing'}"
+
+    for given in [str(tmp_path)], [str(tmp_path / "checkpoint-10"), str(tmp_path / f"{name[:4]}*{name[-2:]}")]:
+        (source,) = find_sources(given)
+        assert [checkpoint.step for checkpoint in source.checkpoints][:1] == [10]
+        ((path, error),) = source.failures
+        assert path.name == name
+        assert re.search(told, str(error))
+    with pytest.raises(CheckpointError, match=told):
+        find_sources([str(folder)])
+
+
+def test_numbered_folders_of_other_things_are_no_savings(tmp_path: Path) -> None:
+    trainer(tmp_path / "checkpoint-10", 10)
+    for file in ("step-20/picture.png", "version_0/hparams.yaml", "epoch_3/log.csv", "2/optimizer.yaml", "2/runs/1"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    torch.save(WEIGHTS, trainer(tmp_path / "checkpoint-5" / "unet", 5).parent / "step_5.pt")
+    (source,) = find_sources([str(tmp_path)])
+    assert [checkpoint.step for checkpoint in source.checkpoints] == [10]
+    assert source.failures == ()

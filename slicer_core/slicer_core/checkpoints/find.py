@@ -19,6 +19,7 @@ from slicer_core.checkpoints.layouts import (
     is_checkpoint_folder,
     is_shard,
     locate,
+    names_in,
     weights_stem,
 )
 from slicer_core.checkpoints.source_names import source_names
@@ -32,6 +33,8 @@ _OTHER_FILES = re.compile(
     re.IGNORECASE,
 )
 _SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
+# As Hugging Face's Trainer and accelerate name the folder of each saving.
+_SAVING = re.compile(r"checkpoint[-_]\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +127,12 @@ def _expand(entry: str) -> list[tuple[Path, Path]]:
 def _in_folder(folder: Path) -> list[tuple[Path, Path]]:
     """The checkpoints that lie in a folder, or the one that it is as a whole."""
     own = [file for file in sorted(folder.iterdir()) if file.is_file() and weights_stem(file.name)]
-    if not own and is_checkpoint_folder(folder):
+    if not own and (is_checkpoint_folder(folder) or _lacks_weights(folder)):
         return [_whole(folder)]
     inside = [child for child in sorted(folder.iterdir()) if _may_be_checkpoint(child) and child not in own]
     if own:
         # What trainers leave beside weights may be in a format that is not read, or be the files of their index.
-        inside = [child for child in inside if (has_weights(child) if child.is_dir() else not is_shard(child.name))]
+        inside = [child for child in inside if (_is_ours(child) if child.is_dir() else not is_shard(child.name))]
         if not inside:
             return [_whole(folder)]
     return [(folder, child) for child in sorted([*own, *inside])]
@@ -166,10 +169,27 @@ def _may_be_checkpoint(path: Path) -> bool:
         return False
     if path.is_dir():
         try:
-            return is_checkpoint_folder(path)
+            return is_checkpoint_folder(path) or _lacks_weights(path)
         except CheckpointError:
             return False
     return _is_lost(path) or (path.is_file() and path.name.endswith(_SUFFIXES))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a checkpoint of a format that is read, or what is there of one."""
+    return has_weights(folder) or _lacks_weights(folder)
+
+
+def _lacks_weights(folder: Path) -> bool:
+    """Whether it is the folder of one saving, of which the weights were not written or are gone."""
+    names = names_in(folder)
+    others = {name for name in names if name == TRAINER_STATE or _OTHER_FILES.search(name)}
+    # What is meant may lie in a folder further down.
+    if step_from_name(folder)[0] is None or any(
+        name.endswith(_SUFFIXES) or (folder / name).is_dir() for name in names - others
+    ):
+        return False
+    return bool(others) or not names or _SAVING.fullmatch(folder.name) is not None
 
 
 def _is_lost(path: Path) -> bool:

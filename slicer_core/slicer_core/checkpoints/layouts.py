@@ -163,7 +163,11 @@ def _not_read(folder: Path, names: frozenset[str]) -> str:
             f"{folder} is incomplete: {incomplete}, which is written last. The saving or a copy was interrupted; copy "
             "it again, or take an earlier checkpoint"
         )
-    return conversion(folder, names) or f"{folder} holds no weights"
+    there = f"only {', '.join(sorted(names)[:5])}{' and more' if len(names) > 5 else ''}" if names else "nothing"
+    return conversion(folder, names) or (
+        f"{folder} holds no weights: expected model.safetensors or the like, there is {there}. The saving or a copy "
+        "was interrupted, or the weights were deleted; copy it again, or delete the folder"
+    )
 
 
 def _adapter(data: Path) -> dict[str, Any] | None:
