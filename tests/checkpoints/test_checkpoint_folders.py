@@ -316,3 +316,41 @@ def test_numbered_folders_of_other_things_are_no_savings(tmp_path: Path) -> None
     (source,) = find_sources([str(tmp_path)])
     assert [checkpoint.step for checkpoint in source.checkpoints] == [10]
     assert source.failures == ()
+
+
+@pytest.mark.parametrize("beside", [None, "model.safetensors", "adapter_model.safetensors"])
+def test_whole_weights_of_fsdp_are_those_of_their_folder(beside: str | None, tmp_path: Path) -> None:
+    """Alone as accelerate saves them, and with the weights once more as the Trainer does."""
+    for step in (10, 20):
+        folder = tmp_path / f"checkpoint-{step}"
+        trainer(folder, step, "pytorch_model_fsdp.bin", add=1.0)
+        if beside is not None:
+            trainer(folder, step, beside)
+    for given in (
+        [tmp_path],
+        [tmp_path / "checkpoint-10", tmp_path / "checkpoint-20" / (beside or "pytorch_model_fsdp.bin")],
+    ):
+        (source,) = find_sources([str(path) for path in given])
+        assert source.failures == ()
+        assert [checkpoint.step for checkpoint in source.checkpoints] == [10, 20]
+        assert [checkpoint.path.name for checkpoint in source.checkpoints] == ["checkpoint-10", "checkpoint-20"]
+        first = source.checkpoints[0].read()["a.weight"]
+        assert first[0, 1] == (12 if beside is None else 11)
+
+
+def test_of_several_whole_models_of_fsdp_none_is_guessed(tmp_path: Path) -> None:
+    for name in ("pytorch_model_fsdp.bin", "pytorch_model_fsdp_1.bin"):
+        trainer(tmp_path / "checkpoint_3", 3, name)
+    with pytest.raises(CheckpointError, match=r"several models.*: pytorch_model_fsdp, pytorch_model_fsdp_1\. Give"):
+        open_checkpoint(tmp_path / "checkpoint_3")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model_fsdp_rank0.bin", "pytorch_model_fsdp_0_rank0.bin"])
+def test_weights_of_fsdp_that_each_process_saved_apart_are_told(name: str, tmp_path: Path) -> None:
+    trainer(tmp_path / "checkpoint-10", 10)
+    trainer(tmp_path / "checkpoint-20", 20, name)
+    (source,) = find_sources([str(tmp_path)])
+    assert [checkpoint.step for checkpoint in source.checkpoints] == [10]
+    ((path, error),) = source.failures
+    assert path.name == "checkpoint-20"
+    assert "holds the FSDP weights of each process apart" in str(error)

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 _DEEPSPEED = re.compile(r"(zero_pp_rank_\d+_)?mp_rank_\d+_(model|optim)_states\.pt|.*_optim_states\.pt")
+# As accelerate writes them where each process saves its own part.
+_FSDP_PARTS = re.compile(r"pytorch_model_fsdp(_\d+)?_rank\d+\.bin")
 _ORBAX = ("_CHECKPOINT_METADATA", "manifest.ocdbt", "_METADATA")
 # With double quotes alone, so that a shell takes it within single ones.
 _ORBAX_SCRIPT = (
@@ -35,6 +37,12 @@ def conversion(folder: Path, names: Collection[str]) -> str | None:
             f"{folder} holds DeepSpeed ZeRO shards, which DeepSpeed itself puts together. Run\n"
             f"    python {shlex.join(words)}\n"
             f"and give {target}"
+        )
+    if any(map(_FSDP_PARTS.fullmatch, names)):
+        return (
+            f"{folder} holds the FSDP weights of each process apart, which only as many processes put together. Load "
+            "it in your training script by accelerator.load_state, and save it by accelerator.save_model or with the "
+            "state dict type FULL_STATE_DICT"
         )
     if any(name in names for name in _ORBAX):
         target = folder.parent / f"{folder.name}.safetensors"

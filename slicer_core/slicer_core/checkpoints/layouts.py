@@ -21,8 +21,9 @@ _ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER = "adapter_model"
 # In the order in which transformers looks for them.
 _ENDINGS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
-_STEM = re.compile(r"((?:diffusion_)?(?:pytorch_)?model(?:_\d+)?|adapter_model)")
-_FSDP_FOLDER = re.compile(r"pytorch_model_fsdp_\d+")
+_STEM = re.compile(r"((?:diffusion_)?(?:pytorch_)?model(?:_\d+)?|adapter_model|pytorch_model_fsdp(?:_\d+)?)")
+_FSDP = "pytorch_model_fsdp"
+_FSDP_FOLDER = re.compile(_FSDP + r"_\d+")
 _SHARD = re.compile(r"-\d+-of-\d+\.\w+$")
 # As accelerate writes them; they are only looked for, never opened.
 _ACCELERATE_STATE = re.compile(r"random_states_\d+\.pkl")
@@ -124,13 +125,20 @@ def _weights_in(folder: Path, names: frozenset[str]) -> dict[str, Path]:
     for ending in _ENDINGS:
         for name in sorted(names):
             stem = weights_stem(name)
-            if stem is not None and name == stem + ending:
+            if stem is not None and name == stem + ending and not stem.startswith(_FSDP):
                 # The same weights may be there in two formats, and pytorch_model is model by its older name.
                 found.setdefault(stem.removeprefix("pytorch_"), folder / name)
+    if not found:
+        # Beside others, as the Trainer has it, it is the same weights once more.
+        found = {Path(name).stem: folder / name for name in sorted(names) if _is_whole_of_fsdp(name)}
     for name in sorted(names):
         if _FSDP_FOLDER.fullmatch(name) and (folder / name / DISTRIBUTED_METADATA).is_file():
             found.setdefault(name, folder / name)
     return found
+
+
+def _is_whole_of_fsdp(name: str) -> bool:
+    return (weights_stem(name) or "").startswith(_FSDP)
 
 
 def _has_weights(folder: Path, names: frozenset[str]) -> bool:
