@@ -74,13 +74,13 @@ def _document(
 def _matcher(module: str | None, settings: list[str]) -> Any:
     if module is None:
         return None
-    from slicer_core.subject import find_module, fit_names, load_subject
+    from slicer_core.subject import find_module, fit_names, load_subject, other_extra_state
 
     file = find_module(module)
     say(f"module: {file.path}")
     model = load_subject(file, parse_settings(settings)).model
 
-    return lambda tensors: fit_names(tensors, model).describe()
+    return lambda contents: other_extra_state(contents.extra, model) or fit_names(contents.tensors, model).describe()
 
 
 def _entry(checkpoint: Any, match: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _entry(checkpoint: Any, match: Any) -> dict[str, Any]:
         "dtypes": dict(Counter(info.dtype for info in contents.tensors.values())),
         "bytes": sum(info.num_bytes for info in contents.tensors.values()),
         "tensors": {name: {"shape": list(info.shape), "dtype": info.dtype} for name, info in contents.tensors.items()},
-        "match": None if match is None else match(contents.tensors),
+        "match": None if match is None else match(contents),
     }
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slicer_core.checkpoints import open_checkpoint
 from slicer_core.errors import CheckpointError
-from slicer_core.subject import Fit, fit_names, match_state
+from slicer_core.subject import Fit, fit_names, match_state, other_extra_state
 
 State = dict[str, Tensor]
 
@@ -210,3 +211,41 @@ def test_what_a_models_library_leaves_out_is_left_out() -> None:
     model = Declares(3, 2)
     found = fit_of({**model.state_dict(), "masked_bias": torch.ones(1)}, model)
     assert found.notes == ("1 saved copies left out of what the model makes itself: masked_bias",)
+
+
+class Scaled(nn.Module):
+    """A module that saves a number beside its tensors, as it is or as a tensor."""
+
+    def __init__(self, scale: float, *, as_tensor: bool) -> None:
+        super().__init__()
+        self.inner, self.scale, self.as_tensor = nn.Linear(3, 2), scale, as_tensor
+
+    def get_extra_state(self) -> Any:
+        return torch.tensor([self.scale]) if self.as_tensor else {"scale": self.scale, "steps": torch.arange(2)}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.scale = state.item() if self.as_tensor else state["scale"]
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_modules_save_besides_tensors_has_to_be_the_models_own(
+    as_tensor: bool, prefix: str, tmp_path: Any
+) -> None:
+    scaled = Scaled(2.0, as_tensor=as_tensor)
+    model = nn.Sequential(scaled, nn.Linear(2, 2))
+    torch.save({"model": under(prefix, model.state_dict()), "step": 5}, tmp_path / "a.pt")
+    saved = open_checkpoint(tmp_path / "a.pt")[0]
+
+    assert other_extra_state(saved.contents().extra, model) is None
+    assert match_state(saved.read(), model, source="a.pt").keys() == dict(model.named_parameters()).keys()
+
+    scaled.scale = 3.0
+    if as_tensor:
+        with pytest.raises(CheckpointError, match=r"other values in (module\.)?0\._extra_state than the model"):
+            match_state(saved.read(), model, source="a.pt")
+    else:
+        told = other_extra_state(saved.contents().extra, model)
+        assert told is not None
+        assert f"{prefix}0._extra_state is {{'scale': 2.0" in told
+        assert "the model's is {'scale': 3.0" in told

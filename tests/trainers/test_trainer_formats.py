@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slicer_core.errors import CheckpointError
+
 Sliced = Callable[..., list[Any]]
 Inspected = Callable[..., list[dict[str, Any]]]
 
@@ -218,3 +220,26 @@ def test_averaged_weights_are_taken_where_they_are_asked_for(
     if scale != 1:
         net.load_state_dict(averaged(net))
     assert finished.data.center.loss["train"] == pytest.approx(loss_of(net), rel=1e-6)
+
+
+def test_a_checkpoint_of_another_extra_state_fails(
+    sliced: Sliced, write_module: Callable[[str], str], tmp_path: Path
+) -> None:
+    saving = SUBJECT.replace(
+        "def build",
+        "class Net(nn.Sequential):\n    scale = 1.0\n    def get_extra_state(self):\n"
+        "        return self.scale\n    def forward(self, x):\n        return self.scale * super().forward(x)\n\n\n"
+        "def build",
+    )
+    saving = saving.replace("ModelWrapper(net()", "ModelWrapper(Net(net())")
+    names = names_of(saving)
+    net = names["Net"](names["net"]())
+    torch.save(net.state_dict(), tmp_path / "step_1.pt")
+    (finished,) = sliced(checkpoints=str(tmp_path / "step_1.pt"), module=write_module(saving))
+    assert finished.data.center.loss["train"] == pytest.approx(loss_of(net), rel=1e-6)
+    net.scale = 2.0
+    torch.save(net.state_dict(), tmp_path / "step_2.pt")
+    with pytest.raises(
+        CheckpointError, match=r"step_2\.pt does not fit the model: _extra_state is 2\.0, the model's is 1"
+    ):
+        sliced(checkpoints=str(tmp_path / "step_2.pt"), module=write_module(saving))

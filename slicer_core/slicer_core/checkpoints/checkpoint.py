@@ -36,13 +36,15 @@ class TensorInfo:
 class Contents:
     """The tensors of a checkpoint by name, and the step that the file itself states, if it does.
 
-    `weights` is the key under which the tensors lie in the file, where they lie under one.
+    `weights` is the key under which the tensors lie in the file, where they lie under one. `extra` is what modules have
+    saved beside their tensors (`get_extra_state`), by its names.
     """
 
     tensors: Mapping[str, TensorInfo]
     step: int | None = None
     step_unit: StepUnit = "step"
     weights: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

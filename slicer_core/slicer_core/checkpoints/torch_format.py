@@ -24,7 +24,7 @@ from slicer_core.checkpoints.checkpoint import (
 from slicer_core.checkpoints.old_torch import bytes_missing
 from slicer_core.checkpoints.shortage import memory_for
 from slicer_core.checkpoints.torch_refusal import reason, refusal
-from slicer_core.checkpoints.weights import TOP, find_weights
+from slicer_core.checkpoints.weights import TOP, extra_states, find_weights
 from slicer_core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -59,7 +59,25 @@ def _contents(path: Path, options: ReadOptions = AS_IT_IS) -> Contents:
         for name, tensor in state.items()
     }
     step, unit = stated_step(loaded) if isinstance(loaded, Mapping) else (None, "step")
-    return Contents(tensors=tensors, step=step, step_unit=unit, weights=None if key == TOP else key)
+    return Contents(
+        tensors=tensors,
+        step=step,
+        step_unit=unit,
+        weights=None if key == TOP else key,
+        extra=_extra(loaded, key, path, options),
+    )
+
+
+def _extra(loaded: Any, key: str, path: Path, options: ReadOptions) -> dict[str, Any]:
+    """What modules have saved beside their tensors; where tensors are in it, with their values."""
+    from torch import Tensor
+    from torch.utils import _pytree
+
+    found = {name: value for name, value in extra_states(loaded, key).items() if not isinstance(value, Tensor)}
+    if any(isinstance(leaf, Tensor) for leaf in _pytree.tree_leaves(found)):
+        whole = extra_states(load_torch(path, options), key)
+        found = {name: whole[name] for name in found}
+    return found
 
 
 def _read(path: Path, options: ReadOptions = AS_IT_IS) -> dict[str, Tensor]:

@@ -84,11 +84,19 @@ def weight_sets(tree: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> We
         if any(len(tensor.shape) > 0 for tensor in tensors.values()) and all(map(_is_beside, others.values(), others)):
             found[".".join(path) or TOP] = tensors
         for name, value in others.items():
-            if isinstance(name, str) and isinstance(value, Mapping) and not _NO_WEIGHTS.search(name):
+            if isinstance(name, str) and isinstance(value, Mapping) and not _is_no_set(name):
                 visit(value, (*path, name))
 
     visit(tree, ())
     return found
+
+
+def extra_states(tree: Any, key: str) -> dict[str, Any]:
+    """What modules have saved besides tensors, by name, in the mapping at the key of a set of weights."""
+    for part in () if key == TOP else key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    entries = tree.items() if isinstance(tree, Mapping) else ()
+    return {name: value for name, value in entries if isinstance(name, str) and name.endswith(_EXTRA_STATE)}
 
 
 def under_prefix(names: Iterable[str], key: str, path: Path) -> dict[str, str]:
@@ -113,12 +121,16 @@ def _under(names: Iterable[str], key: str) -> dict[str, str]:
     return {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
 
 
+def _is_no_set(name: str) -> bool:
+    return name.endswith(_EXTRA_STATE) or _NO_WEIGHTS.search(name) is not None
+
+
 def _is_beside(value: Any, name: Any) -> bool:
     """Whether an entry may stand among a state's tensors: numbers and texts, other states, what a module adds."""
     return (
         value is None
         or isinstance(value, (bool, int, float, str, Mapping))
-        or (isinstance(name, str) and (name.endswith(_EXTRA_STATE) or bool(_NO_WEIGHTS.search(name))))
+        or (isinstance(name, str) and _is_no_set(name))
     )
 
 

@@ -13,7 +13,7 @@ from slicer_core.errors import CheckpointError, SlicerError, UsageError
 from slicer_core.job.configuration import Job
 from slicer_core.job.reporter import FailedCheckpoint, Reporter
 from slicer_core.methods.method import Method
-from slicer_core.subject import Fit, ModelWrapper, require_fit
+from slicer_core.subject import Fit, ModelWrapper, other_extra_state, require_fit
 
 LOG_FOLDER = "loss_slicer"
 POINT_WORDS = ("first", "middle", "last")
@@ -88,8 +88,17 @@ def _in_utf8(name: str) -> str:
 
 
 def fit_of(checkpoint: Checkpoint, wrapper: ModelWrapper) -> Fit:
-    """See `require_fit`."""
-    return require_fit(checkpoint.contents().tensors, wrapper.model, source=str(checkpoint.path))
+    """See `require_fit`; what modules have saved beside their tensors has to be the model's own.
+
+    Raises:
+        CheckpointError: it does not fit.
+    """
+    contents = checkpoint.contents()
+    fit = require_fit(contents.tensors, wrapper.model, source=str(checkpoint.path))
+    other = other_extra_state(contents.extra, wrapper.model)
+    if other is not None:
+        raise CheckpointError(f"{checkpoint.path} does not fit the model: {other}")
+    return fit
 
 
 def named_checkpoint(checkpoints: tuple[Checkpoint, ...], name: str, option: str, job: Job) -> Checkpoint:

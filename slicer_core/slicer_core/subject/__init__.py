@@ -2,6 +2,7 @@
 
 from slicer_core.subject.classes import find_classes
 from slicer_core.subject.data import Batch, SplitData, cast_batch, copied, tensors_fingerprint, written_versions
+from slicer_core.subject.extra_state import other_extra_state
 from slicer_core.subject.float32 import TF32_RELATIVE
 from slicer_core.subject.huggingface import HuggingFaceFolder, find_folder, from_huggingface
 from slicer_core.subject.lightning import from_lightning
@@ -40,6 +41,7 @@ __all__ = [
     "from_transformers",
     "load_subject",
     "match_state",
+    "other_extra_state",
     "require_fit",
     "stratified_order",
     "subset",

@@ -69,7 +69,8 @@ def targets_of(model: nn.Module) -> list[Target]:
     first_name = {id(tensor): name for name, tensor in own.items()}
     # keep_vars gives the model's own tensors, whose identity tells which names are tied.
     saved: dict[str, list[str]] = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    state = model.state_dict(keep_vars=True)
+    for name, tensor in state.items():
         if isinstance(tensor, Tensor):
             saved.setdefault(first_name.get(id(tensor), name), []).append(name)
     sharing = _sharing_memory({name: own[name] for name in saved if name in own})
@@ -77,7 +78,12 @@ def targets_of(model: nn.Module) -> list[Target]:
     for name, names in saved.items():
         others = [*sharing.get(name, ()), *_former_names(names)]
         tensor = own[name] if name in own else _tensor(model, name)
-        found.append(Target(name=name, tensor=tensor, names=tuple(names), others=tuple(others)))
+        if tensor is None:
+            # A module makes it when it is saved (`get_extra_state`).
+            made = Target(name=name, tensor=state[name], names=tuple(names), needed=False, is_derived=True)
+        else:
+            made = Target(name=name, tensor=tensor, names=tuple(names), others=tuple(others))
+        found.append(made)
     derived = [name for name in own if name not in saved]
     return found + [
         Target(name=name, tensor=own[name], names=(name,), needed=False, is_derived=True) for name in derived
@@ -138,6 +144,11 @@ def _former_names(names: Sequence[str]) -> Iterable[str]:
     return [pattern.sub(new, name) for name in names for pattern, new in _WEIGHT_NORM if pattern.match(name)]
 
 
-def _tensor(model: nn.Module, name: str) -> Tensor:
+def _tensor(model: nn.Module, name: str) -> Tensor | None:
+    """A tensor that modules hold besides parameters and buffers; None where they hold none of that name."""
     owner, _, leaf = name.rpartition(".")
-    return getattr(model.get_submodule(owner), leaf)
+    try:
+        found = getattr(model.get_submodule(owner), leaf)
+    except AttributeError:
+        return None
+    return found if isinstance(found, Tensor) else None
