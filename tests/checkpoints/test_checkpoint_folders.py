@@ -354,3 +354,24 @@ def test_weights_of_fsdp_that_each_process_saved_apart_are_told(name: str, tmp_p
     ((path, error),) = source.failures
     assert path.name == "checkpoint-20"
     assert "holds the FSDP weights of each process apart" in str(error)
+
+
+@pytest.mark.parametrize("has_final", [False, True])
+def test_folders_of_a_trainer_with_shards_of_deepspeed_are_told(has_final: bool, tmp_path: Path) -> None:
+    trainer(tmp_path / "checkpoint-10", 10)
+    shards = trainer(tmp_path / "checkpoint-20", 20) / "global_step20"
+    (shards.parent / "model.safetensors").unlink()
+    shards.mkdir()
+    (shards / "mp_rank_00_model_states.pt").write_bytes(b"never opened")
+    several = trainer(tmp_path / "checkpoint-30", 30)
+    (several / "model.safetensors").unlink()
+    trainer(several / "other", 30, "adapter_model.safetensors")
+    if has_final:
+        trainer(tmp_path, 40)
+    (source,) = find_sources([str(tmp_path)])
+    assert [checkpoint.step for checkpoint in source.checkpoints][:1] == [10]
+    ((path, error),) = source.failures
+    assert path.name == "checkpoint-20"
+    assert "--tag global_step20" in str(error)
+    with pytest.raises(CheckpointError, match="holds DeepSpeed ZeRO shards"):
+        find_sources([str(shards.parent)])

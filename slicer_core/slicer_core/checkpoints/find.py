@@ -184,11 +184,13 @@ def _lacks_weights(folder: Path) -> bool:
     """Whether it is the folder of one saving, of which the weights were not written or are gone."""
     names = names_in(folder)
     others = {name for name in names if name == TRAINER_STATE or _OTHER_FILES.search(name)}
-    # What is meant may lie in a folder further down.
-    if step_from_name(folder)[0] is None or any(
-        name.endswith(_SUFFIXES) or (folder / name).is_dir() for name in names - others
-    ):
+    rest = names - others
+    if step_from_name(folder)[0] is None or any(name.endswith(_SUFFIXES) for name in rest):
         return False
+    below = [folder / name for name in rest if (folder / name).is_dir()]
+    if below:
+        # What is meant may lie further down. The Trainer has shards of DeepSpeed there, which are not read.
+        return TRAINER_STATE in names and not any(map(has_weights, below))
     return bool(others) or not names or _SAVING.fullmatch(folder.name) is not None
 
 

@@ -171,11 +171,22 @@ def _not_read(folder: Path, names: frozenset[str]) -> str:
             f"{folder} is incomplete: {incomplete}, which is written last. The saving or a copy was interrupted; copy "
             "it again, or take an earlier checkpoint"
         )
+    converted = conversion(folder, names) or next(filter(None, map(_conversion_below, _folders(folder, names))), None)
+    if converted is not None:
+        return converted
     there = f"only {', '.join(sorted(names)[:5])}{' and more' if len(names) > 5 else ''}" if names else "nothing"
-    return conversion(folder, names) or (
+    return (
         f"{folder} holds no weights: expected model.safetensors or the like, there is {there}. The saving or a copy "
         "was interrupted, or the weights were deleted; copy it again, or delete the folder"
     )
+
+
+def _folders(folder: Path, names: frozenset[str]) -> list[Path]:
+    return [folder / name for name in sorted(names) if (folder / name).is_dir()]
+
+
+def _conversion_below(folder: Path) -> str | None:
+    return conversion(folder, names_in(folder))
 
 
 def _adapter(data: Path) -> dict[str, Any] | None:
