@@ -78,6 +78,26 @@ def test_a_step_that_was_saved_counts_more_than_the_name(tmp_path) -> None:
     assert open_checkpoint(folder)[0].step == 70
 
 
+@pytest.mark.parametrize(
+    ("beside", "step"),
+    [
+        ({"epoch": 2, "global_step": 70}, (70, "step")),
+        ({"epoch": 2, "global_step": 70, "hyper_parameters": nn.Linear}, (1, "step")),
+        ([70], (1, "step")),
+        (None, (1, "step")),
+    ],
+)
+def test_the_step_of_lightnings_shards_is_in_the_file_beside_them(beside: Any, step: Any, tmp_path: Path) -> None:
+    folder = save(tmp_path / "step-1.ckpt", {"state_dict": WEIGHTS, "optimizer_0": {}})
+    torch.save(beside, folder / "meta.pt")
+    if beside is None:
+        (folder / "meta.pt").write_bytes(b"")
+    (source,) = find_sources([str(tmp_path)])
+    (checkpoint,) = source.checkpoints
+    assert (checkpoint.step, checkpoint.step_unit) == step
+    assert_weights(checkpoint.read())
+
+
 def test_raw_and_averaged_weights_are_not_guessed(tmp_path) -> None:
     folder = save(tmp_path / "step-1", {"model": WEIGHTS, "ema": {name: t + 1 for name, t in WEIGHTS.items()}})
     with pytest.raises(CheckpointError, match=r"model \(4 tensors\), ema \(4 tensors\)"):

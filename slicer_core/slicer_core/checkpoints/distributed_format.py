@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from slicer_core.checkpoints.distributed_metadata import read_metadata
 from slicer_core.checkpoints.file_part import FilePart
 from slicer_core.checkpoints.layouts import DISTRIBUTED_METADATA
 from slicer_core.checkpoints.shortage import is_shortage, memory_for
-from slicer_core.checkpoints.torch_format import STEP_KEYS, check_sums, stated_step
+from slicer_core.checkpoints.torch_format import STEP_KEYS, check_sums, load_torch, stated_step
 from slicer_core.checkpoints.torch_refusal import named_global, reason
 from slicer_core.checkpoints.weights import TOP, find_weights
 from slicer_core.errors import CheckpointError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
+# As Lightning writes it beside the shards of a strategy: all but the weights and the optimizers.
+_LIGHTNING = "meta.pt"
 # A saved number takes about a thousand, and the names of a group's parameters as many each as they have letters.
 _MAX_ENTRY_BYTES = 1_000_000
 
@@ -213,8 +216,15 @@ def distributed_tree(metadata: Metadata) -> dict[Any, Any]:
 
 
 def _step(path: Path, metadata: Metadata) -> tuple[int | None, StepUnit]:
-    """The step that was saved beside the weights, a small entry that is no tensor."""
-    return stated_step(_entries(path, metadata, (key for key, _ in STEP_KEYS)))
+    """The step that was saved beside the weights: a small entry that is no tensor, or in Lightning's file."""
+    step, unit = stated_step(_entries(path, metadata, (key for key, _ in STEP_KEYS)))
+    file = path / _LIGHTNING
+    if step is None and file.is_file():
+        # It may hold settings of any class; what tells no step is nothing that is needed.
+        with contextlib.suppress(CheckpointError):
+            beside = load_torch(file, map_location="meta")
+            return stated_step(beside) if isinstance(beside, Mapping) else (None, "step")
+    return step, unit
 
 
 def _entries(path: Path, metadata: Metadata, names: Iterable[str]) -> dict[str, Any]:
