@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from slicer_core.checkpoints import StepMap, find_sources
+from slicer_core.checkpoints import StepMap, find_sources, open_checkpoint
 from slicer_core.errors import CheckpointError, UsageError
 
 
@@ -127,3 +129,10 @@ def test_timms_numbers_are_epochs_and_its_copies_are_found(tmp_path) -> None:
 def test_timms_number_is_an_epoch_by_its_name_alone(tmp_path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "checkpoint-4.pth.tar")
     assert found(tmp_path) == [("checkpoint-4.pth.tar", 4, "epoch")]
+
+
+@pytest.mark.parametrize("step", [7, np.int64(7), np.int32(7)])
+def test_a_step_inside_may_be_a_number_of_numpy(step: Any, tmp_path: Path, save: Any) -> None:
+    save(tmp_path / "best.pt", 1.0, global_step=step)
+    found, is_known = open_checkpoint(tmp_path / "best.pt")
+    assert (found.step, type(found.step), is_known) == (7, int, True)

@@ -9,6 +9,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -229,8 +230,10 @@ def stated_step(loaded: Mapping[Any, Any]) -> tuple[int | None, StepUnit]:
     """The step under one of the usual keys, a whole number from 0 up; else None."""
     for key, unit in STEP_KEYS:
         value = loaded.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**MAX_STEP_DIGITS:
-            return value, unit
+        # Numpy's whole numbers are some too.
+        step = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else -1
+        if 0 <= step < 10**MAX_STEP_DIGITS:
+            return step, unit
     return None, "step"
 
 
