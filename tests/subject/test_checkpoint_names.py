@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from slicer_core.checkpoints import open_checkpoint
 from slicer_core.errors import CheckpointError
+from slicer_core.parameters import LazyTensors, rows_of
 from slicer_core.subject import Fit, fit_names, match_state, other_extra_state
 
 State = dict[str, Tensor]
@@ -249,3 +250,72 @@ def test_what_modules_save_besides_tensors_has_to_be_the_models_own(
         assert told is not None
         assert f"{prefix}0._extra_state is {{'scale': 2.0" in told
         assert "the model's is {'scale': 3.0" in told
+
+
+class Transposed(nn.Module):
+    """Saves a square weight transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self._register_state_dict_hook(lambda _module, state, prefix, _: self.turn(state, prefix))
+        self._register_load_state_dict_pre_hook(self.turn)
+
+    def turn(self, state: State, prefix: str, *_: Any) -> None:
+        state[f"{prefix}layer.weight"] = state[f"{prefix}layer.weight"].t()
+
+
+class Reordered(nn.Module):
+    """Takes rows in another order than they were saved in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def _load_from_state_dict(self, state_dict: State, prefix: str, *others: Any) -> None:
+        state_dict[f"{prefix}layer.weight"] = state_dict[f"{prefix}layer.weight"].flip(0)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+class Remade(nn.Module):
+    """Makes a buffer of a weight once it is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("mean", self.layer.weight.detach().mean(0), persistent=False)
+        self.register_load_state_dict_post_hook(lambda *_: self.make())
+
+    def make(self) -> None:
+        self.mean = self.layer.weight.detach().mean(0)
+
+
+@pytest.mark.parametrize("kind", [Transposed, Reordered, Remade])
+def test_what_a_models_own_loading_makes_of_a_checkpoint_is_taken(kind: type[nn.Module]) -> None:
+    saved = {f"module.inner.{name}": tensor.clone() for name, tensor in kind().state_dict().items()}
+    model = nn.ModuleDict({"inner": kind()})
+    before = dict([*model.named_parameters(), *model.named_buffers()])
+    values = {name: tensor.detach().clone() for name, tensor in before.items()}
+    found = match_state(saved, model, source="a.pt")
+    now = dict([*model.named_parameters(), *model.named_buffers()])
+    assert all(now[name] is before[name] and torch.equal(now[name], values[name]) for name in before)
+    # As the user would load it.
+    model.load_state_dict({name.removeprefix("module."): tensor for name, tensor in saved.items()})
+    assert same_values(found, model)
+
+
+def test_a_checkpoint_stays_lazy_where_the_models_own_loading_changes_nothing() -> None:
+    class Counted(nn.Linear):
+        loads = 0
+
+        def _load_from_state_dict(self, *arguments: Any) -> None:
+            self.loads += 1
+            super()._load_from_state_dict(*arguments)
+
+    model = Counted(3, 2)
+    saved = {name: torch.randn_like(tensor) for name, tensor in model.state_dict().items()}
+    lazy = LazyTensors(saved, lambda name, start, stop: rows_of(saved, name, start, stop))
+    found = match_state(lazy, model, source="a.pt")
+    assert model.loads == 1
+    assert isinstance(found, LazyTensors)
+    assert torch.equal(found["weight"], saved["weight"])

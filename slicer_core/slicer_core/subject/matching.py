@@ -11,6 +11,7 @@ from slicer_core.errors import CheckpointError
 from slicer_core.parameters import LazyTensors, NamedTensors, row_blocks, rows_of, shapes_of
 from slicer_core.subject.conversion import converted
 from slicer_core.subject.naming import Fit, Mismatch, SavedTensor, fit_names
+from slicer_core.subject.own_loading import as_loaded, has_own_loading
 from slicer_core.subject.targets import targets_of
 
 
@@ -29,7 +30,8 @@ def require_fit(saved: Mapping[str, SavedTensor], model: nn.Module, *, source: s
 def match_state(tensors: NamedTensors, model: nn.Module, *, source: str) -> NamedTensors:
     """The checkpoint under the model's own names (parameters, then buffers), in the model's dtypes and device.
 
-    Lazy where the checkpoint is. What the checkpoint has no part in is the model's own.
+    Lazy where the checkpoint is. What the checkpoint has no part in is the model's own. Where modules of the model have
+    a part in its `load_state_dict`, the tensors are those that it leaves; see `own_loading`.
 
     Raises:
         CheckpointError: it does not fit (see `require_fit`), two names of one tied tensor hold different values, or
@@ -57,12 +59,25 @@ def match_state(tensors: NamedTensors, model: nn.Module, *, source: str) -> Name
             return rows_of(own, name, start, stop)
         return rows_of(tensors, fit.saved[name][0], start, stop).to(own[name].device, own[name].dtype)
 
+    def whole() -> dict[str, Tensor]:
+        return {
+            name: tensors[fit.saved[name][0]].to(tensor.device, tensor.dtype) if name in fit.saved else tensor
+            for name, tensor in own.items()
+        }
+
+    if has_own_loading(model):
+        state = whole()
+        loaded = as_loaded(
+            model, {key: state[name] for name in fit.saved for key in targets[name].names}, source=source
+        )
+        made = {name: target.tensor for name, target in targets.items() if target.is_derived}
+        if changed := [
+            name for name, tensor in (state | made).items() if name in loaded and not _equal(loaded[name], tensor)
+        ]:
+            return state | {name: loaded[name] for name in changed}
     if isinstance(tensors, LazyTensors):
         return LazyTensors({name: tensor.to("meta") for name, tensor in own.items()}, rows)
-    return {
-        name: tensors[fit.saved[name][0]].to(tensor.device, tensor.dtype) if name in fit.saved else tensor
-        for name, tensor in own.items()
-    }
+    return whole()
 
 
 def _same(tensors: NamedTensors, left: str, right: str) -> bool:
@@ -73,6 +88,11 @@ def _same(tensors: NamedTensors, left: str, right: str) -> bool:
         if not ((first == second) | ((first != first) & (second != second))).all():
             return False
     return True
+
+
+def _equal(left: Tensor, right: Tensor) -> bool:
+    """Shapes and values; NaN equals NaN."""
+    return left.shape == right.shape and bool(((left == right) | ((left != left) & (right != right))).all())
 
 
 def _is_copy(saved: Tensor, made: Tensor) -> bool:

@@ -1,0 +1,68 @@
+"""What a model's own `load_state_dict` makes of a checkpoint, where modules of it have a part in that."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slicer_core.parameters import NamedTensors
+from slicer_core.subject.user_code import user_code
+
+# torch's own modules and hooks add counters and take older names, which the fit of the names does too.
+_TORCH = "torch."
+
+
+def has_own_loading(model: nn.Module) -> bool:
+    """Whether code beside torch's takes part in `model.load_state_dict`."""
+    return any(not (getattr(code, "__module__", None) or "").startswith(_TORCH) for code in _parts_in_loading(model))
+
+
+def as_loaded(model: nn.Module, given: NamedTensors, *, source: str) -> dict[str, Tensor]:
+    """The model's parameters and buffers once it has loaded `given`, by the names of a state dict; copies.
+
+    Buffers that the model makes itself and saves none of are there too: a hook may have made them anew. The model's
+    tensors are put back. It loads itself and not a copy, since hooks may hold on to it.
+
+    Raises:
+        UserCodeError: the model's code raised.
+    """
+    state: Any = OrderedDict(given)
+    # Which versions of the modules have saved it is not known of all formats; taken to be the present ones.
+    state._metadata = getattr(model.state_dict(keep_vars=True), "_metadata", OrderedDict())
+    with _put_back(model), torch.no_grad():
+        with user_code(f"load_state_dict of {source}"):
+            model.load_state_dict(state, strict=False)
+        return {name: tensor.detach().clone() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def _parts_in_loading(model: nn.Module) -> Iterator[Any]:
+    yield type(model).load_state_dict
+    for module in model.modules():
+        yield type(module)._load_from_state_dict
+        for hook in (*module._load_state_dict_pre_hooks.values(), *module._load_state_dict_post_hooks.values()):
+            # torch wraps some, and keeps them there.
+            yield getattr(hook, "hook", hook)
+
+
+@contextlib.contextmanager
+def _put_back(model: nn.Module) -> Iterator[None]:
+    """Afterwards the model holds the same tensors as before, with the same values."""
+    places = [
+        (holder, key, tensor, None if tensor is None else tensor.detach().clone())
+        for module in model.modules()
+        for holder in (module._parameters, module._buffers)
+        for key, tensor in holder.items()
+    ]
+    try:
+        yield
+    finally:
+        for holder, key, tensor, values in places:
+            holder[key] = tensor  # type: ignore[assignment]
+            if tensor is not None and values is not None:
+                # `.data`: a graph that the model is part of does not take what is put back for a change.
+                tensor.data.copy_(values)
