@@ -26,6 +26,8 @@ Filled = Callable[..., float]
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # The file's folder is put on it, where libraries of other tests would be taken from it.
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture
@@ -141,8 +143,9 @@ LIBRARIES = {
 def test_a_model_of_timm_or_torchvision(
     kind: str, averaged: bool, filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The library itself, where something has imported it.
-    monkeypatch.delitem(sys.modules, kind, raising=False)
+    # Neither the library itself, where something has imported it, nor this one later.
+    monkeypatch.setitem(sys.modules, kind, None)
+    del sys.modules[kind]
     names = project()
     Path(f"{kind}.py").write_text(LIBRARIES[kind])
     net = names["net"]()
