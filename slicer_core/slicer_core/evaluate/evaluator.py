@@ -144,13 +144,7 @@ class PointEvaluator:
             )
             self._trial_samples = fitting.num_samples
             self._choice.decide_all(fitting, self._blocks)
-        self._shares = Shares(
-            self._objective,
-            self._state,
-            lambda: self._cast(self._data),
-            self._data.num_samples,
-            is_total=wrapper.form.is_total,
-        )
+        self._shares = Shares(self._objective, self._state, self._data, is_total=wrapper.form.is_total)
 
     def seconds_a_point(self) -> float | None:
         """What the trials say of the strategy that was settled on; None where there were none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from slicer_core.evaluate.sharing import Groups, SharedProgress, Taken, TakenPar
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import LOSS, Batch
+from slicer_core.subject import LOSS, Batch, SplitData, cast_batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +51,12 @@ class _PartsShare(_Record):
 
 
 class Shares:
-    """The points of one center on one split, asked for bit by bit.
+    """The points of one center on one split, asked for bit by bit; `is_total` is that of `PointSums`."""
 
-    `batches` reads the split as it is evaluated, `num_samples` in all; `is_total` is that of `PointSums`.
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        state: NamedTensors,
-        batches: Callable[[], Iterable[Batch]],
-        num_samples: int,
-        *,
-        is_total: bool,
-    ) -> None:
+    def __init__(self, objective: Objective, state: NamedTensors, data: SplitData, *, is_total: bool) -> None:
         self._objective = objective
         self._state = state
-        self._batches = batches
-        self._num_samples = num_samples
+        self._data = data
         self._is_total = is_total
         self._known = KnownBatches()
 
@@ -84,7 +72,7 @@ class Shares:
         num_points = sum(len(block.coefficients) for block in blocks)
         output = self._output(num_points)
         run = self._run(choice, report, buffers=buffers, taken=taken)
-        run.over(self._batches(), self._num_samples, blocks, output)
+        run.over(map(self._cast, self._data.batches()), self._data.num_samples, blocks, output)
         sums, where = output.result(), np.arange(num_points)
         if taken is not None:
             where = taken.indices
@@ -98,7 +86,7 @@ class Shares:
         num_points = sum(len(block.coefficients) for block in blocks)
         progress = SharedProgress(num_points, count, advance)
         if self._objective.sums_over_samples:
-            num_parts = sum(1 for _ in self._pieces(choice))
+            num_parts = sum(len(choice.parts(batch)) for batch in self._data.batches())
             if parts_pay(num_parts, num_points, choice.points_before, count):
                 share = self._by_parts(blocks, choice, min(count, num_parts), num_parts, progress)
                 if share is not None:
@@ -166,7 +154,8 @@ class Shares:
         for number, piece in enumerate(pieces):
             if number in taken:
                 output = self._output(num_points, first_entry=piece.first)
-                run.over_piece(piece, self._num_samples, blocks, output)
+                cast = replace(piece, batch=self._cast(piece.batch))
+                run.over_piece(cast, self._data.num_samples, blocks, output)
                 parts[number] = output.result()
                 is_even = is_even and parts[number][LOSS].num_entries == piece.batch.num_samples
         return _PartsShare(
@@ -179,9 +168,9 @@ class Shares:
         )
 
     def _pieces(self, choice: StrategyChoice) -> Iterator[Piece]:
-        """The parts of all batches."""
+        """The parts of all batches, not cast yet: most of them are another process's."""
         first = 0
-        for index, whole in enumerate(self._batches()):
+        for index, whole in enumerate(self._data.batches()):
             start = 0
             for batch in choice.parts(whole):
                 yield Piece(batch=batch, index=index, start=start, first=first + start)
@@ -199,6 +188,9 @@ class Shares:
         return PointsRun(
             choice, self._objective, self._state, buffers=buffers, advance=report, known=self._known, taken=taken
         )
+
+    def _cast(self, batch: Batch) -> Batch:
+        return cast_batch(batch, self._objective.device, self._objective.dtype)
 
     def _output(self, num_points: int, *, first_entry: int = 0) -> SumsOutput:
         return SumsOutput(num_points, self._objective.device, is_total=self._is_total, first_entry=first_entry)
