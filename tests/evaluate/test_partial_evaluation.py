@@ -387,3 +387,12 @@ def test_large_tensors_are_combined_where_they_lie_with_the_same_numbers(
     kernel, apart = run()
     assert torch.equal(apart, together)
     assert len({view.untyped_storage().data_ptr() for view in kernel._combiner.views.values()}) > 1
+
+
+def test_a_metric_is_not_written_over_the_loss_that_an_earlier_operation_left_in_its_place() -> None:
+    model, data = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 4)), (torch.randn(7, 6), torch.arange(7) % 4)
+    # As the loss it picks one score of each sample, so both want memory of the same size.
+    metrics = {"score": lambda output, target: output.gather(1, target[:, None])}
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data, metrics=metrics)
+    found = RandomDirectionSlicer(wrapper, settings=PARTIAL, progress=False).slice_1d(n_samples=3)
+    assert (found.evaluation["strategy"], found.evaluation.get("reason")) == ("partial", None)

@@ -134,6 +134,9 @@ class _Plan:
     def _place(self, node: fx.Node) -> Any:
         """What the node's result is at every point, where it is a view of what lies in kept memory; else None."""
         if (always := self._always_chosen(node)) is not None:
+            if always in self._places:
+                # Read later, what was chosen must not be written over when it was last read itself.
+                self._lies_in(node, self._group[always])
             return self._places.get(always)
         if node not in self._aliases or any(
             entry in self._general and entry not in self._places for entry in node.all_input_nodes
