@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate import evaluate
+from slicer_core.plan import PointBlock
 
 SIZES = (9, 12, 13, 3, 1)
 
@@ -113,3 +115,46 @@ def test_a_shape_that_is_the_batchs_own_is_captured() -> None:
     found = curve(wrapper, "partial")
     assert found.evaluation["strategy"] == "partial", found.evaluation["reason"]
     np.testing.assert_allclose(found.loss, curve(wrapper, "loop").loss, rtol=3e-7)
+
+
+class Masked(Layers):
+    """Attention over three places, which a mask that comes with the batch may leave out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(x))
+        scores = self.query(hidden) @ hidden.transpose(1, 2) + mask[:, None, :]
+        return self.head(scores.softmax(dim=-1) @ hidden).mean(dim=1)
+
+
+@pytest.mark.parametrize("strategy", ["partial", "partial-vmap"])
+def test_a_mask_of_minus_infinity_in_one_batch_makes_no_point_nan(strategy: Any) -> None:
+    torch.manual_seed(3)
+    model = Masked()
+    batches = [(torch.randn(5, 3, 4), torch.zeros(5, 3), torch.arange(5) % 3) for _ in range(4)]
+    batches[2][1][:2, 2] = -torch.inf
+    # The block that the masked batch is checked with does not move the scores.
+    blocks = [
+        line({name: torch.randn_like(dict(model.named_parameters())[name])})
+        for name in ("query.weight", "query.bias", "head.weight")
+    ]
+
+    def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        return nn.functional.cross_entropy(model(*batch[:2]), batch[2], reduction="none")
+
+    def found(strategy: Any) -> Any:
+        wrapper = ModelWrapper(model, batch_loss=loss, train_data=batches)
+        settings = EvaluationSettings(strategy=strategy, compile="off")
+        return evaluate(wrapper, wrapper.split("train"), blocks, wrapper.state(), settings=settings)
+
+    ours, loop = found(strategy), found("loop")
+    assert (ours.strategy, ours.reason) == (strategy, None)
+    np.testing.assert_allclose(ours.sums["loss"].total, loop.sums["loss"].total, rtol=1e-5)
+
+
+def line(direction: dict[str, Tensor]) -> PointBlock:
+    """Points along it."""
+    return PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 4)[:, None])

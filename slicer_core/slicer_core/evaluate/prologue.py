@@ -75,7 +75,7 @@ def affine_components(
     earlier block of the same tensors and the same batch left there, and gets more.
 
     Raises:
-        NotAffineError: a node fails the check.
+        NotAffineError: a node fails the check, or is not finite at the origin on this batch.
     """
     found: dict[fx.Node, Components] = {}
     for name, node in trace.states.items():
@@ -127,6 +127,9 @@ def _node_components(
         origin, center = still[node]
     else:
         origin, center = at(None), at(0)
+        if not all(tensor.isfinite().all() for tensor in _tensors(origin)):
+            # A mask of -inf, say: nothing can be told from differences to it.
+            raise NotAffineError(node)
         kept = (part for pair in (*still.values(), (origin, center)) for part in pair)
         if sum(tensor.nbytes for part in kept for tensor in _tensors(part)) <= _KEPT_BYTES:
             still[node] = (origin, center)

@@ -61,7 +61,7 @@ from slicer_core.subject import (
 )
 from slicer_core.tolerance import Tolerance
 
-NUMBERS_VERSION = 11
+NUMBERS_VERSION = 12
 """Part of every job's hash; it grows when the same job would give other numbers."""
 
 

@@ -5,6 +5,7 @@ See `trace`, `partition`, `prologue`, `cut` and `epilogue`. `CannotEvaluateError
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,13 @@ class Traces:
 
     def __init__(self) -> None:
         self.tracer = Tracer()
-        self.partitions: dict[tuple[Trace, frozenset[str]], Partition] = {}
+        # In the order in which batches needed them: one that has a mask of -inf, say, may need another than the first.
+        self.partitions: dict[tuple[Trace, frozenset[str]], list[Partition]] = {}
         # Which of its results share memory, so that only the first batch of a shape has to be looked at.
         self.seen: SeenRuns = {}
         # By what moves and the number of threads: what is faster on two need not be so on one.
         self.layouts: dict[tuple[str, int], Layout] = {}
-        self.compiled: dict[tuple[type, Trace, frozenset[str]], Any] = {}
+        self.compiled: dict[tuple[type, Trace, frozenset[str], int], Any] = {}
         # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
         self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
         # What later processes are to do alike.
@@ -171,14 +173,9 @@ class PartialKernel(Kernel):
             trace = session.traces.tracer.trace(self.objective, self.held, laid_out)
         except NotTraceableError as reason:
             raise CannotEvaluateError(str(reason)) from reason
-        known = session.traces.partitions.get((trace, varied))
-        if known is None or self._recomputing:
-            parts, constants, components = self._settle(trace, laid_out, varied)
-        else:
-            parts, constants = known, session.constants(trace, self.held, laid_out, known)
-            components = self._components(trace, parts, constants, checked=False)
+        number, (parts, constants, components) = self._parts_of(trace, laid_out, varied)
         self.trace, self.parts, self.constants = trace, parts, constants
-        self.key = (trace, varied)
+        self.key = (trace, varied, number)
         frontier = {node: components[node] for node in parts.frontier}
         # Beside the components there are a row's part and the point itself.
         needed = sum(tensors[0].nbytes * (len(tensors) + 2) for tensors in frontier.values())
@@ -245,6 +242,18 @@ class PartialKernel(Kernel):
             best = min(best, clock(device) - start)
         return best
 
+    def _parts_of(
+        self, trace: Trace, batch: Batch, varied: frozenset[str]
+    ) -> tuple[int, tuple[Partition, Values, dict[fx.Node, Components]]]:
+        """The first partition that holds on the batch, and which one of the known ones it is."""
+        known = self._session.traces.partitions.setdefault((trace, varied), [])
+        for number, parts in enumerate(() if self._recomputing else known):
+            constants = self._session.constants(trace, self.held, batch, parts)
+            with contextlib.suppress(NotAffineError):
+                return number, (parts, constants, self._components(trace, parts, constants, checked=False))
+        # What was affine on other batches is not on this one.
+        return len(known), self._settle(trace, batch, varied)
+
     def _settle(
         self, trace: Trace, batch: Batch, varied: frozenset[str]
     ) -> tuple[Partition, Values, dict[fx.Node, Components]]:
@@ -270,7 +279,7 @@ class PartialKernel(Kernel):
             dear_known = True
             if not dear:
                 if not self._recomputing:
-                    self._session.traces.partitions[trace, varied] = parts
+                    self._session.traces.partitions.setdefault((trace, varied), []).append(parts)
                 if not whole:
                     decided.setdefault(key, tuple(sorted(trace.labels[node] for node in denied)))
                 return parts, constants, components
