@@ -319,3 +319,44 @@ def test_a_checkpoint_stays_lazy_where_the_models_own_loading_changes_nothing() 
     assert model.loads == 1
     assert isinstance(found, LazyTensors)
     assert torch.equal(found["weight"], saved["weight"])
+
+
+class Rebuilt(nn.Module):
+    """Is another module, with tensors of another kind, once it has loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.register_load_state_dict_post_hook(lambda *_: self.rebuild())
+
+    def rebuild(self) -> None:
+        weight = self.layer.weight.detach()
+        self.head.weight.data = self.head.weight.data.double()
+        self.layer = nn.Linear(4, 4, bias=False)
+        self.layer.weight.copy_(2 * weight)
+        self.register_buffer("norm", weight.norm(), persistent=False)
+
+
+def test_a_model_that_is_rebuilt_as_it_loads_is_what_it_was() -> None:
+    model = Rebuilt()
+    before, modules = dict([*model.named_parameters(), *model.named_buffers()]), dict(model.named_modules())
+    values = {name: tensor.detach().clone() for name, tensor in before.items()}
+    saved = {name: torch.randn_like(tensor) for name, tensor in model.state_dict().items()}
+    found = match_state(saved, model, source="a.pt")
+    assert torch.equal(found["layer.weight"], 2 * saved["layer.weight"])
+    now = dict([*model.named_parameters(), *model.named_buffers()])
+    assert list(now) == list(before)
+    assert all(now[name] is before[name] and torch.equal(now[name], values[name]) for name in before)
+    assert model.head.weight.dtype == torch.float32
+    assert dict(model.named_modules()) == modules
+
+
+def test_a_model_whose_own_loading_takes_the_tensors_alone_is_given_them_alone() -> None:
+    class Halved(nn.Linear):
+        def load_state_dict(self, state: State) -> None:  # type: ignore[override]
+            super().load_state_dict({name: tensor / 2 for name, tensor in state.items()})
+
+    model = Halved(3, 2)
+    saved = {name: torch.randn_like(tensor) for name, tensor in model.state_dict().items()}
+    found = match_state(saved, model, source="a.pt")
+    assert torch.equal(found["weight"], saved["weight"] / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +37,7 @@ def as_loaded(model: nn.Module, given: NamedTensors, *, source: str) -> dict[str
     state._metadata = getattr(model.state_dict(keep_vars=True), "_metadata", OrderedDict())
     with _put_back(model), torch.no_grad():
         with user_code(f"load_state_dict of {source}"):
-            model.load_state_dict(state, strict=False)
+            model.load_state_dict(state, **({"strict": False} if _takes_strict(model) else {}))
         return {name: tensor.detach().clone() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
 
 
@@ -49,20 +50,42 @@ def _parts_in_loading(model: nn.Module) -> Iterator[Any]:
             yield getattr(hook, "hook", hook)
 
 
+def _takes_strict(model: nn.Module) -> bool:
+    """Whether `load_state_dict` can be told that tensors may be missing, as torch's can."""
+    taken = inspect.signature(model.load_state_dict).parameters
+    return "strict" in taken or any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
+
+
 @contextlib.contextmanager
 def _put_back(model: nn.Module) -> Iterator[None]:
-    """Afterwards the model holds the same tensors as before, with the same values."""
-    places = [
-        (holder, key, tensor, None if tensor is None else tensor.detach().clone())
-        for module in model.modules()
-        for holder in (module._parameters, module._buffers)
-        for key, tensor in holder.items()
+    """Afterwards the model holds the same modules and tensors as before, and no others, with the same values."""
+    modules = list(model.modules())
+    holders: list[dict[str, Any]] = [
+        holder for module in modules for holder in (module._parameters, module._buffers, module._modules)
     ]
+    held = [dict(holder) for holder in holders]
+    unsaved = [set(module._non_persistent_buffers_set) for module in modules]
+    tensors = {id(entry): entry for entries in held for entry in entries.values() if isinstance(entry, Tensor)}
+    # `.data`: a graph that the model is part of does not take what is put back for a change.
+    kept = [(tensor, tensor.data, tensor.detach().clone()) for tensor in tensors.values()]
     try:
         yield
     finally:
-        for holder, key, tensor, values in places:
-            holder[key] = tensor  # type: ignore[assignment]
-            if tensor is not None and values is not None:
-                # `.data`: a graph that the model is part of does not take what is put back for a change.
-                tensor.data.copy_(values)
+        for module, names in zip(modules, unsaved, strict=True):
+            module._non_persistent_buffers_set = names
+        for holder, entries in zip(holders, held, strict=True):
+            # In their order too.
+            holder.clear()
+            holder.update(entries)
+        for tensor, place, values in kept:
+            place.copy_(values)
+            if _place_of(tensor) != _place_of(place):
+                tensor.data = place
+
+
+def _place_of(tensor: Tensor) -> tuple[Any, ...]:
+    """Where its numbers are and how they lie there."""
+    form = tensor.shape, tensor.dtype, tensor.device, tensor.layout
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        return form
+    return *form, tensor.stride(), tensor.data_ptr()
