@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
-from slicer_core.evaluate import evaluate
+from slicer_core.evaluate import Decisions, PointEvaluator, decide_alike, evaluate, shares
+from slicer_core.evaluate.decisions import moved_key
 from slicer_core.plan import PointBlock
 
 SIZES = (9, 12, 13, 3, 1)
@@ -153,6 +154,71 @@ def test_a_mask_of_minus_infinity_in_one_batch_makes_no_point_nan(strategy: Any)
     ours, loop = found(strategy), found("loop")
     assert (ours.strategy, ours.reason) == (strategy, None)
     np.testing.assert_allclose(ours.sums["loss"].total, loop.sums["loss"].total, rtol=1e-5)
+
+
+class Weight:
+    """Looks the same whatever it is, so that a batch runs what was captured of another."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Weight()"
+
+
+def weighted() -> tuple[ModelWrapper, list[PointBlock]]:
+    """One batch differs from the others, and points along two directions that move other tensors."""
+    torch.manual_seed(3)
+    batches = [(torch.randn(5, 4), Weight(value), torch.randint(3, (5,))) for value in (1.0, 1.0, 3.0, 1.0, 1.0, 1.0)]
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return nn.functional.cross_entropy(model(batch[0]) * batch[1].value, batch[2], reduction="none")
+
+    wrapper = ModelWrapper(Layers(), batch_loss=loss, train_data=batches)
+    parameters = wrapper.get_parameters()
+    return wrapper, [line({name: torch.randn_like(parameters[name])}) for name in ("first.weight", "head.weight")]
+
+
+@pytest.mark.parametrize(("workers", "by_parts"), [(1, False), (2, False), (2, True)])
+def test_points_that_are_asked_for_later_are_checked_on_the_batch_that_failed(
+    workers: int, monkeypatch: pytest.MonkeyPatch, *, by_parts: bool
+) -> None:
+    monkeypatch.setattr(shares, "parts_pay", lambda *args: by_parts)
+    wrapper, blocks = weighted()
+    loop = evaluate(wrapper, wrapper.split("train"), blocks, wrapper.state(), settings=strategy_of("loop"))
+    evaluator = PointEvaluator(
+        wrapper, wrapper.split("train"), blocks, wrapper.state(), settings=strategy_of("partial", workers)
+    )
+    found = [evaluator.evaluate([block]).sums["loss"].total for block in (*blocks, blocks[0])]
+    expected = loop.sums["loss"].total.reshape(2, -1)
+    np.testing.assert_allclose(found, [*expected, expected[0]], rtol=1e-5)
+
+
+def test_points_have_the_same_bits_whichever_were_asked_for_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for workers, by_parts in ((1, False), (2, False), (2, True)):
+        monkeypatch.setattr(shares, "parts_pay", lambda *args, answer=by_parts: answer)
+        for before in (0, 1):
+            wrapper, blocks = weighted()
+            settings = strategy_of("partial", workers)
+            evaluator = PointEvaluator(wrapper, wrapper.split("train"), blocks[:1], wrapper.state(), settings=settings)
+            decide_alike(wrapper, None, decisions())
+            for _ in range(before):
+                evaluator.evaluate(blocks[:1])
+            found[workers, by_parts, before] = evaluator.evaluate(blocks[:1]).sums["loss"].to_bytes()
+    assert len(set(found.values())) == 1
+
+
+def decisions() -> Decisions:
+    """What timing would decide."""
+    known = Decisions()
+    key = moved_key(["first.weight"])
+    known.cuts[key], known.layouts[key] = (), "rows"
+    return known
+
+
+def strategy_of(name: Any, workers: int = 1) -> EvaluationSettings:
+    return EvaluationSettings(strategy=name, workers=workers, compile="off")
 
 
 def line(direction: dict[str, Tensor]) -> PointBlock:

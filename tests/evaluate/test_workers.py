@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import StopRequested
-from slicer_core.evaluate import evaluate, shares
+from slicer_core.evaluate import Decisions, decide_alike, evaluate, shares
 from slicer_core.evaluate.evaluator import PointEvaluator
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.strategies import partial as partial_evaluation
@@ -233,3 +233,19 @@ def test_progress_counts_the_points_of_all_processes(network: Callable[[str], An
         wrapper, wrapper.split("train", 9), [block], wrapper.state(), settings=settings("loop"), advance=told.append
     )
     assert sum(told) == pytest.approx(7)
+
+
+def test_how_work_is_shared_in_a_job_does_not_hang_on_timings_that_a_resumed_one_lacks(
+    network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(shares, "parts_pay", lambda *args: asked.append(args) or False)
+    decide_alike(wrapper, None, Decisions())
+    blocks = line(wrapper, 6)
+    evaluator = PointEvaluator(wrapper, wrapper.split("train", 9), blocks, wrapper.state(), settings=settings())
+    evaluator.evaluate(blocks)
+    evaluator._choice.timings |= {"loop": 1.0, evaluator._choice.label: 1e-3}
+    evaluator.evaluate(blocks)
+    assert asked[0] == asked[1]

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from slicer_core.choices import CompileChoice, Layout
 from slicer_core.evaluate.agreement import hold_against_loop
-from slicer_core.evaluate.decisions import Decisions, moved_key
+from slicer_core.evaluate.decisions import moved_key
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread
-from slicer_core.evaluate.python_values import python_values
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
@@ -36,9 +33,9 @@ from slicer_core.evaluate.strategies import (
     PartialVmapCudaGraphKernel,
     PartialVmapKernel,
     Session,
-    Traces,
     VmapKernel,
 )
+from slicer_core.evaluate.traces import traces_of
 from slicer_core.evaluate.trials import Candidate, Trials, part_sizes, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -61,14 +58,6 @@ _LAID_OUT = ("partial", "partial-cudagraph")
 
 Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
 """Layouts by what moves and the number of threads, and cuts by what moves; see `Traces` and `Decisions`."""
-
-# By precision and device: what is fastest on one need not be so on another.
-_TRACES: weakref.WeakKeyDictionary[ModelWrapper, dict[tuple[torch.dtype | None, torch.device], Traces]] = (
-    weakref.WeakKeyDictionary()
-)
-
-# What the Python code held that was captured.
-_VALUES: weakref.WeakKeyDictionary[ModelWrapper, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 class StrategyChoice:
@@ -96,13 +85,14 @@ class StrategyChoice:
         self._memory_budget = memory_budget
         self._recomputing = False
         self._max_part = sys.maxsize
-        traces = _TRACES.setdefault(wrapper, {}).setdefault((dtype, wrapper.device), Traces())
+        traces = traces_of(wrapper, dtype)
         self._session = Session(traces)
         # What an earlier evaluation captured may have Python values in it that the model has changed since.
         self._is_inherited = not traces.tracer.is_empty
         self._used: dict[str, int] = {}
         self._reasons: dict[str, None] = {}
         self._given_up: set[frozenset[str]] = set()
+        self._given_up_at_first: frozenset[frozenset[str]] = frozenset()
         self._checked: set[frozenset[str]] = set()
         self.timings: dict[str, float] = {}
 
@@ -128,8 +118,8 @@ class StrategyChoice:
 
     @property
     def points_before(self) -> float:
-        """See `Candidate`."""
-        return self._candidate.points_before(self.timings)
+        """See `Candidate`; where a later process is to decide alike, without timings, which it has none of."""
+        return self._candidate.points_before({} if self._session.traces.decides_alike else self.timings)
 
     def settle(self, batch: Batch, blocks: Sequence[PointBlock], *, batches: float, slices: int) -> None:
         """Resolves `auto` once, by trials of the candidates on the batch; see `Trials`.
@@ -196,6 +186,7 @@ class StrategyChoice:
         self._decide_all(batch, blocks)
         # Nothing that a result has was evaluated here.
         self._used = used
+        self._given_up_at_first = frozenset(self._given_up)
 
     def _decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
         traces, part = self._session.traces, self.parts(batch)[0]
@@ -301,6 +292,19 @@ class StrategyChoice:
         self._given_up.add(varied)
         return True
 
+    def begin_again(self) -> None:
+        """Points that are asked for next are run as a process runs them that was asked for no others before."""
+        self._given_up = set(self._given_up_at_first)
+
+    @property
+    def given_up(self) -> frozenset[frozenset[str]]:
+        """The sets of moved tensors that the loop runs in place of what was chosen."""
+        return frozenset(self._given_up)
+
+    def has_given_up(self, blocks: Sequence[PointBlock]) -> bool:
+        """Whether the loop runs some of the blocks in place of what was chosen."""
+        return any(_varied(block) in self._given_up for block in blocks)
+
     def kernel(
         self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, *, probe: int | None
     ) -> Kernel:
@@ -369,24 +373,6 @@ class StrategyChoice:
             memory_budget=self._memory_budget,
             recomputing=self._recomputing,
         )
-
-
-def decide_alike(wrapper: ModelWrapper, dtype: torch.dtype | None, decisions: Decisions) -> None:
-    """Evaluations of the wrapper take what is decided there, and add to it what is not."""
-    traces = _TRACES.setdefault(wrapper, {}).setdefault((dtype, wrapper.device), Traces())
-    traces.decisions, traces.decides_alike = decisions, True
-
-
-def forget_if_changed(wrapper: ModelWrapper) -> None:
-    """Lets go of what was captured of the wrapper where its Python code holds other values now; see `python_values`.
-
-    Before it is `evaluating`, which changes some of them.
-    """
-    values = python_values(wrapper)
-    if _VALUES.setdefault(wrapper, values) != values:
-        _VALUES[wrapper] = values
-        for traces in _TRACES.get(wrapper, {}).values():
-            traces.forget()
 
 
 def _varied(block: PointBlock) -> frozenset[str]:

@@ -11,7 +11,7 @@ import torch
 from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
-from slicer_core.evaluate.choice import StrategyChoice, forget_if_changed
+from slicer_core.evaluate.choice import StrategyChoice
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere, refuse_kept
@@ -29,6 +29,7 @@ from slicer_core.evaluate.shares import Shares
 from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.strategies.streaming import STREAMING, float32_fits, stream, streams
 from slicer_core.evaluate.sums import PointSums
+from slicer_core.evaluate.traces import forget_if_changed
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper, SplitData, cast_batch
@@ -161,6 +162,7 @@ class PointEvaluator:
         assert self._choice is not None
         assert self._shares is not None
         choice, data, wrapper = self._choice, self._data, self._wrapper
+        choice.begin_again()
         with wrapper.evaluating():
             buffers = None
             if self._recompute is not None:

@@ -38,7 +38,9 @@ class Piece:
 class KnownBatches:
     """What the points asked for before have shown of each part of a batch: the center's terms, and that it was checked.
 
-    Kept where the terms are small beside the data, which they are unless a loss is given for each token.
+    Terms are kept where they are small beside the data, which they are unless a loss is given for each token. `held`:
+    the parts on which the strategy agreed with the loop in this process. What another one found says nothing of this
+    one's, which may have been captured and cut on other parts.
     """
 
     _BYTES = 64 * 2**20
@@ -46,9 +48,7 @@ class KnownBatches:
     def __init__(self) -> None:
         self._terms: dict[PartKey, Terms] = {}
         self._left = self._BYTES
-
-    def __contains__(self, key: PartKey) -> bool:
-        return key in self._terms
+        self.held: set[PartKey] = set()
 
     def keys(self) -> set[PartKey]:
         """The parts of which something is kept."""
@@ -123,26 +123,32 @@ class PointsRun:
         self, batch: Batch, key: PartKey, num_samples: int, blocks: Sequence[PointBlock], output: SumsOutput
     ) -> None:
         index, start, size = key
-        was_checked = key in self._known
+        was_held = key in self._known.held
         is_first = index == 0 and start == 0
         terms = self._known.terms(key, lambda: self._objective.center_terms(self._state, batch, is_first=is_first))
         output.begin_batch(batch, terms)
-        probe = None if was_checked else index + start // size
+        probe = None if was_held else index + start // size
         # Every batch is checked with one of the blocks, and with all where that one fails.
         if probe is not None and len(blocks) > 1 and self._holds(blocks, batch, probe):
-            probe = None
-        first = 0
+            probe, was_held = None, True
+        first, has_points = 0, False
         for number, block in enumerate(blocks):
             count = len(block.coefficients)
             ranges = [slice(0, count)] if self._taken is None else self._taken.of_block(number)
 
             def done(terms: ChunkTerms, points: slice, first: int = first) -> None:
+                nonlocal has_points
+                has_points = True
                 output.add(terms, slice(first + points.start, first + points.stop))
                 if self._advance is not None:
                     self._advance((points.stop - points.start) * size / num_samples)
 
             self._run_block(block, batch, self._buffers_of(first, block), probe, ranges, done)
             first += count
+        # Where the loop has taken over, points to come are checked again: they may move other tensors. A process that
+        # got none of the points has checked nothing.
+        if (was_held or (has_points and len(blocks) == 1)) and not self._choice.has_given_up(blocks):
+            self._known.held.add(key)
 
     def _holds(self, blocks: Sequence[PointBlock], batch: Batch, probe: int) -> bool:
         number = probe % len(blocks)
@@ -208,15 +214,22 @@ class PointsRun:
             return self._choice.kernel(block, batch, buffers, probe=probe)
         except MemoryShortageError:
             pass
-        return self._in_parts(block, batch, buffers, batch.num_samples // 2)
+        return self._in_parts(block, batch, buffers, batch.num_samples // 2, probe)
 
-    def _in_parts(self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, size: int) -> Kernel:
+    def _in_parts(
+        self,
+        block: PointBlock,
+        batch: Batch,
+        buffers: Sequence[NamedTensors] | None,
+        size: int,
+        probe: int | None = None,
+    ) -> Kernel:
         parts = self._choice.smaller_parts(batch, size)
         if not parts and self._choice.keep_less():
-            return self._kernel(block, batch, buffers, None)
+            return self._kernel(block, batch, buffers, probe)
         if not parts:
             raise ResourceError(shortage_message(max(1, size)))
-        return PartsKernel(lambda part: self._kernel(block, part, buffers, None), parts)
+        return PartsKernel(lambda part: self._kernel(block, part, buffers, probe), parts)
 
     def _chunk_size(self, kernel: Kernel, batch: Batch) -> int:
         size = kernel.chunk_size(batch)

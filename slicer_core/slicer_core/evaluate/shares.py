@@ -42,12 +42,13 @@ class Share(_Record):
 class _PartsShare(_Record):
     """What one process gives of all points on some parts of the data, by number; see `KnownBatches` for `known`.
 
-    `is_even`: whether each sample of them is one entry.
+    `is_even`: whether each sample of them is one entry. `has_given_up`: whether the loop took over on one of them.
     """
 
     parts: dict[int, dict[str, PointSums]]
     known: Mapping[PartKey, Terms]
     is_even: bool
+    has_given_up: bool
 
 
 class Shares:
@@ -117,7 +118,11 @@ class Shares:
     def _by_parts(
         self, blocks: Sequence[PointBlock], choice: StrategyChoice, count: int, num_parts: int, progress: SharedProgress
     ) -> Share | None:
-        """None where parts have another number of entries than of samples, so that who has one can't number them."""
+        """None where who has a part does not know all that its sums depend on.
+
+        Parts may have another number of entries than of samples, so that they can't be numbered; and where a strategy
+        fails on a part, the loop runs all after it.
+        """
         here = os.getpid()
 
         def run(taken: TakenParts) -> _PartsShare:
@@ -131,7 +136,7 @@ class Shares:
         if missing := [number for number in range(num_parts) if number not in parts]:
             results.append(run(TakenParts(None, missing)))
             parts |= results[-1].parts
-        if not all(result.is_even for result in results):
+        if not all(result.is_even for result in results) or any(result.has_given_up for result in results):
             return None
         progress.finish()
         for result in results:
@@ -150,6 +155,7 @@ class Shares:
     ) -> _PartsShare:
         num_points = sum(len(block.coefficients) for block in blocks)
         run, before, is_even = self._run(choice, report), self._known.keys(), True
+        given_up = choice.given_up
         parts: dict[int, dict[str, PointSums]] = {}
         for number, piece in enumerate(pieces):
             if number in taken:
@@ -162,6 +168,7 @@ class Shares:
             parts=parts,
             known=self._known.without(before),
             is_even=is_even,
+            has_given_up=choice.given_up != given_up,
             used=choice.take_used(),
             reasons=choice.reasons,
             decided=choice.decided(),
