@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import shlex
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_what_the_users_code_raises_keeps_its_traceback(text, kind, line, tmp_pa
     assert isinstance(cause, kind)
     assert line in "".join(traceback.format_exception(cause))
     if "def build" not in text:
-        assert not {name for name in set(sys.modules) - modules if name.startswith("loss_slicer_subject")}
+        assert not {name for name in set(sys.modules) - modules if name == "own" or "loss_slicer_subject" in name}
 
 
 def test_the_file_finds_what_lies_beside_it_and_may_be_called_like_a_known_module(tmp_path, monkeypatch) -> None:
@@ -106,6 +107,33 @@ def test_the_file_finds_what_lies_beside_it_and_may_be_called_like_a_known_modul
     )
     assert load_subject(written(tmp_path / "json.py", text)).model.out_features == 4
     assert "loads" in vars(__import__("json"))
+
+
+def test_a_process_that_is_not_forked_finds_the_classes_of_the_file(tmp_path, monkeypatch) -> None:
+    # As the workers of a DataLoader by spawn and forkserver, which are the default from Python 3.14 on and on macOS.
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "found_by_its_name", raising=False)
+    text = """
+class Samples:
+    def __init__(self, values):
+        self.values = values
+
+def build():
+    import torch
+    from slicer_core import ModelWrapper
+
+    wrapper = ModelWrapper(torch.nn.Linear(2, 1), torch.nn.MSELoss(), (torch.ones(4, 2), torch.ones(4, 1)))
+    wrapper.made = Samples([1, 2])
+    return wrapper
+"""
+    made = load_subject(written(tmp_path / "found_by_its_name.py", text)).made
+    reading = (
+        "import pickle, sys; path, made = pickle.load(sys.stdin.buffer); sys.path[:] = path; "
+        "print(pickle.loads(made).values)"
+    )
+    given = pickle.dumps((sys.path, pickle.dumps(made)))
+    done = subprocess.run([sys.executable, "-c", reading], input=given, capture_output=True, check=False)
+    assert done.stdout.decode().strip() == "[1, 2]", done.stderr.decode()
 
 
 def test_the_option_comes_before_the_project_file_and_that_before_the_default(tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shlex
 import stat
 import sys
@@ -139,18 +140,17 @@ def _nothing_found(checkpoints: Sequence[str]) -> str:
 
 
 def _execute(path: Path) -> ModuleType:
-    # A name of its own: the user's file may be called like a module that is imported already.
-    name = f"loss_slicer_subject_{hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()}"
+    folder = str(path.resolve().parent)
+    # What the file imports from beside itself has to be found, as when it is run as a script.
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = _name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ModuleError(f"{path} is not a Python file: its name has to end in .py")
     loaded = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    # What the file imports from beside itself has to be found, as when it is run as a script. Data loaders' worker
-    # processes and pickles look the module up by its name.
+    # Data loaders' worker processes and pickles look the module up by its name.
     sys.modules[name] = loaded
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     try:
         with user_code(f"running {path}"):
             spec.loader.exec_module(loaded)
@@ -158,3 +158,18 @@ def _execute(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return loaded
+
+
+def _name(path: Path) -> str:
+    """What `import` would call the file, else a name of its own.
+
+    Processes that are not forked, as those of data loaders by spawn or forkserver, import it by that name to find its
+    classes. The file may be called like another module, or like one that is imported already.
+    """
+    stem = path.stem
+    if stem.isidentifier() and stem not in sys.modules:
+        importlib.invalidate_caches()
+        found = importlib.util.find_spec(stem)
+        if found is not None and found.origin is not None and os.path.realpath(found.origin) == os.path.realpath(path):
+            return stem
+    return f"loss_slicer_subject_{hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()}"
