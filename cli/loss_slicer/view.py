@@ -22,7 +22,8 @@ def view(
     with reported():
         if not logdir.is_dir():
             raise UsageError(f"there is no log directory {logdir}: `loss-slicer run --logdir {logdir} …` makes one")
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir)]
+        # -P: files of the current folder that are called like modules of Python are not taken for those.
+        command = [sys.executable, "-P", "-m", "tensorboard.main", "--logdir", str(logdir)]
         command += ["--port", str(port)] if port is not None else []
         command += ["--host", host] if host is not None else []
         sys.stdout.flush()

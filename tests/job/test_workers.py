@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ import torch
 from slicer_core.errors import ResourceError
 from slicer_core.executors.processes import Processes
 from slicer_core.job import Job, Reporter
-from slicer_core.job.executor import worker_job
+from slicer_core.job.executor import open_executor, worker_job
 from slicer_core.job.prepare import prepare
 from slicer_core.job.workers import memory_of_worker, worker_environment
 
@@ -84,3 +87,17 @@ def test_a_worker_that_is_not_up_yet_hears_no_interrupt_of_its_terminal(tmp_path
         workers.run("task")
     assert "SIGINT" in (tmp_path / "mask").read_text()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_a_worker_takes_no_file_of_the_current_folder_for_a_module_of_python(
+    make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(make_job(workers=2), Reporter())
+    given: list[Any] = []
+    monkeypatch.setattr("slicer_core.job.executor.Processes", lambda *arguments, **_: given.extend(arguments))
+    open_executor(prepared, SimpleNamespace(), Reporter())  # type: ignore[arg-type] - it is for runs without workers
+    command, (job, path), _ = given
+    assert (job, path) == (worker_job(prepared), sys.path)
+    (tmp_path / "queue.py").write_text("raise SystemExit('another module')")
+    starts = [*command[: command.index("-m")], "-c", "import queue"]
+    assert subprocess.run(starts, cwd=tmp_path, check=False).returncode == 0

@@ -29,8 +29,9 @@ def open_executor(prepared: PreparedJob, evaluator: TileEvaluator, reporter: Rep
 
         return InProcess(lambda task: evaluator.run(task, advance), evaluator.decide_as)
     return Processes(
-        [sys.executable, "-m", "slicer_core.job.worker_process"],
-        worker_job(prepared),
+        # -P: files of the current folder that are called like modules of Python or torch are not taken for those.
+        [sys.executable, "-P", "-m", "slicer_core.job.worker_process"],
+        (worker_job(prepared), list(sys.path)),
         [worker_environment(number, workers, prepared.job.device) for number in range(workers)],
         look=lambda: reporter.advance(0.0),
     )

@@ -8,10 +8,13 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slicer_core.errors import SlicerError
 from slicer_core.executors.processes import answer, serve
+
+if TYPE_CHECKING:
+    from slicer_core.job.configuration import Job
 
 _PR_SET_PDEATHSIG = 1
 
@@ -27,7 +30,8 @@ def main() -> None:
     serve(int(sys.argv[1]), _work)
 
 
-def _work(job: Any, connection: Connection) -> None:
+def _work(hello: tuple[Job, list[str]], connection: Connection) -> None:
+    job, path = hello
     # torch takes a second to import, in which the run that started this one may have ended.
     import torch
 
@@ -35,6 +39,8 @@ def _work(job: Any, connection: Connection) -> None:
     from slicer_core.job.reporter import Reporter
     from slicer_core.job.work import TileEvaluator
 
+    # The module finds what it finds in the run.
+    sys.path[:] = path
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     try:
         evaluator = TileEvaluator(prepare(job, Reporter()))
