@@ -70,6 +70,12 @@ def reported(*, verbose: bool = False) -> Iterator[None]:
         hint = "" if verbose else "; run again with --verbose to see where, and report that"
         say(f"internal error: {type(error).__name__}: {error}{hint}")
         raise typer.Exit(Status.INTERNAL) from error
+    except BaseException as error:
+        # Code of the user's that ends the program, as sys.exit() does, would end it with a status that means another
+        # thing.
+        traceback.print_exc()
+        say(f"error: code that the command runs raised {type(error).__name__}: {error}, and nothing more was done")
+        raise typer.Exit(Status.USAGE) from error
 
 
 def exiting(command: Callable[..., int]) -> Callable[..., None]:

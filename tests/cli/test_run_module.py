@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from typer.testing import Result
 
 Call = Callable[..., Result]
@@ -108,6 +109,34 @@ def test_a_module_that_changed_is_another_job(call: Call, tools: SimpleNamespace
     assert json.loads(call(*SLICE, "--json").stdout)["new"] == 1
     Path("subject.py").write_text(tools.MODULE.read_text() + "\n# another loss, maybe\n")
     assert json.loads(call(*SLICE, "--json").stdout)["new"] == 1
+
+
+@pytest.mark.parametrize("kind", ["SystemExit", "Odd"])
+@pytest.mark.parametrize("after", [0, 4])
+def test_a_loss_that_ends_the_program_does_not_end_it_as_done(
+    kind: str, after: int, call: Call, tools: SimpleNamespace
+) -> None:
+    loud = f"""
+import sys
+
+class Odd(BaseException):
+    pass
+
+class Ending(nn.CrossEntropyLoss):
+    passes = 0
+
+    def forward(self, *given):
+        Ending.passes += 1
+        if Ending.passes > {after}:
+            raise {kind}(0)
+        return super().forward(*given)
+"""
+    text = tools.MODULE.read_text().replace("nn.CrossEntropyLoss()", "Ending()")
+    Path("subject.py").write_text(text + loud)
+    done = call(*SLICE)
+    assert done.exit_code == 2
+    assert f"raised {kind}: 0" in done.stderr
+    assert not Path("runs").exists() or not list(Path("runs").rglob("*tfevents*"))
 
 
 def test_what_lies_beside_the_module_can_be_imported(call: Call, tools: SimpleNamespace) -> None:

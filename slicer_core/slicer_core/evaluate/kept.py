@@ -23,6 +23,7 @@ from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.recurrent import differentiable_recurrence
 from slicer_core.evaluate.uncompiled import uncompiled
 from slicer_core.subject import LOSS, Batch, ModelWrapper, copied
+from slicer_core.subject.user_code import user_code
 
 # The name of a parameter, on what stood in its place in a pass.
 _GIVEN_AS = "_given_as_parameter"
@@ -32,7 +33,9 @@ _TRIED = 16
 
 def sample_losses(wrapper: ModelWrapper, few: Batch) -> Tensor:
     """The losses of the samples, with the tensors that the model holds now."""
-    return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums
+    # Of a loss that ends the program too the evaluation tells.
+    with user_code("evaluating the loss"):
+        return wrapper.sample_terms(Batch(data=copied(few.data), num_samples=few.num_samples))[LOSS].sums
 
 
 def kept_parameters(wrapper: ModelWrapper, objective: Objective, few: Batch) -> list[str]:
