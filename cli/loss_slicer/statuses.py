@@ -22,6 +22,8 @@ from slicer_core.errors import SlicerError, StopRequested, UserCodeError
 # What is wrong with a path that was given, or with the rights of who runs the command, wherever it is first touched.
 _OF_PATHS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 
+_STDOUT, _STDERR = 1, 2
+
 
 class Status(IntEnum):
     """What the command's exit status means; scripts depend on it."""
@@ -103,9 +105,22 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def stdout_kept_for_json(wanted: bool) -> Iterator[None]:
-    """What the user's module prints goes to stderr, so that the document is all that is on stdout."""
-    with contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext():
+    """What the user's module prints goes to stderr, so that the document is all that is on stdout.
+
+    So does what libraries and processes write that know nothing of Python's streams.
+    """
+    if not wanted:
         yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(_STDOUT)
+    try:
+        os.dup2(_STDERR, _STDOUT)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
 
 
 def write_json(document: Mapping[str, Any]) -> None:

@@ -147,6 +147,16 @@ def test_what_the_module_prints_is_not_among_the_json(call: Run, tools: SimpleNa
     assert "reading data" in call("run", "--checkpoints", "sgd/checkpoints", *SMALL, *options).stdout
 
 
+def test_what_its_processes_write_is_not_among_the_json(workplace: Path, tools: SimpleNamespace) -> None:
+    loud = tools.MODULE.read_text() + "\nimport os\nos.write(1, b'by its number')\nos.system('echo by a process')\n"
+    (workplace / "loud.py").write_text(loud)
+    options = ("--module", "loud.py", "--json")
+    done = tools.run_forked("run", "--checkpoints", "sgd/checkpoints", *SMALL, *options, "--dry-run")
+    assert json.loads(done.stdout)["schema"] == 1
+    assert "by its number" in done.stderr
+    assert "by a process" in done.stderr
+
+
 def test_quiet_says_nothing_but_errors(run: Run, workplace: Path) -> None:
     done = run(*SMALL, "--quiet")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
