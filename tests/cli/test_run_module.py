@@ -139,6 +139,15 @@ class Ending(nn.CrossEntropyLoss):
     assert not Path("runs").exists() or not list(Path("runs").rglob("*tfevents*"))
 
 
+def test_a_module_may_change_the_working_directory(call: Call, tools: SimpleNamespace, tmp_path: Path) -> None:
+    Path("data").mkdir()
+    Path("subject.py").write_text(tools.MODULE.read_text() + "\nimport os\nos.chdir('data')\n")
+    assert chosen(call(*SLICE, "--module", "subject.py")) == "module: subject.py (--module)"
+    assert Path.cwd() == tmp_path
+    assert Path("runs/sgd/loss_slicer/slices.sqlite").exists()
+    assert call("inspect", "sgd/checkpoints", "--module", "subject.py").exit_code == 0
+
+
 def test_what_lies_beside_the_module_can_be_imported(call: Call, tools: SimpleNamespace) -> None:
     Path("project").mkdir()
     Path("project/networks_of_mine.py").write_text(named(tools.MODULE))

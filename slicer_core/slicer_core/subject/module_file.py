@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -60,10 +61,17 @@ def find_module(given: str | None, *, checkpoints: Sequence[str] = (), directory
 def load_subject(module: ModuleFile, settings: Mapping[str, Any] | None = None) -> ModelWrapper:
     """Runs the file and its build function with `settings` as keyword arguments.
 
+    They may change the working directory while they run; what else is given as relative paths is from where it was.
+
     Raises:
         ModuleError: the file has neither the build function nor the plain names, or build returned something else.
         UserCodeError: the user's code raised.
     """
+    with contextlib.chdir(os.curdir):
+        return _subject(module, settings)
+
+
+def _subject(module: ModuleFile, settings: Mapping[str, Any] | None) -> ModelWrapper:
     loaded = _execute(module.path)
     build = getattr(loaded, module.build, None)
     if callable(build):
