@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +42,7 @@ def export(
 
     Needs the event files only. netcdf, vtk and figures need extras of the same name (figures: `plot`).
 
-    What can't be read is told, and the rest written; an animation or a page goes without it.
+    What can't be read, or written so, is told, and the rest written; an animation or a page goes without it.
 
     Exit status: 0 done, 2 there is no such slice, or one can't be read or written so.
     """
@@ -59,16 +60,41 @@ def export(
             files = _report(chosen, logdir) if chosen else iter(())
         else:
             files = _single_files(chosen, format, view)
-        for name, content in files:
-            path = out / name
-            write_new_file(path, content())
-            sys.stdout.write(f"{path}\n")
-        if unreadable:
+        failed = _write(files, out)
+        if unreadable or failed:
             raise typer.Exit(Status.USAGE)
 
 
-Files = Iterator[tuple[str, Callable[[], bytes]]]
-"""Names, and what makes the contents."""
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file's name, what makes its content, and of what it is, for a message."""
+
+    name: str
+    content: Callable[[], bytes]
+    what: str
+
+
+Files = Iterator[_File]
+
+
+def _write(files: Files, out: Path) -> list[str]:
+    """Writes all that can be made, and tells why others are not there.
+
+    Raises:
+        UsageError: a file can't be written.
+    """
+    failed: list[str] = []
+    for file in files:
+        try:
+            content = file.content()
+        except UsageError as error:
+            failed.append(str(error))
+            say(f"error: {file.what}: {error}")
+            continue
+        path = out / file.name
+        write_new_file(path, content)
+        sys.stdout.write(f"{path}\n")
+    return failed
 
 
 def _single_files(chosen: list[LoggedSlice], name: str, view: str | None) -> Files:
@@ -77,13 +103,21 @@ def _single_files(chosen: list[LoggedSlice], name: str, view: str | None) -> Fil
 
         for each in chosen:
             entry = Labeled(label=", ".join(name_parts(each)), data=each.data)
-            yield f"{file_stem(each)}.{name}", lambda entry=entry: save(draw([entry], view=view), name)
+            yield _File(
+                name=f"{file_stem(each)}.{name}",
+                content=lambda entry=entry: save(draw([entry], view=view), name),
+                what=entry.label,
+            )
         return
     from slicer_core.slices.export import EXPORT_FORMATS
 
     export_format = EXPORT_FORMATS[name]
     for each in chosen:
-        yield f"{file_stem(each)}{export_format.suffix}", lambda data=each.data: export_format.encode(data)
+        yield _File(
+            name=f"{file_stem(each)}{export_format.suffix}",
+            content=lambda data=each.data: export_format.encode(data),
+            what=", ".join(name_parts(each)),
+        )
 
 
 def _animations(chosen: list[LoggedSlice], view: str | None) -> Files:
@@ -92,7 +126,11 @@ def _animations(chosen: list[LoggedSlice], view: str | None) -> Files:
     for _, group in groupby(chosen, key=lambda each: (each.run, each.tag)):
         entries = list(group)
         labeled = [Labeled(label=", ".join(name_parts(each)), data=each.data) for each in entries]
-        yield f"{file_stem(entries[-1], with_step=False)}.gif", lambda labeled=labeled: animate(labeled, view=view)
+        yield _File(
+            name=f"{file_stem(entries[-1], with_step=False)}.gif",
+            content=lambda labeled=labeled: animate(labeled, view=view),
+            what=", ".join(name_parts(entries[-1])[:2]),
+        )
 
 
 def _report(chosen: list[LoggedSlice], logdir: Path) -> Files:
@@ -100,4 +138,4 @@ def _report(chosen: list[LoggedSlice], logdir: Path) -> Files:
 
     content = make_report(chosen, title=f"Loss Slicer: {logdir.resolve().name}")
     say(f"{len(chosen)} slices in one file of {len(content) / 2**20:.1f} MiB")
-    yield f"{report_stem(logdir, chosen)}.html", lambda: content
+    yield _File(name=f"{report_stem(logdir, chosen)}.html", content=lambda: content, what=str(logdir))

@@ -14,6 +14,8 @@ import xarray
 from PIL import Image
 from typer.testing import Result
 
+from tensorboard_loss_slicer import log_slice
+
 Command = Callable[..., Result]
 
 
@@ -86,6 +88,17 @@ def test_what_can_not_be_written_is_one_message_and_no_file(
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert not Path("exported").exists()
+
+
+def test_a_run_that_is_nowhere_finite_costs_the_others_no_animation(log: Path, call: Command):
+    # It comes first.
+    nowhere = {"samples": [(-1.0, float("nan")), (1.0, float("nan"))], "start_loss": 1.0, "end_loss": 1.0}
+    log_slice("line", nowhere, step=0, logdir=log / "diverged")
+    result = call("export", log, "--format", "gif")
+    assert result.exit_code == 2
+    assert "error: diverged, line: no slice has a finite value" in result.stderr
+    (path,) = Path("exported").iterdir()
+    assert path.name.startswith("sgd-random2d")
 
 
 def test_a_file_that_can_not_be_written_is_told(log: Path, call: Command):
