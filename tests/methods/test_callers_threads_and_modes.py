@@ -61,20 +61,25 @@ TAKES: dict[str, Take] = {
 }
 
 
+def same(found: np.ndarray, expected: np.ndarray) -> None:
+    """But for last digits: in which layout `partial` combines is found by timing, each time anew."""
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
 def test_inference_mode_of_the_caller_changes_nothing(network, take: Take) -> None:
     expected = take(wrapped(network)).loss
     with torch.inference_mode():
         found = take(wrapped(network)).loss
         assert torch.is_inference_mode_enabled()
-    np.testing.assert_array_equal(found, expected)
+    same(found, expected)
 
 
 @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
 def test_a_model_and_data_made_in_inference_mode_are_like_others(network, take: Take) -> None:
     wrapper = wrapped(network, of_model=True, of_data=True)
     before = {name: tensor.clone() for name, tensor in wrapper.model.state_dict().items()}
-    np.testing.assert_array_equal(take(wrapper).loss, take(wrapped(network)).loss)
+    same(take(wrapper).loss, take(wrapped(network)).loss)
     after = wrapper.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
