@@ -353,7 +353,7 @@ def test_a_model_that_is_rebuilt_as_it_loads_is_what_it_was() -> None:
 
 def test_a_model_whose_own_loading_takes_the_tensors_alone_is_given_them_alone() -> None:
     class Halved(nn.Linear):
-        def load_state_dict(self, state: State) -> None:  # type: ignore[override]
+        def load_state_dict(self, state: State) -> None:  # type: ignore[override] - as people write it
             super().load_state_dict({name: tensor / 2 for name, tensor in state.items()})
 
     model = Halved(3, 2)

@@ -27,12 +27,11 @@ PartKey = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A batch or a part of it: the batch's number, and the number of its first sample in the batch and in the split."""
+    """A batch or a part of it: the batch's number, and that of its first sample in the batch."""
 
     batch: Batch
     index: int
     start: int
-    first: int
 
 
 class KnownBatches:
@@ -110,7 +109,7 @@ class PointsRun:
             ResourceError: one point on one sample does not fit the memory.
         """
         for index, whole in enumerate(batches):
-            self.over_piece(Piece(batch=whole, index=index, start=0, first=0), num_samples, blocks, output)
+            self.over_piece(Piece(batch=whole, index=index, start=0), num_samples, blocks, output)
 
     def over_piece(self, piece: Piece, num_samples: int, blocks: Sequence[PointBlock], output: SumsOutput) -> None:
         """As `over`, on one piece of the data."""

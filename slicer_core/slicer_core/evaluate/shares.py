@@ -155,15 +155,16 @@ class Shares:
     ) -> _PartsShare:
         num_points = sum(len(block.coefficients) for block in blocks)
         run, before, is_even = self._run(choice, report), self._known.keys(), True
-        given_up = choice.given_up
+        given_up, first = choice.given_up, 0
         parts: dict[int, dict[str, PointSums]] = {}
         for number, piece in enumerate(pieces):
             if number in taken:
-                output = self._output(num_points, first_entry=piece.first)
+                output = self._output(num_points, first_entry=first)
                 cast = replace(piece, batch=self._cast(piece.batch))
                 run.over_piece(cast, self._data.num_samples, blocks, output)
                 parts[number] = output.result()
                 is_even = is_even and parts[number][LOSS].num_entries == piece.batch.num_samples
+            first += piece.batch.num_samples
         return _PartsShare(
             parts=parts,
             known=self._known.without(before),
@@ -176,13 +177,11 @@ class Shares:
 
     def _pieces(self, choice: StrategyChoice) -> Iterator[Piece]:
         """The parts of all batches, not cast yet: most of them are another process's."""
-        first = 0
         for index, whole in enumerate(self._data.batches()):
             start = 0
             for batch in choice.parts(whole):
-                yield Piece(batch=batch, index=index, start=start, first=first + start)
+                yield Piece(batch=batch, index=index, start=start)
                 start += batch.num_samples
-            first += whole.num_samples
 
     def _run(
         self,

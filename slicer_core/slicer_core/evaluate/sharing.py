@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
-from slicer_core.evaluate.groups import NUM_GROUPS
+from slicer_core.evaluate.sums import GROUPS_BYTES, SUMS_BYTES
 from slicer_core.plan import PointBlock
 
 # Groups for each process: enough that the last ones to be done are done at about the same time.
@@ -22,8 +22,7 @@ _GROUPS = 32
 # So many blocks for each process are not divided: one process does what a block needs before its first point, and the
 # last block, which another may have to wait for, is a small part of all.
 _WHOLE = 8
-# Of a point of one part: its four sums and those of the groups. That much may wait for being added up in order.
-_POINT_BYTES = 8 * (4 + NUM_GROUPS)
+# So much of the sums of parts may wait for being added up in order.
 _PARTS_BYTES = 64 * 2**20
 
 
@@ -77,7 +76,7 @@ def parts_pay(num_parts: int, num_points: int, points_before: float, workers: in
     Who has all points of a part is alone in doing what goes before its first point, which takes as long as so many
     points; but parts are few, and each of them has to be kept by itself until all are done, see `PointSums.added`.
     """
-    if num_parts * num_points * _POINT_BYTES > _PARTS_BYTES:
+    if num_parts * num_points * (SUMS_BYTES + GROUPS_BYTES) > _PARTS_BYTES:
         return False
     rounds = -(-num_parts // workers)
     return rounds * (num_points + points_before) < num_parts * (num_points / workers + points_before)

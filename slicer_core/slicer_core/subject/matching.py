@@ -85,7 +85,7 @@ def _same(tensors: NamedTensors, left: str, right: str) -> bool:
     for start, stop in row_blocks(shapes_of(tensors)[left]):
         pair = [rows_of(tensors, name, start, stop) for name in (left, right)]
         first, second = (rows.double() if rows.is_floating_point() else rows for rows in pair)
-        if not ((first == second) | ((first != first) & (second != second))).all():
+        if not _equal(first, second):
             return False
     return True
 
