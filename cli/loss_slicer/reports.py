@@ -15,7 +15,8 @@ from loss_slicer.statuses import Status, say, write_json
 from slicer_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from loss_slicer.console import PipeConsole
+    from rich.console import Console
+
     from slicer_core.checks import CheckedSlice, Picture, Report, Row
     from tensorboard_loss_slicer.log_selection import LoggedSlice, UnreadableSlice
 
@@ -94,12 +95,12 @@ def finish(report: Report, drawn: Sequence[Sequence[LoggedSlice]], files: Report
 
 def show_report(report: Report) -> None:
     """A table for each slice on stdout, and a sentence."""
+    from rich.console import Console
     from rich.text import Text
 
-    from loss_slicer.console import PipeConsole
     from loss_slicer.plain_text import printable
 
-    console = PipeConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     for checked in report.slices:
         title = ", ".join(printable(part, limit=40) for part in (checked.run, checked.tag, checked.step))
         console.print(Text(title, style="bold"))
@@ -110,7 +111,7 @@ def show_report(report: Report) -> None:
     console.print(Text(report.summary, style=_STYLES[report.outcome]))
 
 
-def _show_rows(console: PipeConsole, checked: CheckedSlice, compares: bool) -> None:
+def _show_rows(console: Console, checked: CheckedSlice, compares: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -53,12 +53,6 @@ def reported(*, verbose: bool = False) -> Iterator[None]:
         raise typer.Exit(Status.INTERRUPTED) from interrupt
     except typer.Exit:
         raise
-    except BrokenPipeError:
-        # Whoever read the output has gone, as after `| head`. It comes last, so the work is done; nothing is left to
-        # write at the process's end.
-        write_nowhere(sys.stdout)
-        write_nowhere(sys.stderr)
-        raise typer.Exit(Status.DONE) from None
     except Exception as error:
         if isinstance(error, OSError) and (told := lost_output()) is not None:
             say(f"error: {told}")

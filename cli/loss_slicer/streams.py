@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_OUTPUT = 1
-
 
 class _Watched(io.FileIO):
-    """Knows of itself that it could not be written: an error that comes without a file's name tells nobody."""
+    """Knows of itself that it could not be written: an error that comes without a file's name tells nobody.
+
+    Where whoever read it has gone, as after `| head`, what is written goes nowhere: what was asked for is done all the
+    same, with the status that it has.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
@@ -25,7 +27,8 @@ class _Watched(io.FileIO):
         try:
             return super().write(content)
         except BrokenPipeError:
-            raise
+            _lead_nowhere(self.fileno())
+            return super().write(content)
         except OSError as error:
             self.fault = error
             raise
@@ -54,34 +57,43 @@ def prepare_streams() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace")
-    given = sys.stdout
-    if isinstance(given, io.TextIOWrapper):
-        given.flush()
-        _watched = _Watched(_OUTPUT)
-        sys.stdout = io.TextIOWrapper(
-            _watched if given.write_through else io.BufferedWriter(_watched),
-            encoding=given.encoding,
-            errors="backslashreplace",
-            line_buffering=given.line_buffering,
-            write_through=given.write_through,
-        )
+    _watched, sys.stdout = _watching(sys.stdout)
+    _, sys.stderr = _watching(sys.stderr)
+
+
+def _watching(given: TextIO) -> tuple[_Watched | None, TextIO]:
+    """The stream over a file that is watched; one that is no file, as in a notebook, stays."""
+    if not isinstance(given, io.TextIOWrapper):
+        return None, given
+    given.flush()
+    watched = _Watched(given.fileno())
+    stream = io.TextIOWrapper(
+        watched if given.write_through else io.BufferedWriter(watched),
+        encoding=given.encoding,
+        errors="backslashreplace",
+        line_buffering=given.line_buffering,
+        write_through=given.write_through,
+    )
+    return watched, stream
 
 
 def write_nowhere(stream: TextIO) -> None:
     """What is left in the stream's buffer would fail the process when Python flushes it at the end."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _lead_nowhere(stream.fileno())
+
+
+def _lead_nowhere(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    if nowhere != number:
+        os.close(nowhere)
 
 
 def lost_output() -> str | None:
     """What to say where standard output could not take all that was written to it; once."""
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read it has gone, as after `| head`.
-        write_nowhere(sys.stdout)
-    except OSError:
-        pass
     if _watched is None or _watched.fault is None:
         return None
     fault, _watched.fault = _watched.fault, None

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from loss_slicer.accuracy import describe_accuracy
-from loss_slicer.console import PipeConsole
 from loss_slicer.measure_table import measure_table
 from loss_slicer.pictures import picture
 from loss_slicer.plain_text import printable
@@ -29,7 +28,7 @@ _MAX_PICTURES = 4
 
 def show_result(job: Job, result: JobResult, *, verbose: bool) -> None:
     """The table, the pictures and the way to the log, on stdout."""
-    console = PipeConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     color = console.is_terminal and console.color_system is not None and not console.no_color
     if result.num_new == 0 and not result.failures:
         console.print(Text("All of it was there already; nothing was computed. --fresh starts over."))
@@ -76,7 +75,7 @@ def show_estimate(cost: Estimate) -> None:
         f"strategy         {cost.strategy}{describe_trials(cost.trials)}",
         *(f"into             {printable(run_dir, limit=300)}" for run_dir in cost.run_dirs),
     ]
-    PipeConsole(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
+    Console(highlight=False, soft_wrap=True).print(Text("\n".join(lines)))
 
 
 def result_document(job: Job, result: JobResult) -> dict[str, Any]:

@@ -67,6 +67,17 @@ def test_a_run_goes_on_where_its_messages_have_no_room(workplace: Path, tools: S
     assert json.loads(done.stdout)["new"] == 1
 
 
-def test_the_methods_may_be_read_in_part(tmp_path: Path, tools: SimpleNamespace) -> None:
-    done = in_shell(tools, "methods | true", tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize(
+    "command, status",
+    [("methods", 0), ("run --help", 0), ("run --no-such-option 2>&1", 2)],
+)
+def test_whoever_reads_may_go_before_the_end(command: str, status: int, tmp_path: Path, tools: SimpleNamespace) -> None:
+    done = in_shell(tools, f"{command} | true", tmp_path)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
+def test_a_check_that_fails_does_so_where_nobody_reads_its_table(workplace: Path, tools: SimpleNamespace) -> None:
+    options = f'--module "{tools.MODULE}" --checkpoints sgd/checkpoints --steps last --method random1d --grid 3 -q'
+    assert in_shell(tools, f"run {options}", workplace).returncode == 0
+    done = in_shell(tools, "check --rule 'loss_increase < 0' | true", workplace)
+    assert (done.returncode, done.stderr) == (1, "")
