@@ -1,19 +1,25 @@
 """The `loss-slicer` command. It parses, shows and reports; what it shows is computed in `slicer_core`."""
 
+# `Status.INTERRUPTED`, whose module takes long to import.
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """The console script."""
-    from loss_slicer.streams import prepare_streams
-
-    prepare_streams()
     try:
-        _run()
+        from loss_slicer.ending import ending_quietly
+
+        with ending_quietly(_INTERRUPTED):
+            _run()
     except KeyboardInterrupt as interrupt:
         # While it starts or ends; commands tell their own.
-        raise SystemExit(130) from interrupt
+        raise SystemExit(_INTERRUPTED) from interrupt
 
 
 def _run() -> None:
+    from loss_slicer.streams import prepare_streams
+
+    prepare_streams()
     from loss_slicer.app import app
     from loss_slicer.statuses import Status, say
     from loss_slicer.streams import lost_output

@@ -213,3 +213,19 @@ def test_an_interrupt_while_it_starts_is_no_traceback(tools: SimpleNamespace, tm
     paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     done = tools.run_process("status", "runs", cwd=tmp_path, PYTHONPATH=paths)
     assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.usefixtures("_interrupts_are_heard")
+def test_an_interrupt_while_the_interpreter_ends_leaves_the_status(tools: SimpleNamespace, tmp_path: Path) -> None:
+    # In place of what the command imports first: it is done, and of what is left an object is the last to go.
+    (tmp_path / "typer.py").write_text(
+        "import builtins, os, signal\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGINT):\n"
+        "        kill(process, number)\n"
+        "builtins.last = Last()\n"
+        "raise SystemExit(3)\n"
+    )
+    paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    done = tools.run_process("status", "runs", cwd=tmp_path, PYTHONPATH=paths)
+    assert (done.returncode, done.stderr) == (3, "")
