@@ -17,6 +17,7 @@ from slicer_core.errors import StopRequested
 from slicer_core.evaluate import Decisions, decide_alike, evaluate, shares
 from slicer_core.evaluate.evaluator import PointEvaluator
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.parallel import shared_out
 from slicer_core.evaluate.strategies import partial as partial_evaluation
 from slicer_core.plan import PointBlock
 
@@ -183,6 +184,27 @@ def test_points_of_a_process_that_died_are_evaluated_again(
     found = RandomDirectionSlicer(wrapper, settings=settings("loop"), progress=False).slice_1d(n_samples=6)
     np.testing.assert_allclose(found.loss, plain.loss, rtol=1e-6)
     assert "signal 9" in found.evaluation["reason"]
+
+
+def test_an_interrupt_right_after_the_fork_does_not_run_the_program_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, parent = os.fork, os.getpid()
+
+    def interrupted() -> int:
+        process = fork()
+        if process == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        results, reasons = shared_out([lambda: 1, lambda: 2])
+    finally:
+        if os.getpid() != parent:
+            os._exit(1)
+        signal.signal(signal.SIGINT, before)
+    assert results == [1, 2]
+    assert reasons == ["a worker process ended by signal 2, so its points were run again"]
 
 
 def test_a_stop_leaves_no_process_behind(network: Callable[[str], Any]) -> None:

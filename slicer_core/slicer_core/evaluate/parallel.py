@@ -66,10 +66,14 @@ class _Child:
         with warnings.catch_warnings():
             # Python warns of locks that other threads hold; the child takes none that a progress display has.
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._pid = os.fork()
-        if self._pid == 0:
-            os.close(reader)
-            _run_and_exit(share, writer)
+            # An interrupt that comes before the child has handlers of its own would run what the parent does then.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self._pid = os.fork()
+                if self._pid == 0:
+                    _run_and_exit(share, reader, writer, before)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writer)
         self._reader: int | None = reader
 
@@ -101,13 +105,15 @@ class _Child:
             self._pid = 0
 
 
-def _run_and_exit(share: Callable[[], Any], writer: int) -> None:
+def _run_and_exit(share: Callable[[], Any], reader: int, writer: int, heard: set[Any]) -> None:
     code = 1
     try:
+        os.close(reader)
         # A child's objects are the parent's: collecting them would copy pages for nothing.
         gc.disable()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         torch.set_num_threads(1)
