@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from slicer_core.errors import UsageError
 from slicer_core.figures import VIEWS, FigureStyle, Labeled, draw, save
 from slicer_core.figures.contour import cell_edges
-from slicer_core.figures.style import Quantity, color_limits, contour_levels, plain
+from slicer_core.figures.style import Quantity, color_limits, contour_levels, describe, plain
 from slicer_core.slices import Axis, Center, Curve, Marker, Slice, SliceArray
 
 
@@ -274,3 +274,16 @@ def test_a_curve_with_repeats_has_their_mean_between_the_lowest_and_the_highest(
     extent = band.get_paths()[0].get_extents()
     # Where an end is not finite there is no band.
     assert (extent.x0, extent.x1, extent.y0, extent.y1) == (-0.5, 0.5, 0.5, 6.0)
+
+
+@pytest.mark.parametrize("view", ["contour", "surface", "curve", "family"])
+def test_the_largest_numbers_beside_large_negative_ones_are_drawn_as_far_as_they_can_be(view: str):
+    values = np.linspace(-1.5e308, 0, 12).reshape(3, 4)
+    values[1, 1] = 1e308
+    array = SliceArray(name="loss", split="train", role="value", values=values.ravel() if view == "curve" else values)
+    shape = {"curve": curve(np.zeros(12)), "family": family(3)}.get(view, grid(np.zeros((3, 4))))
+    axes = shape.axes if view != "family" else (replace(shape.axes[0], values=np.linspace(-1, 1, 4)),)
+    entry = one(replace(shape, axes=axes, arrays=(array,)))
+    assert save(draw(entry, view=view), "png").startswith(b"\x89PNG")
+    assert describe(entry[0].data, Quantity()) == "11 cut off at ±1e290"
+    assert values.max() == 1e308

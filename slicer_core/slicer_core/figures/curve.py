@@ -20,6 +20,7 @@ from slicer_core.figures.style import (
     set_title,
     title_text,
     with_room,
+    within_reach,
 )
 from slicer_core.figures.ticks import WholeNumbers, set_log_numbers
 
@@ -119,7 +120,11 @@ def draw_crosses(axes: Axes, places: np.ndarray, *, color: object, size: float) 
 def _draw_repeats(axes: Axes, entry: Labeled, quantity: Quantity, *, color: object) -> None:
     """Where the loss was taken along several random directions: their mean, between the lowest and the highest."""
     split = quantity.split or entry.data.arrays[0].split
-    arrays = {array.name: array.values for array in entry.data.arrays if array.split == split and array.role == "value"}
+    arrays = {
+        array.name: within_reach(array.values)
+        for array in entry.data.arrays
+        if array.split == split and array.role == "value"
+    }
     if quantity.name != "loss" or not {"loss_mean", "loss_low", "loss_high"} <= set(arrays):
         return
     places = entry.data.axes[0].values

@@ -27,6 +27,10 @@ _LOG_RATIO = 50.0
 # Below it a logarithm differs from a straight line by less than a hundredth of the axis.
 _LEAST_LOG_RATIO = 1.01
 _LONGEST_TEXT = 100
+# Differences of numbers up to here, thousands of them in pixels, and room around them are numbers still.
+_FARTHEST = 1e290
+# Logarithms of what float64 holds with all of its digits.
+_NEAREST = float(np.finfo(np.float64).tiny)
 INK = "#1f2937"
 FAINT = "#9ca3af"
 
@@ -85,13 +89,13 @@ class Quantity:
     split: str | None = None
 
     def values(self, data: Slice, role: Any = "value") -> np.ndarray | None:
-        """The array in float64, None where the slice has none of that role.
+        """The array in float64 as it is drawn, see `within_reach`; None where the slice has none of that role.
 
         Raises:
             UsageError: the slice has no such quantity.
         """
         try:
-            return data.array(self.name, self.split, role).astype(np.float64)
+            return within_reach(data.array(self.name, self.split, role))
         except KeyError as error:
             if role == "value":
                 raise UsageError(str(error.args[0])) from None
@@ -108,6 +112,12 @@ class Quantity:
         split = self.split or data.arrays[0].split
         values = data.center.loss if self.name == "loss" else data.center.metrics.get(self.name, {})
         return values.get(split)
+
+
+def within_reach(values: np.ndarray) -> np.ndarray:
+    """In float64, finite ones cut off where differences of float64's largest numbers would overflow."""
+    reached = values.astype(np.float64)
+    return np.where(np.isfinite(reached), reached.clip(-_FARTHEST, _FARTHEST), reached)
 
 
 def new_figure(style: FigureStyle, height: float) -> Figure:
@@ -168,7 +178,7 @@ def is_log(style: FigureStyle, values: np.ndarray) -> bool:
     if style.scale == "linear" or finite.size == 0:
         return False
     if style.scale == "log":
-        if not finite.min() > 0:
+        if not finite.min() >= _NEAREST:
             raise UsageError(
                 f"--scale log: the smallest value is {finite.min():g}, and a logarithm needs positive ones"
             )
@@ -176,7 +186,7 @@ def is_log(style: FigureStyle, values: np.ndarray) -> bool:
         low, high = style.limits or (finite.min(), finite.max())
         return bool(high > _LEAST_LOG_RATIO * low)
     low, high = np.percentile(finite, (2, 98))
-    return bool(finite.min() > 0 and high > _LOG_RATIO * low)
+    return bool(finite.min() >= _NEAREST and high > _LOG_RATIO * low)
 
 
 def color_limits(values: np.ndarray, *, name: str, log: bool) -> tuple[float, float]:
@@ -199,9 +209,10 @@ def with_room(limits: tuple[float, float], *, log: bool) -> tuple[float, float]:
     """Limits of an axis, a twentieth beyond both ends of the values."""
     low, high = limits
     if log:
-        room = (high / low) ** 0.05
-        return low / room, high * room
-    room = (high - low) / 20 or 1.0
+        # The ratio of a large number and a small one is none.
+        room = high**0.05 / low**0.05
+        return max(low / room, _NEAREST), high * room
+    room = (high - low) / 20 or max(1.0, abs(high) / 20)
     return low - room, high + room
 
 
@@ -272,7 +283,11 @@ def describe(data: Slice, quantity: Quantity) -> str:
     interpolated = quantity.values(data, "interpolated")
     if interpolated is not None and interpolated.any():
         parts.append(f"{np.mean(interpolated > 0):.0%} interpolated")
-    nonfinite = np.count_nonzero(~np.isfinite(data.array(quantity.name, quantity.split)))
-    if nonfinite:
-        parts.append(f"{nonfinite:,} not finite")
+    values = data.array(quantity.name, quantity.split).astype(np.float64)
+    finite = np.isfinite(values)
+    beyond = np.count_nonzero(finite & (np.abs(values) > _FARTHEST))
+    if beyond:
+        parts.append(f"{beyond:,} cut off at ±{_FARTHEST:g}".replace("e+", "e"))
+    if not finite.all():
+        parts.append(f"{np.count_nonzero(~finite):,} not finite")
     return " · ".join(parts)

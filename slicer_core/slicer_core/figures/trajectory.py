@@ -10,7 +10,7 @@ import numpy as np
 from slicer_core.errors import UsageError
 from slicer_core.figures.contour import add_color_bar, draw_plane
 from slicer_core.figures.contour_labels import label_contours
-from slicer_core.figures.style import FAINT, FigureStyle, Labeled, Quantity, plain, set_title
+from slicer_core.figures.style import FAINT, FigureStyle, Labeled, Quantity, plain, set_title, within_reach
 from slicer_core.figures.ticks import set_log_numbers
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _draw_losses(axes: Axes, entry: Labeled, quantity: Quantity, steps: np.ndarr
     trajectory = entry.data.trajectory or {}
     losses = trajectory.get("losses") or {}
     split = quantity.split or entry.data.arrays[0].split
-    values = np.asarray(losses.get(split, []), dtype=np.float64)
+    values = within_reach(np.asarray(losses.get(split, []), dtype=np.float64))
     axes.set_ylabel(plain(f"loss ({split})"), color=_LOSS)
     if values.shape == steps.shape:
         axes.plot(steps, values, color=_LOSS, linewidth=1.0, marker="o", markersize=2.5)
