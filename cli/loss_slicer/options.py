@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,17 +69,17 @@ def with_config(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]
 
 
 def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` texts as a mapping; a value is a TOML value if it can be read as one, else a text.
+    """`KEY=VALUE` texts as a mapping; a value is a TOML value or one of Python's if it can be read as one, else a text.
 
     Raises:
-        UsageError: an entry has no `=`, or a key that is not a Python name.
+        UsageError: an entry has no `=`, a key that is not a Python name, or the value None.
     """
     settings: dict[str, Any] = {}
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not equals or not key.strip().isidentifier():
             raise UsageError(f"--set {entry!r} is not of the form KEY=VALUE, as in --set width=64")
-        settings[key.strip()] = _toml_value(text)
+        settings[key.strip()] = _setting(key.strip(), text)
     return settings
 
 
@@ -96,13 +98,33 @@ def _number(text: Any, kind: type) -> Any:
         return text
 
 
-def _toml_value(text: str) -> Any:
+def _setting(key: str, text: str) -> Any:
+    if text.strip() == "None":
+        raise UsageError(
+            f"--set {key}=None: no file can repeat that. Leave it out where None is the default of build, or give "
+            f"{key}='\"None\"' for the text"
+        )
     if "\n" in text or "\r" in text:
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        # In an inline table a `#` begins no comment that would end the value, and a comma no other.
+        (value,) = tomllib.loads(f"all = {{value = {text}}}")["all"].values()
+        return value
+    except (tomllib.TOMLDecodeError, ValueError):
+        return _python_value(text)
+
+
+def _python_value(text: str) -> Any:
+    """What Python has for a truth or a number and TOML has not, as True or .5; else the text."""
+    try:
+        with warnings.catch_warnings():
+            # Of a text such as 1if, which is no number.
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+    given = value if isinstance(value, list) else [value] if isinstance(value, bool | float) else [None]
+    return value if all(isinstance(one, bool | int | float | str) for one in given) else text
 
 
 def _job_parameter(entry: dataclasses.Field[Any]) -> inspect.Parameter:

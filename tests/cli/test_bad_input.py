@@ -98,6 +98,7 @@ def message(refused: Result) -> str:
         (["--method", "random1d", "--repeats", "few"], "--repeats takes a whole number, not 'few'"),
         (["--set", "width"], "--set 'width' is not of the form KEY=VALUE"),
         (["--set", "a b=3"], "--set 'a b=3' is not of the form KEY=VALUE"),
+        (["--set", "seed=None"], "--set seed=None: no file can repeat that. Leave it out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -78,7 +78,7 @@ def test_plain_names_do_without_a_build_function(call: Call, tools: SimpleNamesp
     assert "of these it has model, train_data, test_data" in refused.stderr
 
 
-def test_settings_are_toml_values_and_else_texts(call: Call, tools: SimpleNamespace) -> None:
+def test_settings_are_values_of_toml_or_python_and_else_texts(call: Call, tools: SimpleNamespace) -> None:
     Path("subject.py").write_text(
         tools.MODULE.read_text().replace(
             "def build() -> ModelWrapper:", "def build(**settings) -> ModelWrapper:\n    print(settings)"
@@ -87,6 +87,8 @@ def test_settings_are_toml_values_and_else_texts(call: Call, tools: SimpleNamesp
     values = {
         "whole": "64", "small": "1e-3", "yes": "true", "text": "relu", "quoted": '"64"', "many": "[1, 2]",
         "path": "data/my file.pt", "empty": "", "equation": "a=b", "two": "1\n2",
+        "no": "False", "half": ".5", "both": "[True, 1]", "none": "none", "marked": "5#3", "zeros": "007",
+        "pair": "1, b = 2",
     }  # fmt: skip
     options = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     done = call(*SLICE, *options)
@@ -94,6 +96,8 @@ def test_settings_are_toml_values_and_else_texts(call: Call, tools: SimpleNamesp
     assert ast.literal_eval(done.stdout.splitlines()[0]) == {
         "whole": 64, "small": 1e-3, "yes": True, "text": "relu", "quoted": "64", "many": [1, 2],
         "path": "data/my file.pt", "empty": "", "equation": "a=b", "two": "1\n2",
+        "no": False, "half": 0.5, "both": [True, 1], "none": "none", "marked": "5#3", "zeros": "007",
+        "pair": "1, b = 2",
     }  # fmt: skip
 
 

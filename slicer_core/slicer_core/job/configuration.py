@@ -62,7 +62,9 @@ class Job:
         None, "With --hf: tokens of a sequence (default: 1024, or the model's positions).", panel=WHAT
     )
     set: Mapping[str, Any] = _option(
-        {}, "KEY=VALUE for the build function (a TOML value, else a text); may be given several times.", panel=WHAT
+        {},
+        "KEY=VALUE for the build function (a TOML value, or True or False; else a text); may be given several times.",
+        panel=WHAT,
     )
     steps: str = _option("all", "all, first, last, every:K, FROM:TO:BY, or steps as in first,100,500.", panel=WHAT)
     step_map: str | None = _option(
