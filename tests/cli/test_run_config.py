@@ -54,6 +54,32 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(run: Run) -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    "options, read",
+    [
+        (["--steps", "200"], [200]),
+        (["--steps", "0", "--method", "linear", "--to", "last"], [0, 2000]),
+        (["--steps", "0", "--scale-from", "sgd/checkpoints/step-002000.safetensors"], [0, 2000]),
+        (["--method", "plane", "--through", "first,middle,last"], [0, 200, 2000]),
+        (["--method", "pca2d"], [0, 200, 2000]),
+        (["--method", "gradient", "--along", "update", "--steps", "last"], [200, 2000]),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else "",
+)
+def test_a_dry_run_counts_all_checkpoints_that_are_read(run: Run, options: list[str], read: list[int]) -> None:
+    # Of sizes that tell them apart: safetensors takes spaces behind its header.
+    sizes = {}
+    for step in (0, 200, 2000):
+        file = Path(f"sgd/checkpoints/step-{step:06d}.safetensors")
+        content = file.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        header = content[8 : 8 + length] + b" " * (8 * (step + 1))
+        file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+        sizes[step] = file.stat().st_size
+    cost = json.loads(run("--dry-run", "--strategy", "loop", "--json", "--quiet", *options).stdout)["dry_run"]
+    assert cost["bytes_read"] == sum(sizes[step] for step in read)
+
+
 def test_with_a_tolerance_a_dry_run_tells_the_most_that_it_would_take(run: Run) -> None:
     shown = run("--dry-run", "--grid", "31", "--tolerance", "1%")
     lines = {line[:16].strip(): line[16:].strip() for line in shown.stdout.splitlines()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,11 @@ class Estimate:
     """The cost of a job as a whole.
 
     `forward_passes` are of batches, those that estimate BatchNorm's statistics included; `backward_passes` those of
-    measures that need gradients. `bytes_written` is the size of the arrays before they are compressed, `bytes_stored`
-    that of the sums of the points, which the store keeps for a run to go on from. `seconds` comes from a few passes of
-    one batch at a center, and so do `trials`, the seconds a point of that batch by strategy; `strategy` is what would
-    be taken. With a `tolerance`, points, passes and time are upper bounds: how many are needed is known when they are
-    evaluated.
+    measures that need gradients. `bytes_read` is the size of all files that are read, each once, `bytes_written` that
+    of the arrays before they are compressed, `bytes_stored` that of the sums of the points, which the store keeps for a
+    run to go on from. `seconds` comes from a few passes of one batch at a center, and so do `trials`, the seconds a
+    point of that batch by strategy; `strategy` is what would be taken. With a `tolerance`, points, passes and time are
+    upper bounds: how many are needed is known when they are evaluated.
     """
 
     method: str
@@ -106,7 +108,7 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         backward_passes=gradients * sum(data.num_batches for data in splits),
         samples={data.name: data.num_samples for data in splits},
         parameters=sum(parameter.numel() for parameter in prepared.wrapper.model.parameters()),
-        bytes_read=sum(checkpoint.num_bytes() for checkpoint in chosen),
+        bytes_read=_bytes_read(prepared),
         # Of each split: a value (8 bytes) and a standard error (4) for each quantity, and of the loss a count (8) and
         # the error of its difference to the center (4). With a tolerance also which of the quantity's points are
         # interpolated (8). A map of a measure is values, and where it is interpolated (8). A band is three.
@@ -126,6 +128,22 @@ def estimate(job: Job, reporter: Reporter | None = None) -> Estimate:
         run_dirs=tuple(str(source.run_dir) for source in prepared.sources if source.selected),
         tolerance=job.tolerance,
     )
+
+
+def _bytes_read(prepared: PreparedJob) -> int:
+    """The sizes of the files of all checkpoints that have a part in a slice, and of what the method reads besides."""
+    method, scale_from = prepared.method, prepared.job.scale_from
+    files = {Path(os.path.expanduser(name)) for name in method.files()}
+    for source in prepared.sources:
+        read = list(source.selected)
+        for checkpoint in source.selected:
+            read += method.path_read(source.all_checkpoints, checkpoint)
+            files.update(method.files_of(checkpoint))
+        if read:
+            read += [prepared.other(source, name) for name in method.references()]
+            read += [prepared.other(source, scale_from, option="--scale-from")] if scale_from != "each" else []
+        files.update(file for checkpoint in read for file in checkpoint.format.files(checkpoint.data))
+    return sum(file.stat().st_size for file in {file.resolve() for file in files})
 
 
 def _gradients_at_a_checkpoint(prepared: PreparedJob, plan: SlicePlan) -> int:

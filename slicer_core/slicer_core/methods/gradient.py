@@ -57,6 +57,11 @@ class Gradient(Method):
         """The optimizer's state beside the weights."""
         return optimizer_files(checkpoint) if self.along == "adam" else ()
 
+    def path_read(self, checkpoints: Sequence[Checkpoint], around: Checkpoint) -> Sequence[Checkpoint]:
+        """The one before."""
+        before = [checkpoint for checkpoint in checkpoints if checkpoint.step < around.step]
+        return before[-1:] if self.uses_path else ()
+
     def steps_to_skip(self, steps: Sequence[int]) -> Mapping[int, str]:
         """The first checkpoint, among others, has had no update."""
         if self.along == "update" and len(steps) > 1:

@@ -144,6 +144,10 @@ class Method(ABC):
         """The names of other points that the plan asks `CenterPoint.other` for."""
         return ()
 
+    def path_read(self, checkpoints: Sequence[Checkpoint], around: Checkpoint) -> Sequence[Checkpoint]:
+        """Of the run's checkpoints, ascending, those that a slice around one of them reads for the path."""
+        return checkpoints if self.uses_path else ()
+
     def steps_to_skip(self, steps: Sequence[int]) -> Mapping[int, str]:
         """Of a run's steps, those of which there is no slice, with the reason."""
         return {}
