@@ -46,6 +46,10 @@ class StoreError(SlicerError):
     """The file of finished tiles can't be opened, or holds what can't be right."""
 
 
+class StoreUnavailableError(StoreError):
+    """It is in use or can't be written now, which says nothing of what it holds."""
+
+
 class StopRequested(BaseException):
     """A signal asked to stop, or what the run needs has gone. Finished tiles are kept, and the run can go on later.
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slicer_core.errors import StoreError
+from slicer_core.errors import StoreError, StoreUnavailableError
+from slicer_core.job.aside import move_aside_if_damaged
 from slicer_core.store import FILE_NAME, Store, StoredSlice, StoredTile, TileKey
 
 KEY = TileKey(job="job", checkpoint="print", tile="points", split="train")
@@ -185,6 +187,37 @@ def test_a_store_whose_making_was_cut_short_is_made_whole_by_the_next_run(tmp_pa
     assert failed > 3
 
 
+@contextlib.contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """As a disk without room, for this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", [0, 1024])
+def test_a_store_that_can_not_be_written_is_not_taken_for_a_damaged_one(room: int, path) -> None:
+    fill(path)
+    for _ in range(2):
+        with files_of_at_most(room), pytest.raises(StoreUnavailableError, match="see that its disk has room"):
+            move_aside_if_damaged(path)
+    with Store(path) as store:
+        assert store.tile(KEY) == TILE
+        assert {file.name.partition("-")[0] for file in path.parent.iterdir()} == {FILE_NAME, FILE_NAME + ".lock"}
+
+
+def test_of_a_copy_that_has_no_room_nothing_is_left(path) -> None:
+    fill(path)
+    aside = path.with_name("aside.sqlite")
+    with Store(path) as store:
+        with files_of_at_most(8192), pytest.raises(StoreUnavailableError, match="see that its disk has room"):
+            store.copy_to(aside)
+        assert not aside.exists()
+
+
 def test_a_second_opener_is_told_and_the_first_goes_on(path) -> None:
     with Store(path) as first:
         with pytest.raises(StoreError, match="in use by another run"):
@@ -200,7 +233,7 @@ def test_a_second_process_is_told_too(path) -> None:
     with Store(path):
         found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert found.returncode == 1
-    assert "StoreError" in found.stderr
+    assert "StoreUnavailableError" in found.stderr
     assert "in use by another run" in found.stderr
 
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from slicer_core.errors import StoreError
-from slicer_core.store import Store, holder_of
+from slicer_core.errors import StoreError, StoreUnavailableError
+from slicer_core.store import Store
 
 
 def move_aside_if_damaged(path: Path) -> Path | None:
     """Moves a store that can't be read out of the way, and returns where it is; None where it is whole.
 
     Raises:
-        StoreError: another run has it.
+        StoreUnavailableError: another run has it, or it can't be written.
     """
     try:
         with Store(path) as store:
             faults = store.faults()
             for _ in store.slices():
                 pass
+    except StoreUnavailableError:
+        raise
     except StoreError as error:
-        if holder_of(path) is not None:
-            raise
         faults = [str(error)]
     if not faults:
         return None

@@ -7,6 +7,7 @@ them by (tag, step), so that event files, which are only a view, can be made aga
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from slicer_core.errors import StoreError
+from slicer_core.errors import StoreError, StoreUnavailableError
 from slicer_core.store.filesystem import is_on_network
 from slicer_core.store.lock import StoreLock
 
@@ -28,6 +29,12 @@ VERSION = 1
 _BUSY_SECONDS = 10.0
 # Tells our files from those of other programs, which count their own versions from 1 too.
 _APPLICATION = 0x4C53_4C43
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of a disk that is damaged itself.
+_UNREADABLE = (
+    sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS,
+)  # fmt: skip
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (job TEXT PRIMARY KEY, config TEXT NOT NULL, created REAL NOT NULL);
@@ -82,7 +89,8 @@ class Store:
     `reading`: nothing is written, so that it may be open elsewhere.
 
     Raises:
-        StoreError: the file is another program's, a newer version's, damaged, or in use.
+        StoreError: the file is another program's, a newer version's, or damaged.
+        StoreUnavailableError: it is in use, or can't be written.
     """
 
     def __init__(self, path: Path, *, reading: bool = False) -> None:
@@ -98,6 +106,8 @@ class Store:
             self._connection = sqlite3.connect(place, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
         except (OSError, sqlite3.Error) as error:
             self._unlock()
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise StoreUnavailableError(_no_room(path, error.strerror)) from error
             raise StoreError(f"{path} can't be opened: {error}") from error
         try:
             with self._telling():
@@ -243,9 +253,13 @@ class Store:
             self._connection.execute("DELETE FROM slices WHERE tag = ?", (tag,))
 
     def copy_to(self, path: Path) -> None:
-        """A whole copy of the store in a file of its own."""
-        with self._telling(), contextlib.closing(sqlite3.connect(path)) as copy:
-            self._connection.backup(copy)
+        """A whole copy of the store in a file of its own; none where that has no room."""
+        try:
+            with self._telling(), contextlib.closing(sqlite3.connect(path)) as copy:
+                self._connection.backup(copy)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def put_slice(self, new: StoredSlice, *, ends: str | None = None) -> bool:
         """Keeps the slice, and drops those that another job had logged under its tag (their tiles stay).
@@ -308,7 +322,7 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise StoreError(_refused(self.path, error)) from error
+            raise _refused(self.path, error) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} is not a store, or is damaged: {error}. {self._remedy()}") from error
 
@@ -363,14 +377,19 @@ def _checksum(data: bytes, note: str) -> int:
     return zlib.crc32(note.encode("utf-8", errors="surrogatepass"), zlib.crc32(data))
 
 
-def _refused(path: Path, error: sqlite3.OperationalError) -> str:
+def _refused(path: Path, error: sqlite3.OperationalError) -> StoreError:
     # Python's own errors have no code.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"{path} is in use by another program: {error}"
-    if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return (
-            f"{path} can't be written: {error}. What was stored before is kept: see that its disk has room, then run "
-            "the same command again"
-        )
-    return f"{path} can't be read or written: {error}"
+    kind = code & 0xFF
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreUnavailableError(f"{path} is in use by another program: {error}")
+    if kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and code not in _UNREADABLE):
+        return StoreUnavailableError(_no_room(path, str(error)))
+    return StoreError(f"{path} can't be read or written: {error}")
+
+
+def _no_room(path: Path, reason: str | None) -> str:
+    return (
+        f"{path} can't be written: {reason}. What was stored before is kept: see that its disk has room, then run the "
+        "same command again"
+    )

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slicer_core.errors import StoreError
+from slicer_core.errors import StoreUnavailableError
 
 _BUSY = (errno.EACCES, errno.EAGAIN)
 # Locks of the operating system are released by any close of the file in the process, so it is told here too.
@@ -61,7 +61,8 @@ class StoreLock:
     """Held from its making to `release`; the system takes it from a process that ends in any way.
 
     Raises:
-        StoreError: another process has it, or this one does already.
+        StoreUnavailableError: another process has it, or this one does already.
+        OSError: it can't be written.
     """
 
     def __init__(self, store: Path) -> None:
@@ -69,11 +70,17 @@ class StoreLock:
         self._store = store
         self._real = self.path.parent.resolve() / self.path.name
         if self._real in _HELD:
-            raise StoreError(f"{store} is in use by another run in this process: one run at a time may write it")
+            raise StoreUnavailableError(
+                f"{store} is in use by another run in this process: one run at a time may write it"
+            )
         self._file = self._acquire()
         _HELD.add(self._real)
-        os.truncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(asdict(Holder.this())).encode(), 0)
+        try:
+            os.truncate(self._file, 0)
+            os.pwrite(self._file, json.dumps(asdict(Holder.this())).encode(), 0)
+        except OSError:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Lets the next one in."""
@@ -110,10 +117,10 @@ class StoreLock:
         except OSError as error:
             holder = _parsed(os.pread(file, 4096, 0))
             if error.errno in _BUSY:
-                raise StoreError(_told(self._store, holder)) from error
+                raise StoreUnavailableError(_told(self._store, holder)) from error
             # A file system without locks: the note is all there is.
             if holder is not None and not holder.is_gone:
-                raise StoreError(
+                raise StoreUnavailableError(
                     f"{_told(self._store, holder)}. If it has ended without saying so, remove {self.path}"
                 ) from error
 
