@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,25 @@ def test_shards_of_deepspeed_are_answered_with_its_script(tmp_path) -> None:
     trainer(folder.parent, 500)
     (source,) = find_sources([str(folder.parent)])
     assert [checkpoint.step for checkpoint in source.checkpoints] == [500]
+
+
+def test_safetensors_parts_of_each_process_are_answered_with_a_script_that_joins_them(tmp_path) -> None:
+    folder = tmp_path / "run" / "step-20"
+    folder.mkdir(parents=True)
+    for index in (0, 1):
+        # As the writer of torch.distributed.checkpoint names and describes the rows of two processes.
+        part = {"weight": WEIGHTS["a.weight"][index : index + 1]}
+        places = {"DCP_SHARDING_INFO": json.dumps({"weight": {"saved_offsets": [index, 0]}})}
+        name = f"shard-0000{index + 1}-model-00001-of-00001.safetensors"
+        safetensors.torch.save_file(part, folder / name, metadata={"format": "pt", "DCP_VERSION": "1.0", **places})
+    with pytest.raises(CheckpointError, match="parts of tensors that each process has saved") as caught:
+        find_sources([str(tmp_path / "run")])
+    exec(shlex.split(str(caught.value).splitlines()[1])[2], {})
+    (source,) = find_sources([str(tmp_path / "run")])
+    (checkpoint,) = source.checkpoints
+    assert (checkpoint.path.name, checkpoint.step) == ("step-20-whole", 20)
+    assert torch.equal(checkpoint.read()["weight"], WEIGHTS["a.weight"])
+    assert [path.name for path, _ in source.failures] == ["step-20"]
 
 
 def test_an_orbax_folder_is_answered_with_a_script(tmp_path) -> None:

@@ -11,6 +11,15 @@ from pathlib import Path
 _DEEPSPEED = re.compile(r"(zero_pp_rank_\d+_)?mp_rank_\d+_(model|optim)_states\.pt|.*_optim_states\.pt")
 # As accelerate writes them where each process saves its own part.
 _FSDP_PARTS = re.compile(r"pytorch_model_fsdp(_\d+)?_rank\d+\.bin")
+# As torch.distributed.checkpoint's HuggingFaceStorageWriter writes them where each process saves its own part.
+_HUGGING_FACE_PARTS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
+_JOIN_SCRIPT = (
+    "import os, pathlib, safetensors; "
+    "from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate_safetensors_files; "
+    "os.makedirs({target}, exist_ok=True); consolidate_safetensors_files({folder}, {target}, "
+    '{{name: 1 for file in pathlib.Path({folder}).glob("*.safetensors") '
+    'for name in safetensors.safe_open(file, "pt").keys()}})'
+)
 _ORBAX = ("_CHECKPOINT_METADATA", "manifest.ocdbt", "_METADATA")
 # With double quotes alone, so that a shell takes it within single ones.
 _ORBAX_SCRIPT = (
@@ -43,6 +52,15 @@ def conversion(folder: Path, names: Collection[str]) -> str | None:
             f"{folder} holds the FSDP weights of each process apart, which only as many processes put together. Load "
             "it in your training script by accelerator.load_state, and save it by accelerator.save_model or with the "
             "state dict type FULL_STATE_DICT"
+        )
+    if any(map(_HUGGING_FACE_PARTS.fullmatch, names)):
+        target = folder.parent / f"{folder.name}-whole"
+        places = {"folder": json.dumps(str(folder.absolute())), "target": json.dumps(str(target.absolute()))}
+        return (
+            f"{folder} holds the parts of tensors that each process has saved by torch.distributed.checkpoint's "
+            "HuggingFaceStorageWriter. Save with its enable_consolidation=True, or run\n"
+            f"    python -c {shlex.quote(_JOIN_SCRIPT.format(**places))}\n"
+            f"and give {target}"
         )
     if any(name in names for name in _ORBAX):
         target = folder.parent / f"{folder.name}.safetensors"
