@@ -61,7 +61,7 @@ from slicer_core.subject import (
 )
 from slicer_core.tolerance import Tolerance
 
-NUMBERS_VERSION = 12
+NUMBERS_VERSION = 13
 """Part of every job's hash; it grows when the same job would give other numbers."""
 
 

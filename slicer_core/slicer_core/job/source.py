@@ -187,6 +187,7 @@ class SourceRunner:
     def finish(self, work: CheckpointWork) -> FinishedSlice:
         """The slice of all tiles, stored."""
         prepared = self._prepared
+        work.center.load()
         data = with_model_measures(
             work.before or assembled_slice(prepared, work),
             prepared.measures,

@@ -18,7 +18,9 @@ from slicer_core.methods.evaluation import PlanEvaluator
 from slicer_core.methods.method import CenterPoint
 from slicer_core.methods.preparation import Preparation
 from slicer_core.methods.tile_names import POINTS, range_tile
+from slicer_core.parameters import NamedTensors
 from slicer_core.plan import SlicePlan
+from slicer_core.subject import python_side_of
 
 CENTER = "center"
 """The name of the tile with the center alone on the samples of the points; it is compared, not kept."""
@@ -96,7 +98,9 @@ class TileEvaluator:
             center = center_of(prepared, chosen, chosen.checkpoint_at(step), preparation)
             plan = prepared.method.plan(center, prepared.options)
             self._last = (key, center, self._evaluator(plan, center))
-        return self._last[1:]
+        _, center, evaluator = self._last
+        center.load()
+        return center, evaluator
 
     def _evaluator(self, plan: SlicePlan, center: CenterPoint) -> PlanEvaluator:
         prepared = self._prepared
@@ -165,15 +169,25 @@ def center_of(
 ) -> CenterPoint:
     """The checkpoint as the center of a slice."""
     state = prepared.state(checkpoint)
+    side = python_side_of(prepared.wrapper.model)
     scale_from = prepared.job.scale_from
+
+    def other(name: str) -> NamedTensors:
+        try:
+            return prepared.other_state(source, name)
+        finally:
+            if side is not None:
+                side.put_back()
+
     return CenterPoint(
         wrapper=prepared.wrapper,
         state=state,
-        scale_state=state if scale_from == "each" else prepared.other_state(source, scale_from),
-        other=lambda name: prepared.other_state(source, name),
+        scale_state=state if scale_from == "each" else other(scale_from),
+        other=other,
         preparation=preparation,
         path=prepared.path(source),
         checkpoint=checkpoint,
+        side=side,
     )
 
 

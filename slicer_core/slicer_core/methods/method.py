@@ -17,7 +17,7 @@ from slicer_core.errors import UsageError
 from slicer_core.methods.preparation import Preparation
 from slicer_core.parameters import NamedTensors, select_names, shapes_of, subset
 from slicer_core.plan import SlicePlan, parse_grid, parse_range
-from slicer_core.subject import ModelWrapper
+from slicer_core.subject import ModelWrapper, PythonSide
 
 AUTO = "auto"
 """A range that the method takes from what it finds."""
@@ -56,7 +56,8 @@ class CenterPoint:
 
     `state` has every parameter and buffer; `scale_state` those whose norms scale random directions. `other(name)`
     gives the state at another point of the run, by `first`, `last` or a path. `path` are all checkpoints of the run,
-    ascending by step, and `checkpoint` the one at the center, where there is a run.
+    ascending by step, and `checkpoint` the one at the center, where there is a run. `side` is what the model's own
+    loading of it has set beside tensors.
     """
 
     wrapper: ModelWrapper
@@ -66,6 +67,12 @@ class CenterPoint:
     preparation: Preparation = field(default_factory=Preparation, repr=False)
     path: Sequence[PathPoint] = field(default=(), repr=False)
     checkpoint: Checkpoint | None = None
+    side: PythonSide | None = field(default=None, repr=False)
+
+    def load(self) -> None:
+        """Gives the model what goes with the center beside tensors, whatever other checkpoint was loaded since."""
+        if self.side is not None:
+            self.side.put_back()
 
     def varying(self, options: SliceOptions) -> NamedTensors:
         """The parameters that may get a random or axis direction, after `--params` and `--exclude`.

@@ -11,6 +11,8 @@ from slicer_core.subject.losses import LOSS, LossSum, SampleTerms
 from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
 from slicer_core.subject.naming import Fit, Mismatch, fit_names
+from slicer_core.subject.own_loading import python_side_of
+from slicer_core.subject.python_side import PythonSide
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.transformers_model import from_transformers
 from slicer_core.subject.user_code import user_code
@@ -28,6 +30,7 @@ __all__ = [
     "Mismatch",
     "ModelWrapper",
     "ModuleFile",
+    "PythonSide",
     "SampleTerms",
     "SplitData",
     "cast_batch",
@@ -42,6 +45,7 @@ __all__ = [
     "load_subject",
     "match_state",
     "other_extra_state",
+    "python_side_of",
     "require_fit",
     "stratified_order",
     "subset",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slicer_core.parameters import NamedTensors
+from slicer_core.subject.python_side import PythonSide, loading_anew
 from slicer_core.subject.user_code import user_code
 
 # torch's own modules and hooks add counters and take older names, which the fit of the names does too.
@@ -23,11 +24,17 @@ def has_own_loading(model: nn.Module) -> bool:
     return any(not (getattr(code, "__module__", None) or "").startswith(_TORCH) for code in _parts_in_loading(model))
 
 
+def python_side_of(model: nn.Module) -> PythonSide | None:
+    """What the checkpoint that was loaded last has set beside tensors; None where loading is torch's alone."""
+    return PythonSide(model) if has_own_loading(model) else None
+
+
 def as_loaded(model: nn.Module, given: NamedTensors, *, source: str) -> dict[str, Tensor]:
     """The model's parameters and buffers once it has loaded `given`, by the names of a state dict; copies.
 
     Buffers that the model makes itself and saves none of are there too: a hook may have made them anew. The model's
-    tensors are put back. It loads itself and not a copy, since hooks may hold on to it.
+    tensors are put back. It loads itself and not a copy, since hooks may hold on to it. What it sets beside tensors
+    stays, see `python_side`.
 
     Raises:
         UserCodeError: the model's code raised.
@@ -35,7 +42,7 @@ def as_loaded(model: nn.Module, given: NamedTensors, *, source: str) -> dict[str
     state: Any = OrderedDict(given)
     # Which versions of the modules have saved it is not known of all formats; taken to be the present ones.
     state._metadata = getattr(model.state_dict(keep_vars=True), "_metadata", OrderedDict())
-    with _put_back(model), torch.no_grad():
+    with loading_anew(model), _put_back(model), torch.no_grad():
         with user_code(f"load_state_dict of {source}"):
             model.load_state_dict(state, **({"strict": False} if _takes_strict(model) else {}))
         return {name: tensor.detach().clone() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
