@@ -76,8 +76,8 @@ def run_and_show(job: Job, *, as_json: bool, quiet: bool, verbose: bool, merging
 
     with stopping_on_signals() as stop, stdout_kept_for_json(as_json):
         keep_freed_memory()
-        # torch takes a second to import, so only here.
-        with lasting_imports():
+        # torch takes a second to import, so only here; an interrupt within its C++ code would abort the process.
+        with stop.postponed(), lasting_imports():
             from loss_slicer.progress import choose_reporter
             from loss_slicer.summary import result_document, show_result
             from slicer_core.job import FinishedSlice, View, run_job

@@ -216,6 +216,25 @@ def test_an_interrupt_while_it_starts_is_no_traceback(tools: SimpleNamespace, tm
 
 
 @pytest.mark.usefixtures("_interrupts_are_heard")
+def test_an_interrupt_while_torch_is_imported_waits_for_its_end(tools: SimpleNamespace, tmp_path: Path) -> None:
+    # In place of torch, whose C++ code aborts where an exception comes up in the middle of it.
+    (tmp_path / "torch.py").write_text(
+        "import os, signal, sys\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    os.abort()\n"
+        f"sys.path.remove({str(tmp_path)!r})\n"
+        "del sys.modules['torch']\n"
+        "import torch\n"
+    )
+    paths = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    done = tools.run_process("run", "--checkpoints", "nowhere", cwd=tmp_path, PYTHONPATH=paths)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "interrupted: what was finished is kept; the same command goes on from there\n"
+
+
+@pytest.mark.usefixtures("_interrupts_are_heard")
 def test_an_interrupt_while_the_interpreter_ends_leaves_the_status(tools: SimpleNamespace, tmp_path: Path) -> None:
     # In place of what the command imports first: it is done, and of what is left an object is the last to go.
     (tmp_path / "typer.py").write_text(
