@@ -24,6 +24,7 @@ from slicer_core.subject.eval_mode import enter_eval_mode
 from slicer_core.subject.float32 import float32_precision
 from slicer_core.subject.losses import LOSS, LossForm, SampleTerms, loss_form, terms_of_value
 from slicer_core.subject.random_states import own_generator, own_random_states
+from slicer_core.subject.replicas import leave_other_processes_alone
 from slicer_core.subject.sharding import refuse_sharded
 from slicer_core.subject.subset import stratified_order, subset
 from slicer_core.subject.undisturbed import ordinary
@@ -213,6 +214,7 @@ class ModelWrapper:
         with own_random_states(devices), torch.no_grad(), float32_precision(tf32=self.tf32):
             try:
                 enter_eval_mode(self.model)
+                leave_other_processes_alone(self.model)
                 self._attributes = Attributes(self.model)
                 yield
             finally:
