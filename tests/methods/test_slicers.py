@@ -78,6 +78,28 @@ def test_a_point_of_another_model_is_refused(point, message, network) -> None:
         LinearInterpolationSlicer(wrapped(net), progress=False).slice(end_point=point)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight.numpy(), "a ndarray under '0.weight', expected a tensor"),
+        (lambda weight: weight.to_sparse(), "sparse_coo under '0.weight'"),
+        (lambda weight: weight.to("meta"), "without data under '0.weight'"),
+        (lambda weight: weight.to(torch.complex64), "'0.weight' in complex numbers, the model's is torch.float32"),
+    ],
+)
+def test_a_point_that_is_not_of_whole_tensors_is_refused(change, message, network) -> None:
+    net = network("mlp")
+    weight = wrapped(net).get_parameters()["0.weight"]
+    with pytest.raises(CheckpointError, match=message):
+        random(net, center_point={"0.weight": change(weight)})
+
+
+def test_a_module_in_place_of_its_tensors_is_refused(network) -> None:
+    net = network("mlp")
+    with pytest.raises(CheckpointError, match="center_point is a Sequential, expected named tensors"):
+        random(net, center_point=nn.Sequential())
+
+
 def test_the_same_seed_gives_the_same_slice_and_another_another(network) -> None:
     net = network("mlp")
     np.testing.assert_array_equal(random(net, seed=1).loss, random(net, seed=1).loss)

@@ -10,8 +10,8 @@ from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from slicer_core import ModelWrapper
-from slicer_core.errors import ModuleError
+from slicer_core import ModelWrapper, RandomDirectionSlicer
+from slicer_core.errors import CheckpointError, ModuleError
 
 
 def test_a_sharded_model_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -24,5 +24,8 @@ def test_a_sharded_model_is_refused_with_what_to_do(tmp_path: Path) -> None:
         with pytest.raises(ModuleError, match=r"sharded over devices \(weight\), and a slice needs") as refused:
             ModelWrapper(model, nn.CrossEntropyLoss(), (torch.randn(3, 4), torch.zeros(3, dtype=torch.int64)))
         assert "get_model_state_dict" in str(refused.value)
+        whole = ModelWrapper(nn.Linear(4, 2), nn.CrossEntropyLoss(), (torch.randn(3, 4), torch.tensor([0, 1, 0])))
+        with pytest.raises(CheckpointError, match=r"sharded over devices .* under 'weight'"):
+            RandomDirectionSlicer(whole).slice_1d({"weight": sharded}, n_samples=3)
     finally:
         distributed.destroy_process_group()

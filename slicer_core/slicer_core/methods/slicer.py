@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from slicer_core.directions import PathPoint
@@ -21,6 +22,7 @@ from slicer_core.parameters import NamedTensors, merged
 from slicer_core.plan import SlicePlan
 from slicer_core.slices import Slice
 from slicer_core.subject import ModelWrapper
+from slicer_core.subject.sharding import is_sharded
 from slicer_core.subject.undisturbed import ordinary, undisturbed
 
 Point = Mapping[str, Tensor]
@@ -159,16 +161,25 @@ def full_state(wrapper: ModelWrapper, point: Point, name: str, *, rest: NamedTen
     `rest` has what is not in the point; without it that is copied from the model.
 
     Raises:
-        CheckpointError: a name or a shape is not the model's.
+        CheckpointError: a name or a shape is not the model's, or there is no tensor with its values.
     """
+    if not isinstance(point, Mapping):
+        raise CheckpointError(
+            f"{name} is a {type(point).__name__}, expected named tensors, as `ModelWrapper.get_parameters` or a state "
+            "dict has them"
+        )
     state = wrapper.state()
     first_names = _first_names(wrapper.model)
     for key, tensor in point.items():
         if key not in first_names:
             raise CheckpointError(f"{name} has {key!r}, which the model does not{suggestion(key, first_names)}")
+        if (found := _other_than_values(tensor)) is not None:
+            raise CheckpointError(f"{name} has {found} under {key!r}, expected a tensor with all of its values")
         own = state[first_names[key]]
         if tensor.shape != own.shape:
             raise CheckpointError(f"{name} has {key!r} of shape {list(tensor.shape)}, the model's is {list(own.shape)}")
+        if tensor.is_complex() and not own.is_complex():
+            raise CheckpointError(f"{name} has {key!r} in complex numbers, the model's is {own.dtype}: give real ones")
     # Reversed, so that of several names of a tied tensor the first one counts.
     given = {
         first_names[key]: ordinary(tensor.detach().to(state[first_names[key]]))
@@ -177,6 +188,18 @@ def full_state(wrapper: ModelWrapper, point: Point, name: str, *, rest: NamedTen
     if rest is None:
         rest = {first: tensor if first in given else ordinary(tensor.clone()) for first, tensor in state.items()}
     return merged(rest, given)
+
+
+def _other_than_values(entry: Any) -> str | None:
+    """What an entry of a point is, in place of a dense tensor on a device; None for one."""
+    if not isinstance(entry, Tensor):
+        return f"a {type(entry).__name__}"
+    if is_sharded(entry):
+        return "a part of a tensor that is sharded over devices (`full_tensor()` gives all of it)"
+    if entry.layout is not torch.strided or entry.is_meta or entry.is_quantized:
+        kind = "quantized" if entry.is_quantized else "without data" if entry.is_meta else str(entry.layout)
+        return f"a tensor that is {kind.removeprefix('torch.')}"
+    return None
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:
