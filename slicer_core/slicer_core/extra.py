@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import warnings
 from collections.abc import Iterator
 
 from slicer_core.errors import UsageError
@@ -13,11 +14,15 @@ from slicer_core.errors import UsageError
 def needing_extra(what: str = "curvature and permutations need") -> Iterator[None]:
     """Around the imports of curvlinops and scipy; `what` needs them.
 
+    What a library calls that another has deprecated is theirs, and no error where the caller makes errors of warnings.
+
     Raises:
         UsageError: one of them is not installed.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("curvlinops", "einops", "scipy"):
             raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch.func import functional_call
 from slicer_core import ModelWrapper
 from slicer_core.curvature import eigenpairs, hutchinson_trace, layer_eigenvalues
 from slicer_core.errors import ConvergenceError, StopRequested, UsageError
+from slicer_core.extra import needing_extra
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +141,16 @@ def test_the_trace_of_a_diagonal_matrix_is_exact(curvature_tools) -> None:
     assert found.whole.error == pytest.approx(0.0, abs=1e-12)
     with pytest.raises(UsageError, match="0 probes"):
         hutchinson_trace(curvature_tools.problem_of(curvature_tools.quadratic(curvatures)).matrix(), probes=0)
+
+
+def test_what_the_libraries_call_that_is_deprecated_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needed_by_a_library.py").write_text(
+        "import warnings\nwarnings.warn('is deprecated', DeprecationWarning, stacklevel=2)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with needing_extra():
+            import needed_by_a_library  # noqa: F401  # pyright: ignore[reportMissingImports]
