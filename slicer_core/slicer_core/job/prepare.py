@@ -57,6 +57,7 @@ from slicer_core.subject import (
     ModuleFile,
     find_classes,
     match_state,
+    one_memory_note,
     tensors_fingerprint,
 )
 from slicer_core.tolerance import Tolerance
@@ -228,6 +229,8 @@ def prepare(job: Job, reporter: Reporter, *, beside: Callable[[str], int] | None
     reporter.note(f"module: {from_here(module.path)} ({module.chosen_by})")
     wrapper = load_job_subject(module, job)
     _place(wrapper, job)
+    if (note := one_memory_note(wrapper.model)) is not None:
+        reporter.note(note)
     if job.executor == "local":
         sharing = job.workers if beside is None else beside(wrapper.device.type)
         memory_budget = memory_of_worker(memory_budget, sharing, wrapper.device, named=":" in job.device)

@@ -11,6 +11,7 @@ from slicer_core.subject.losses import LOSS, LossSum, SampleTerms
 from slicer_core.subject.matching import match_state, require_fit
 from slicer_core.subject.module_file import ModuleFile, find_module, load_subject
 from slicer_core.subject.naming import Fit, Mismatch, fit_names
+from slicer_core.subject.one_memory import one_memory_note
 from slicer_core.subject.own_loading import python_side_of
 from slicer_core.subject.python_side import PythonSide
 from slicer_core.subject.subset import stratified_order, subset
@@ -44,6 +45,7 @@ __all__ = [
     "from_transformers",
     "load_subject",
     "match_state",
+    "one_memory_note",
     "other_extra_state",
     "python_side_of",
     "require_fit",
