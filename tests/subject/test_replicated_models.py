@@ -18,8 +18,7 @@ DATA = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.tens
 
 @pytest.fixture
 def replica(tmp_path: Path) -> Iterator[DistributedDataParallel]:
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
-    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         yield DistributedDataParallel(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)))
     finally:

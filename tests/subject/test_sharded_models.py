@@ -15,8 +15,7 @@ from slicer_core.errors import CheckpointError, ModuleError
 
 
 def test_a_sharded_model_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
-    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         model = nn.Linear(4, 2)
         sharded = distribute_tensor(model.weight.detach(), init_device_mesh("cpu", (1,)), [Shard(0)])
