@@ -100,6 +100,30 @@ def test_a_module_in_place_of_its_tensors_is_refused(network) -> None:
         random(net, center_point=nn.Sequential())
 
 
+def test_sizes_and_ranges_may_be_arrays_and_one_for_all_axes_or_one_for_each(network) -> None:
+    slicer = RandomDirectionSlicer(wrapped(network("mlp")), progress=False)
+    expected = slicer.slice_2d(grid_size=(3, 2), range=((-1.0, 1.0), (-1.0, 1.0)), params=("0.*",))
+    found = slicer.slice_2d(grid_size=np.array([3, 2]), range=np.array([-1.0, 1.0]), params="0.*")
+    np.testing.assert_array_equal(found.arrays[0].values, expected.arrays[0].values)
+    assert slicer.slice_2d(grid_size=np.int64(2)).arrays[0].values.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"grid_size": 3.5}, "the number of points is 3.5: give a whole number, or 2 of them, one for each axis"),
+        ({"grid_size": (3, 3, 3)}, r"the number of points is \(3, 3, 3\)"),
+        ({"grid_size": "3"}, "the number of points is '3'"),
+        ({"range": 1.0}, r"the range is 1.0: give a pair \(low, high\), or 2 of them"),
+        ({"range": (0.0,)}, r"the range is \(0.0,\)"),
+        ({"range": ((0, 1), (0, "1"))}, r"the range is \(\(0, 1\), \(0, '1'\)\)"),
+    ],
+)
+def test_what_is_no_size_or_range_is_refused(arguments, message, network) -> None:
+    with pytest.raises(UsageError, match=message):
+        RandomDirectionSlicer(wrapped(network("mlp")), progress=False).slice_2d(**arguments)
+
+
 def test_the_same_seed_gives_the_same_slice_and_another_another(network) -> None:
     net = network("mlp")
     np.testing.assert_array_equal(random(net, seed=1).loss, random(net, seed=1).loss)
@@ -210,8 +234,7 @@ def test_each_slicer_gives_a_slice_that_can_be_stored(network) -> None:
 @pytest.mark.parametrize(
     ("take", "message"),
     [
-        (lambda s: s.slice_2d(grid_size=(3, 3, 3)), "--grid is given for 3 axes, the method has 2"),
-        (lambda s: s.slice_2d(grid_size=(3,)), "--grid is given for 1 axes"),
+        (lambda s: s.slice_2d(grid_size=(3,)), r"the number of points is \(3,\)"),
         (lambda s: s.slice_2d(grid_size=1), "--grid needs 2"),
         (lambda s: s.slice_1d(n_samples=0), "--grid needs 2"),
         (lambda s: s.slice_1d(range=(1.0, -1.0)), "--range 1:-1 is the wrong way round"),

@@ -86,7 +86,7 @@ class AxisParallelSlicer(Slicer):
             SlicerError: an index is out of range, or an argument does not fit the model or its data.
         """
         selection = params_to_slice if isinstance(params_to_slice, str) else tuple(params_to_slice)
-        options = SliceOptions(grid=(n_samples,), range=(bounds,), params=params, seed=seed)
+        options = SliceOptions.given(1, n_samples, bounds, params=params, seed=seed)
         return self.take("axis", Axis(params_to_slice=selection), center_point, options)
 
 

@@ -89,7 +89,7 @@ class BezierSlicer(Slicer):
             raise UsageError("end_point is missing: give named tensors, for example those of another training")
         chosen = training or CurveTraining()
         method = _GivenEnd(end=full_state(self.wrapper, end_point, "end_point"), training=chosen)
-        options = SliceOptions(grid=(n_samples,), params=params, seed=chosen.seed, batchnorm=batchnorm)
+        options = SliceOptions.given(1, n_samples, params=params, seed=chosen.seed, batchnorm=batchnorm)
         return self.take("bezier", method, start_point, options)
 
 

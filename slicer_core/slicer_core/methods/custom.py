@@ -14,7 +14,15 @@ from torch import Tensor
 from slicer_core import slices
 from slicer_core.checkpoints import open_safetensors
 from slicer_core.errors import CheckpointError, UsageError, suggestion
-from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.method import (
+    CenterPoint,
+    GridRange,
+    GridSize,
+    Method,
+    SliceOptions,
+    axis_settings,
+    refuse_interpolation,
+)
 from slicer_core.methods.slicer import Point, Slicer
 from slicer_core.methods.trajectory import planned_trajectory
 from slicer_core.parameters import LazyTensors, NamedTensors, cosine_of, products, rows_of, shapes_of, wide_enough
@@ -63,8 +71,8 @@ class CustomSlicer(Slicer):
         self,
         directions: Sequence[Point],
         center_point: Point | None = None,
-        grid_size: int | tuple[int, int] = 51,
-        range: tuple[float, float] = (-1.0, 1.0),
+        grid_size: GridSize = 51,
+        range: GridRange = (-1.0, 1.0),
     ) -> Slice:
         """Loss along one direction, or on the plane of two, around `center_point` (default: the current parameters).
 
@@ -73,8 +81,7 @@ class CustomSlicer(Slicer):
         """
         if not 1 <= len(directions) <= len(_PREFIXES):
             raise UsageError(f"{len(directions)} directions are given: give one or two")
-        points = (grid_size,) * len(directions) if isinstance(grid_size, int) else grid_size
-        options = SliceOptions(grid=points, range=(range,) * len(directions))
+        options = SliceOptions.given(len(directions), grid_size, range)
         return self.take("custom", _GivenDirections(directions), center_point, options)
 
 

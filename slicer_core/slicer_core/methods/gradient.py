@@ -107,7 +107,7 @@ class GradientSlicer(Slicer):
         Raises:
             SlicerError: an argument does not fit the model or its data.
         """
-        options = SliceOptions(grid=(n_samples,), range=(range,), params=params)
+        options = SliceOptions.given(1, n_samples, range, params=params)
         return self.take("gradient", Gradient(), center_point, options)
 
 

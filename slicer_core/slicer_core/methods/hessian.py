@@ -27,7 +27,15 @@ from slicer_core.curvature import (
 )
 from slicer_core.errors import UsageError
 from slicer_core.evaluate.gradient import DifferentiableLoss
-from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.method import (
+    CenterPoint,
+    GridRange,
+    GridSize,
+    Method,
+    SliceOptions,
+    axis_settings,
+    refuse_interpolation,
+)
 from slicer_core.methods.preparation import Made, refuse_lazy
 from slicer_core.methods.slicer import Point, Slicer
 from slicer_core.parameters import NamedTensors, cosine_of, norm, products, subset
@@ -199,14 +207,14 @@ class HessianSlicer(Slicer):
         Raises:
             SlicerError: an argument does not fit the model or its data, or the eigenvector is not found.
         """
-        options = SliceOptions(grid=(n_samples,), range=None if range is None else (range,), params=params, seed=seed)
+        options = SliceOptions.given(1, n_samples, range, params=params, seed=seed)
         return self.take("hessian1d", Hessian1D(which=which, curvature=curvature), center_point, options)
 
     def slice_2d(
         self,
         center_point: Point | None = None,
-        grid_size: int | tuple[int, int] = 25,
-        range: tuple[tuple[float, float], tuple[float, float]] | None = None,
+        grid_size: GridSize = 25,
+        range: GridRange | None = None,
         *,
         which: str = "top",
         curvature: str = "hessian",
@@ -218,9 +226,10 @@ class HessianSlicer(Slicer):
         Raises:
             SlicerError: an argument does not fit the model or its data, or the eigenvectors are not found.
         """
-        options = SliceOptions(
-            grid=(grid_size, grid_size) if isinstance(grid_size, int) else grid_size,
-            range=range,
+        options = SliceOptions.given(
+            2,
+            grid_size,
+            range,
             params=params,
             seed=seed,
         )

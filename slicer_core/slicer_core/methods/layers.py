@@ -92,9 +92,7 @@ class LayerSlicer(Slicer):
         Raises:
             SlicerError: an argument does not fit the model or its data.
         """
-        options = SliceOptions(
-            grid=(n_samples,), range=(range,), normalize=normalize, ignore=ignore, params=params, seed=seed
-        )
+        options = SliceOptions.given(1, n_samples, range, normalize=normalize, ignore=ignore, params=params, seed=seed)
         return self.take("layers", Layers(), center_point, options)
 
 

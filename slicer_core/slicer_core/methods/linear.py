@@ -98,7 +98,7 @@ class LinearInterpolationSlicer(Slicer):
         if end_point is None:
             raise UsageError("end_point is missing: give named tensors, for example wrapper.get_random_parameters(0.1)")
         end = full_state(self.wrapper, end_point, "end_point")
-        options = SliceOptions(grid=(n_samples,), range=(range,), params=params, batchnorm="frozen")
+        options = SliceOptions.given(1, n_samples, range, params=params, batchnorm="frozen")
         return self.take("linear", _GivenEnd(end, Linear(align=align).align), start_point, options)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 from slicer_core.checkpoints import Checkpoint
 from slicer_core.choices import BatchNormPolicy, Ignore, Normalization
@@ -21,6 +23,12 @@ from slicer_core.subject import ModelWrapper, PythonSide
 
 AUTO = "auto"
 """A range that the method takes from what it finds."""
+
+GridSize = int | tuple[int, int]
+"""Points along both axes of a plane, or along each."""
+
+GridRange = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
+"""Limits of both axes of a plane, or of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,24 @@ class SliceOptions:
             grid=None if grid is None else parse_grid(grid, num_axes),
             range=None if range in (None, AUTO) else parse_range(range, num_axes),
             **others,  # type: ignore[arg-type] - the caller passes the other fields by name
+        )
+
+    @classmethod
+    def given(
+        cls, num_axes: int, points: Any, limits: Any = None, *, params: Sequence[str] = (), **others: Any
+    ) -> SliceOptions:
+        """From arguments of a slicer: a number of points and a pair (low, high), for all axes or one for each.
+
+        `params` may be one pattern alone.
+
+        Raises:
+            UsageError: an argument is not of its form.
+        """
+        return cls(
+            grid=_of_each_axis("number of points", points, num_axes, _whole_number, "a whole number"),
+            range=None if limits is None else _of_each_axis("range", limits, num_axes, _pair, "a pair (low, high)"),
+            params=(params,) if isinstance(params, str) else params,
+            **others,
         )
 
 
@@ -158,6 +184,35 @@ class Method(ABC):
     def steps_to_skip(self, steps: Sequence[int]) -> Mapping[int, str]:
         """Of a run's steps, those of which there is no slice, with the reason."""
         return {}
+
+
+def _of_each_axis(name: str, given: Any, num_axes: int, read: Callable[[Any], Any], expected: str) -> tuple[Any, ...]:
+    if (one := read(given)) is not None:
+        return (one,) * num_axes
+    found = [read(entry) for entry in _entries(given)]
+    if len(found) == num_axes and None not in found:
+        return tuple(found)
+    each = f", or {num_axes} of them, one for each axis" if num_axes > 1 else ""
+    raise UsageError(f"the {name} is {given!r}: give {expected}{each}")
+
+
+def _whole_number(given: Any) -> int | None:
+    return int(given) if isinstance(given, Integral) and not isinstance(given, bool) else None
+
+
+def _pair(given: Any) -> tuple[float, float] | None:
+    entries = _entries(given)
+    if len(entries) != 2 or not all(isinstance(entry, Real) for entry in entries):
+        return None
+    return float(entries[0]), float(entries[1])
+
+
+def _entries(given: Any) -> tuple[Any, ...]:
+    """Of a tuple, a list or an array."""
+    try:
+        return () if isinstance(given, str) else tuple(given)
+    except TypeError:
+        return ()
 
 
 def axis_settings(

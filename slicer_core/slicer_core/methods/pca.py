@@ -16,7 +16,15 @@ from slicer_core import slices
 from slicer_core.choices import BatchNormPolicy
 from slicer_core.directions import PathPoint, combined, gram_matrix, open_points, principal_axes
 from slicer_core.errors import UsageError
-from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.method import (
+    CenterPoint,
+    GridRange,
+    GridSize,
+    Method,
+    SliceOptions,
+    axis_settings,
+    refuse_interpolation,
+)
 from slicer_core.methods.slicer import Point, Slicer, full_state
 from slicer_core.methods.trajectory import ranges_around, trajectory_of
 from slicer_core.parameters import cosine_of, norm, products
@@ -97,8 +105,8 @@ class PCASlicer(Slicer):
     def slice(
         self,
         checkpoints: Mapping[int, Point] | Sequence[Point],
-        grid_size: int | tuple[int, int] = 51,
-        range: tuple[tuple[float, float], tuple[float, float]] | None = None,
+        grid_size: GridSize = 51,
+        range: GridRange | None = None,
         *,
         params: tuple[str, ...] = (),
         batchnorm: BatchNormPolicy = "recompute",
@@ -113,9 +121,10 @@ class PCASlicer(Slicer):
         """
         given = dict(checkpoints) if isinstance(checkpoints, Mapping) else dict(enumerate(checkpoints))
         path = [_path_point(self, step, given[step]) for step in sorted(given)]
-        options = SliceOptions(
-            grid=(grid_size, grid_size) if isinstance(grid_size, int) else grid_size,
-            range=range,
+        options = SliceOptions.given(
+            2,
+            grid_size,
+            range,
             params=params,
             batchnorm=batchnorm,
         )

@@ -16,7 +16,15 @@ from slicer_core import slices
 from slicer_core.choices import BatchNormPolicy
 from slicer_core.directions import combined, gram_matrix
 from slicer_core.errors import UsageError
-from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.method import (
+    CenterPoint,
+    GridRange,
+    GridSize,
+    Method,
+    SliceOptions,
+    axis_settings,
+    refuse_interpolation,
+)
 from slicer_core.methods.slicer import Point, Slicer, full_state
 from slicer_core.methods.trajectory import planned_trajectory, ranges_around
 from slicer_core.parameters import NamedTensors, cosine_of, norm, products
@@ -78,8 +86,8 @@ class PlaneSlicer(Slicer):
         first: Point,
         second: Point,
         third: Point,
-        grid_size: int | tuple[int, int] = 51,
-        range: tuple[tuple[float, float], tuple[float, float]] | None = None,
+        grid_size: GridSize = 51,
+        range: GridRange | None = None,
         *,
         params: tuple[str, ...] = (),
         batchnorm: BatchNormPolicy = "recompute",
@@ -92,9 +100,10 @@ class PlaneSlicer(Slicer):
             SlicerError: the points lie on one line, or an argument does not fit the model or its data.
         """
         others = [full_state(self.wrapper, second, "second"), full_state(self.wrapper, third, "third")]
-        options = SliceOptions(
-            grid=(grid_size, grid_size) if isinstance(grid_size, int) else grid_size,
-            range=range,
+        options = SliceOptions.given(
+            2,
+            grid_size,
+            range,
             params=params,
             batchnorm=batchnorm,
         )

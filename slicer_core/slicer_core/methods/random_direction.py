@@ -15,7 +15,15 @@ from slicer_core import slices
 from slicer_core.choices import Ignore, Normalization
 from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, random_direction
 from slicer_core.errors import UsageError
-from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.method import (
+    CenterPoint,
+    GridRange,
+    GridSize,
+    Method,
+    SliceOptions,
+    axis_settings,
+    refuse_interpolation,
+)
 from slicer_core.methods.slicer import Point, Slicer
 from slicer_core.methods.trajectory import planned_trajectory
 from slicer_core.parameters import LazyTensors, NamedTensors, cosine_of, products, rows_of, shapes_of, subset
@@ -94,16 +102,14 @@ class RandomDirectionSlicer(Slicer):
         Raises:
             SlicerError: an argument does not fit the model or its data.
         """
-        options = SliceOptions(
-            grid=(n_samples,), range=(range,), normalize=normalize, ignore=ignore, params=params, seed=seed
-        )
+        options = SliceOptions.given(1, n_samples, range, normalize=normalize, ignore=ignore, params=params, seed=seed)
         return self.take("random1d", Random1D(repeats=repeats), center_point, options)
 
     def slice_2d(
         self,
         center_point: Point | None = None,
-        grid_size: int | tuple[int, int] = 25,
-        range: tuple[float, float] | tuple[tuple[float, float], tuple[float, float]] = (-1.0, 1.0),
+        grid_size: GridSize = 25,
+        range: GridRange = (-1.0, 1.0),
         *,
         seed: int = 0,
         normalize: Normalization = "filter",
@@ -119,9 +125,10 @@ class RandomDirectionSlicer(Slicer):
         Raises:
             SlicerError: an argument does not fit the model or its data.
         """
-        options = SliceOptions(
-            grid=(grid_size, grid_size) if isinstance(grid_size, int) else grid_size,
-            range=_two_ranges(range),
+        options = SliceOptions.given(
+            2,
+            grid_size,
+            range,
             normalize=normalize,
             ignore=ignore,
             params=params,
@@ -266,10 +273,3 @@ def random_recipe(options: SliceOptions, axis: int, vector: NamedTensors) -> dic
     if raw:
         recipe["raw_tensors"] = raw
     return recipe
-
-
-def _two_ranges(given: Any) -> tuple[tuple[float, float], ...]:
-    low, high = given
-    if isinstance(low, (int, float)):
-        return ((low, high), (low, high))
-    return (tuple(low), tuple(high))
