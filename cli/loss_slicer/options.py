@@ -131,12 +131,14 @@ def _job_parameter(entry: dataclasses.Field[Any]) -> inspect.Parameter:
     default = entry.default
     silent = default is dataclasses.MISSING or default is None or default is False or default == ()
     choices = entry.metadata["choices"]
+    words = tuple(METHODS) if entry.name == "method" else choices or ()
     option = typer.Option(
         flag(entry.name),
         help=entry.metadata["help"] + ("" if silent else f" (default: {default})"),
         rich_help_panel=entry.metadata["panel"],
         show_default=False,
         metavar="|".join(choices) if choices else _metavar(entry.name, str(entry.type)),
+        autocompletion=_completing(words) if words else None,
     )
     return _parameter(entry.name, _python_type(entry.name, str(entry.type)), option)
 
@@ -161,6 +163,15 @@ def _method_parameter(method_option: MethodOption, panel: str) -> inspect.Parame
         metavar=_metavar(method_option.name, kind.__name__),
     )
     return _parameter(method_option.name, _python_type(method_option.name, kind.__name__), option)
+
+
+def _completing(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell offers where one of the words is begun; where nothing is, it completes names of files."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 def _parameter(name: str, annotation: Any, option: Any) -> inspect.Parameter:

@@ -116,3 +116,18 @@ def test_view_refuses_a_log_that_is_not_there(call: Call) -> None:
         assert refused.exit_code == 2
         assert "there is no log directory" in refused.stderr
         assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("loss-slicer run --method ran", ["random1d", "random2d"]),
+        ("loss-slicer run --normalize f --dtype b", ["bfloat16"]),
+        # Names of files are the shell's own.
+        ("loss-slicer run --checkpoints t", []),
+    ],
+)
+def test_a_shell_is_offered_the_words_of_an_option(typed: str, offered: list[str]) -> None:
+    asked = {"_LOSS_SLICER_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    reply = CliRunner().invoke(app, env=asked, prog_name="loss-slicer")
+    assert reply.output.split() == offered
