@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import subprocess
 import sys
@@ -185,6 +186,25 @@ def test_the_built_page_is_served_with_its_types_and_nothing_else(
     for name in [*hidden, "../outside.js", "assets/../index.js", "assets", "INDEX.JS"]:
         assert client.get(f"{ROUTE}/static/{name}").status_code == 404
     assert 'import("./static/index.js")' in client.get(f"{ROUTE}/index.js").text
+
+
+def test_the_built_page_is_compressed_once(
+    logs: SimpleNamespace, slice_logdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = b"export const render = 1;\n" * 1000
+    (tmp_path / "index.js").write_bytes(script)
+    (tmp_path / "shape.wasm").write_bytes(b"\0asm")
+    files = load_static_files(tmp_path)
+    monkeypatch.setattr(answers_module, "load_static_files", lambda: files)
+    client = logs.open_app(slice_logdir)
+    took = {"Accept-Encoding": "gzip"}
+    first = client.get(f"{ROUTE}/static/index.js", headers=took)
+    assert (first.headers["Content-Encoding"], gzip.decompress(first.data)) == ("gzip", script)
+    monkeypatch.setattr(gzip, "GzipFile", None)
+    monkeypatch.setattr(gzip, "compress", None)
+    again = client.get(f"{ROUTE}/static/index.js", headers=took)
+    assert (again.data, again.headers["ETag"]) == (first.data, first.headers["ETag"])
+    assert "Content-Encoding" not in client.get(f"{ROUTE}/static/shape.wasm", headers=took).headers
 
 
 def test_debugging_logs_requests_and_replies_while_the_variable_is_set(

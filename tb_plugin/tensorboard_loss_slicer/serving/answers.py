@@ -44,6 +44,7 @@ class Answers:
         self._provider = provider
         self._steps_kept = steps_kept
         self._static_files = load_static_files() if static_files is None else static_files
+        self._entry = entry_module(self._static_files)
 
     def tags(self, request: Request) -> Answer:
         """Every run and tag with slices."""
@@ -92,7 +93,7 @@ class Answers:
 
     def entry(self, request: Request) -> Answer:
         """The module that TensorBoard imports."""
-        return _static_reply(entry_module(self._static_files))
+        return _static_reply(self._entry)
 
     def static(self, request: Request) -> Answer:
         """A file of the page."""
@@ -116,4 +117,5 @@ def _stored(log: SliceLog, request: Request) -> StoredSlice:
 
 
 def _static_reply(file: StaticFile) -> Reply:
-    return Reply(content=file.content, mime_type=file.mime_type, etag=file.etag)
+    content = file.gzipped if file.is_text else file.content
+    return Reply(content=content, mime_type=file.mime_type, etag=file.etag, gzipped=file.is_text)

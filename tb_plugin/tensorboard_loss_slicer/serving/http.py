@@ -26,12 +26,16 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A successful answer. `etag` is without quotes; `file_name` makes a browser save the content."""
+    """A successful answer. `etag` is without quotes; `file_name` makes a browser save the content.
+
+    Where the content is `gzipped` already, clients that don't take that get it as it was before.
+    """
 
     content: bytes
     mime_type: str
     etag: str | None = None
     file_name: str | None = None
+    gzipped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +164,8 @@ def _respond(request: wrappers.Request, reply: Reply) -> WSGIApplication:
     if reply.file_name is not None:
         headers.append(("Content-Disposition", f'attachment; filename="{reply.file_name}"'))
     headers.append(("Vary", "Accept-Encoding"))
-    return http_util.Respond(request, reply.content, reply.mime_type, headers=headers)
+    encoding = "gzip" if reply.gzipped else None
+    return http_util.Respond(request, reply.content, reply.mime_type, content_encoding=encoding, headers=headers)
 
 
 def _not_modified(etag: str, start_response: StartResponse) -> Iterable[bytes]:

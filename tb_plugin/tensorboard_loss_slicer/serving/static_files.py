@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ MIME_TYPES: dict[str, str] = {
     ".woff": "font/woff",
     ".woff2": "font/woff2",
 }
+
+_OTHER_TEXTS = ("application/json", "image/svg+xml")
 
 # Each takes a connection of its own: the list of tags is on its way while the scripts are, and the first slices while
 # the larger of them are read.
@@ -71,6 +75,16 @@ class StaticFile:
     content: bytes
     mime_type: str
     etag: str
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it gets smaller when it is compressed."""
+        return self.mime_type.startswith("text/") or self.mime_type in _OTHER_TEXTS
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        """The content, compressed once: TensorBoard would do so for each request, and keep the others waiting."""
+        return gzip.compress(self.content, mtime=0)
 
 
 def load_static_files(folder: Path = STATIC_FOLDER) -> dict[str, StaticFile]:
