@@ -292,6 +292,40 @@ def test_json_is_compressed_for_clients_that_take_gzip(client: Client) -> None:
     assert reply.headers["Content-Encoding"] == "gzip"
 
 
+def test_an_answer_of_the_fast_loader_that_is_held_back_is_prompted_by_another_question(
+    slice_logdir: Path, logs: SimpleNamespace
+) -> None:
+    prompted = threading.Event()
+
+    class HeldBack(MultiplexerDataProvider):
+        """Each answer waits until something else is asked, as what the loader sends does up to 40 ms."""
+
+        def list_blob_sequences(self, ctx: Any = None, **arguments: Any) -> Any:
+            wanted = arguments["run_tag_filter"]
+            if wanted is not None and wanted.runs == {""}:
+                prompted.set()
+                return {}
+            self.wait()
+            return super().list_blob_sequences(ctx, **arguments)
+
+        def read_blob_sequences(self, ctx: Any = None, **arguments: Any) -> Any:
+            self.wait()
+            return super().read_blob_sequences(ctx, **arguments)
+
+        def read_blob(self, ctx: Any = None, *, blob_key: str) -> bytes:
+            self.wait()
+            return super().read_blob(ctx, blob_key=blob_key)
+
+        def wait(self) -> None:
+            prompted.clear()
+            assert prompted.wait(timeout=5), "nothing else was asked"
+
+    HeldBack.__module__ = "tensorboard.data.grpc_provider"
+    client = logs.open_app(slice_logdir, provider_class=HeldBack)
+    assert ask(client, "tags").status_code == 200
+    assert json.loads(ask(client, "header", **GRID).data)["schema"] == 1
+
+
 def test_a_preview_is_there_until_the_whole_slice_of_its_step_is(logs: SimpleNamespace, tmp_path: Path) -> None:
     blobs = encode_slice(logs.grid_slice())
     events = [logs.slice_event("random2d/preview", step, blobs) for step in (0, 10)]

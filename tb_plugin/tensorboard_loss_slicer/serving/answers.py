@@ -21,6 +21,7 @@ from tensorboard_loss_slicer.serving.http import (
     text_argument,
 )
 from tensorboard_loss_slicer.serving.listing import list_steps, list_tags
+from tensorboard_loss_slicer.serving.prompting import Prompter
 from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
 from tensorboard_loss_slicer.serving.slice_log import SliceLog, StoredSlice
 from tensorboard_loss_slicer.serving.static_files import StaticFile, entry_module, load_static_files
@@ -42,6 +43,7 @@ class Answers:
         self, *, provider: DataProvider, steps_kept: int, static_files: Mapping[str, StaticFile] | None = None
     ) -> None:
         self._provider = provider
+        self._prompter = Prompter(provider)
         self._steps_kept = steps_kept
         self._static_files = load_static_files() if static_files is None else static_files
         self._entry = entry_module(self._static_files)
@@ -106,6 +108,7 @@ class Answers:
     def _log(self, request: Request) -> SliceLog:
         return SliceLog(
             provider=self._provider,
+            prompter=self._prompter,
             context=plugin_util.context(request.environ),
             experiment_id=plugin_util.experiment_id(request.environ),
             steps_kept=self._steps_kept,

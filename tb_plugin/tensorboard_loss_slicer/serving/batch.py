@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _ALIGNMENT = 8
 
-# TensorBoard's fast loader takes some 45 ms for a blob whatever its size: its process sends a reply in two pieces, and
-# the system holds the second back until the first is acknowledged, which waits 40 ms for something to go along with.
+# TensorBoard's fast loader takes several milliseconds for a blob whatever its size, see `prompting`.
 _READ_AT_ONCE = 8
 _EXPECTED = 'expected {"requests": [{"run": text, "tag": text, "steps": [integers], "blobs": [integers from 0]}]}'
 

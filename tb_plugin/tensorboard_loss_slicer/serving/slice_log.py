@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tensorboard import errors
 from tensorboard.data import provider as provider_api
@@ -15,9 +15,13 @@ from tensorboard_loss_slicer.serving.caps import MAX_ARRAYS
 from tensorboard_loss_slicer.serving.request_error import RequestError, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tensorboard.context import RequestContext
+
+    from tensorboard_loss_slicer.serving.prompting import Prompter
+
+T = TypeVar("T")
 
 # All that the loader kept: a provider takes 0 for "none", so this stands above any number of steps in memory.
 _ALL_STEPS = 2**31 - 1
@@ -43,10 +47,11 @@ class StoredSlice:
 class SliceLog:
     """The log as one request sees it: `context` and `experiment_id` are the request's own.
 
-    `steps_kept` is the number of steps that TensorBoard keeps of a tag, 0 for all.
+    `steps_kept` is the number of steps that TensorBoard keeps of a tag, 0 for all; `prompter` is that of the provider.
     """
 
     provider: provider_api.DataProvider
+    prompter: Prompter
     context: RequestContext
     experiment_id: str
     steps_kept: int
@@ -88,12 +93,14 @@ class SliceLog:
     def _read(self, run: str, tag: str, most: int) -> dict[int, StoredSlice]:
         """Step -> slice, as they lie in the log, of at most so many steps."""
         try:
-            found = self.provider.read_blob_sequences(
-                self.context,
-                experiment_id=self.experiment_id,
-                plugin_name=PLUGIN_NAME,
-                downsample=most,
-                run_tag_filter=provider_api.RunTagFilter(runs=[run], tags=[tag]),
+            found = self._ask(
+                lambda: self.provider.read_blob_sequences(
+                    self.context,
+                    experiment_id=self.experiment_id,
+                    plugin_name=PLUGIN_NAME,
+                    downsample=most,
+                    run_tag_filter=provider_api.RunTagFilter(runs=[run], tags=[tag]),
+                )
             )
         except errors.NotFoundError:
             found = {}
@@ -133,7 +140,7 @@ class SliceLog:
         if not 0 <= index < len(stored.blob_keys):
             raise RequestError(404, f"there is no array {index} at step {stored.step}: it has {stored.num_arrays}")
         try:
-            blob = self.provider.read_blob(self.context, blob_key=stored.blob_keys[index])
+            blob = self._ask(lambda: self.provider.read_blob(self.context, blob_key=stored.blob_keys[index]))
         except (errors.NotFoundError, KeyError):
             raise RequestError(404, f"step {stored.step} is no longer in the log") from None
         except errors.InvalidArgumentError as error:
@@ -147,10 +154,15 @@ class SliceLog:
     def _list(
         self, wanted: provider_api.RunTagFilter | None
     ) -> Mapping[str, Mapping[str, provider_api.BlobSequenceTimeSeries]]:
-        found = self.provider.list_blob_sequences(
-            self.context, experiment_id=self.experiment_id, plugin_name=PLUGIN_NAME, run_tag_filter=wanted
+        found = self._ask(
+            lambda: self.provider.list_blob_sequences(
+                self.context, experiment_id=self.experiment_id, plugin_name=PLUGIN_NAME, run_tag_filter=wanted
+            )
         )
         return found or {}
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        return self.prompter.ask(self.context, self.experiment_id, question)
 
 
 def _refusal(stored: StoredSlice, error: errors.InvalidArgumentError) -> str:
