@@ -150,6 +150,9 @@ def test_what_is_gone_from_the_log_leaves_the_page_without_a_failed_request(
         make_log.write_run(tmp_path, run, [("path", step, make_log.curve(step), "") for step in (0, 10, 20)])
     tab = open_tab(start_board(tmp_path, "--reload_interval", "1"), runs='["gone","kept"]')
     tab.frame.wait_for_function("document.querySelectorAll('[data-testid=plot]').length === 2")
+    # The lists of steps come after the slices.
+    listed = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/steps?')).length === 2"
+    tab.frame.wait_for_function(listed)
     shutil.rmtree(tmp_path / "gone")
     shutil.rmtree(tmp_path / "kept")
     make_log.write_run(tmp_path, "kept", [("path", step, make_log.curve(step, 13), "") for step in (0, 10)])

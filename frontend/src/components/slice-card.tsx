@@ -25,9 +25,10 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
   const step = stepOf(card, selectedStep);
   const steps = useSteps(card);
   const slice = useSlice(card, step, view);
-  usePrefetch(card, step, view.metric, view.split);
-  const figure = useRef<HTMLDivElement>(null);
   const data = slice.data;
+  // Not before its own slice is there.
+  usePrefetch(card, data && !slice.isPlaceholderData ? step : null, view.metric, view.split);
+  const figure = useRef<HTMLDivElement>(null);
   const Dashboard = data && DASHBOARDS[data.header.geometry];
 
   // What was there before the connection was lost stays.

@@ -61,12 +61,23 @@ export async function prefetchView(
     // The page itself says what is wrong.
     .catch(() => []);
   for (const tag of firstTags(tags, view)) {
+    let slice: Promise<void> | undefined;
     if (tag.lastStep !== null) {
       // A chosen step that a tag does not have is an error that nobody looks at.
       const step = Math.min(view.step ?? tag.lastStep, tag.lastStep);
-      void client.prefetchQuery(sliceQuery(tag, step, view));
+      slice = client.prefetchQuery(sliceQuery(tag, step, view));
+      // Which step a card shows may be known by the list only.
+      if (step < tag.lastStep) slice = undefined;
     }
-    void client.prefetchQuery(stepsQuery(tag));
+    const { run, tag: name } = tag;
+    // The server has many steps to read for the list, and would keep the slice waiting.
+    void client.prefetchQuery({
+      ...stepsQuery(tag),
+      queryFn: async ({ signal }) => {
+        await slice;
+        return fetchSteps(run, name, signal);
+      },
+    });
   }
 }
 
