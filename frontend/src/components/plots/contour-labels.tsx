@@ -1,5 +1,5 @@
 /** The contour lines of a heat map as they are drawn, and the values that stand in their gaps. */
-import { useMemo } from "react";
+import { useDeferredValue, useMemo } from "react";
 import { type ColorMap, cssColor, isLight } from "@/maths/color";
 import type { Isoline, Levels } from "@/maths/contour";
 import {
@@ -30,6 +30,8 @@ interface Contours {
 export function useLabeledLines(contours: Contours): LabeledLines {
   const { isolines, x, y, xScale, yScale, inner, marks } = contours;
   const { count, at, spacing } = contours.levels;
+  // The lines come first, and their values a moment later; from then on with them.
+  const labeled = useDeferredValue(true, false);
   return useMemo(() => {
     const lines = isolines.flatMap(({ level, lines }): DrawnLine[] =>
       lines.map((points) => ({
@@ -40,6 +42,7 @@ export function useLabeledLines(contours: Contours): LabeledLines {
         ]),
       })),
     );
+    if (!labeled) return { lines, labels: [] };
     const levels = isolines.map(({ level }) => level);
     const texts = levelTexts(levels, { count, at, spacing });
     const known = new Map(levels.map((level, index) => [level, texts[index] as string]));
@@ -49,7 +52,7 @@ export function useLabeledLines(contours: Contours): LabeledLines {
       (text) => textWidth(text, LABEL_SIZE),
       { ...inner, boxes: marks.boxes, ways: [marks.places] },
     );
-  }, [isolines, count, at, spacing, x, y, xScale, yScale, inner, marks]);
+  }, [labeled, isolines, count, at, spacing, x, y, xScale, yScale, inner, marks]);
 }
 
 interface ContourLabelsProps {
