@@ -19,7 +19,7 @@ import { onDataReloaded } from "@/lib/host";
 import { displayName, tagName } from "@/lib/names";
 import { isDrawnElsewhere } from "@/lib/overlay";
 import { refresh } from "@/lib/query-options";
-import { CARDS_A_PAGE } from "@/lib/selection";
+import { CARDS_A_PAGE, CARDS_AT_ONCE } from "@/lib/selection";
 import { formatCount, plural } from "@/maths/format";
 
 export function App() {
@@ -94,6 +94,7 @@ const SHOWN_PROBLEMS = 20;
 function Cards() {
   const { cards, count, hidden, showMore, problems, view } = useSliceData();
   usePreload(cards);
+  const all = Math.min(hidden, CARDS_AT_ONCE);
   const wide = cards.length <= 1 || cards.some((card) => card.geometry === "curves");
   return (
     <main className="min-h-0 grow overflow-y-auto p-3 print:overflow-visible">
@@ -142,9 +143,14 @@ function Cards() {
       )}
       {hidden > 0 && (
         <div className="py-4 text-center">
-          <Button className="print:hidden" onClick={showMore}>
+          <Button className="print:hidden" onClick={() => showMore(CARDS_A_PAGE)}>
             Show more ({formatCount(hidden)})
-          </Button>
+          </Button>{" "}
+          {all > CARDS_A_PAGE && (
+            <Button className="print:hidden" onClick={() => showMore(all)}>
+              {all < hidden ? `Show the next ${formatCount(all)}` : "Show all"}
+            </Button>
+          )}
           <p className="hidden text-sm print:block">
             {plural(hidden, "more slice is", "more slices are")} not shown.
           </p>

@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import type { TagInfo } from "@/lib/api";
-import { CARDS_A_PAGE, chosenMethod, firstTags, hiddenRuns, methodChoices, shownTags } from "@/lib/selection";
+import {
+  CARDS_A_PAGE,
+  chosenMethod,
+  firstTags,
+  hiddenRuns,
+  methodChoices,
+  nextCount,
+  shownTags,
+} from "@/lib/selection";
 import { DEFAULT_VIEW } from "@/lib/view-state";
 
 function tag(run: string, name: string, change: Partial<TagInfo> = {}): TagInfo {
@@ -61,6 +69,17 @@ describe("the tags that a view shows first", () => {
     const log = [tag("a", "train/x"), tag("a", "test/x")];
     expect(names(firstTags(log, { ...DEFAULT_VIEW, filter: "^test" }))).toEqual(["a test/x"]);
     expect(shownTags(log, [], 5, [])).toEqual([]);
+  });
+});
+
+describe("all cards", () => {
+  it("come some at a time, as soon as few of those before are missing, and no more than are wanted", () => {
+    expect(nextCount(12, 1000, 0)).toBe(36);
+    expect(nextCount(36, 1000, CARDS_A_PAGE)).toBe(36);
+    expect(nextCount(36, 1000, CARDS_A_PAGE - 1)).toBe(60);
+    expect(nextCount(996, 1000, 0)).toBe(1000);
+    expect(nextCount(1000, 1000, 0)).toBe(1000);
+    expect(nextCount(24, 0, 0)).toBe(24);
   });
 });
 

@@ -305,6 +305,16 @@ def test_a_plot_of_all_runs_says_how_many_are_not_in_it(open_page: Callable[...,
     tab.frame.get_by_text(said).wait_for(state="detached")
 
 
+def test_all_runs_come_into_one_plot_by_one_button(open_page: Callable[..., Tab], large_board: Board) -> None:
+    runs = json.dumps([f"run-{index:03d}" for index in range(60)])
+    tab = open_page(large_board, runs=runs, filter="tag-000", overlay="true")
+    said = "48 runs are not in this plot: Show more adds the next, the button beside it up to 1,000."
+    tab.frame.get_by_text(said).wait_for()
+    tab.frame.get_by_role("button", name="Show all").click()
+    tab.frame.wait_for_function("document.querySelectorAll('[data-testid=line]').length === 60")
+    assert tab.frame.get_by_role("button", name=re.compile("^Show (all|more)")).count() == 0
+
+
 def test_forty_two_runs_in_one_plot_look_different_and_as_in_the_legend(
     open_page: Callable[..., Tab], large_board: Board
 ) -> None:

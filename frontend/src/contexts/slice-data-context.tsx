@@ -1,5 +1,5 @@
 /** What is in the log and what of it the reader looks at: one place for all controls and dashboards. */
-import { createContext, type ReactNode, use, useCallback, useMemo, useState } from "react";
+import { createContext, type ReactNode, use, useCallback, useEffect, useMemo, useState } from "react";
 import { useDark } from "@/hooks/use-dark";
 import { useViewState } from "@/hooks/use-view-state";
 import { useZoomsInView } from "@/hooks/use-zooms-in-view";
@@ -16,6 +16,7 @@ import {
   type MethodChoice,
   matchingTags,
   methodChoices,
+  nextCount,
   runsOf,
   shownTags,
   tagsOfRuns,
@@ -48,7 +49,7 @@ export interface SliceDataState {
   readonly hidden: number;
   /** How many of them are the same tag of other runs. */
   readonly hiddenRuns: (tag: string) => number;
-  readonly showMore: () => void;
+  readonly showMore: (cards: number) => void;
   /** Tags of the chosen runs that this version can't read. */
   readonly problems: readonly TagInfo[];
   readonly steps: readonly number[];
@@ -96,13 +97,18 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
 
   const inMethod = methods.find((choice) => choice.method === method)?.count ?? 0;
   const selection = useMemo(() => JSON.stringify([selectedRuns, method]), [selectedRuns, method]);
-  const [shown, setShown] = useState({ selection, count: CARDS_A_PAGE });
-  const count = shown.selection === selection ? shown.count : CARDS_A_PAGE;
+  const [shown, setShown] = useState({ selection, count: CARDS_A_PAGE, wanted: CARDS_A_PAGE });
+  const { count, wanted } = shown.selection === selection ? shown : { count: CARDS_A_PAGE, wanted: 0 };
   const visible = useMemo(
     () => shownTags(all, matching, count, view.pinned),
     [all, matching, count, view.pinned],
   );
   const stepsOfCards = useAllSteps(visible);
+  const missing = stepsOfCards.filter((entry) => entry === undefined).length;
+  useEffect(() => {
+    const next = nextCount(count, wanted, missing);
+    if (next > count) setShown({ selection, count: next, wanted });
+  }, [selection, count, wanted, missing]);
   const cards = useMemo(
     () =>
       visible.map((tag, index) => ({
@@ -117,7 +123,7 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
   const newest = useMemo(() => newestStep(cards), [cards]);
   // The newest step at the time the selection was made: later data must not move what the reader looks at.
   const [anchor, setAnchor] = useState<{ selection: string; step: number } | null>(null);
-  const settled = visible.length > 0 && stepsOfCards.every((entry) => entry !== undefined);
+  const settled = visible.length > 0 && missing === 0;
   if (settled && newest !== null && anchor?.selection !== selection) setAnchor({ selection, step: newest });
   const anchored = view.step ?? (anchor?.selection === selection ? anchor.step : newest);
   const step = view.follow ? newest : anchored;
@@ -131,7 +137,7 @@ export function SliceDataProvider({ children }: { readonly children: ReactNode }
     change({ step: null });
   }, [change]);
   const showMore = useCallback(
-    () => setShown({ selection, count: count + CARDS_A_PAGE }),
+    (more: number) => setShown({ selection, count: count + CARDS_A_PAGE, wanted: count + more }),
     [selection, count],
   );
   const hiddenRunsOf = useCallback((tag: string) => hiddenRuns(matching, visible, tag), [matching, visible]);

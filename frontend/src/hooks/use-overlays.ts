@@ -4,8 +4,9 @@ import { stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { evenly, slicesQuery } from "@/lib/many";
 import { useSteps } from "@/lib/queries";
 import { sliceQuery } from "@/lib/query-options";
+import { CARDS_A_PAGE, CARDS_AT_ONCE } from "@/lib/selection";
 import type { SliceData } from "@/lib/slice";
-import { plural } from "@/maths/format";
+import { formatCount, plural } from "@/maths/format";
 
 /** More faint lines would be a grey area. */
 const MAX_GHOSTS = 24;
@@ -27,9 +28,9 @@ export function useOtherRuns({ run, tag }: SliceData): readonly SliceData[] {
 /** What has to be said where not all of the chosen runs of a tag are on the page, and so in a plot of all of them. */
 export function useHiddenRunsNote(tag: string): string {
   const hidden = useSliceData().hiddenRuns(tag);
-  return hidden === 0
-    ? ""
-    : `${plural(hidden, "run is", "runs are")} not in this plot: Show more adds the next.`;
+  if (hidden === 0) return "";
+  const all = hidden > CARDS_A_PAGE ? `, the button beside it up to ${formatCount(CARDS_AT_ONCE)}` : "";
+  return `${plural(hidden, "run is", "runs are")} not in this plot: Show more adds the next${all}.`;
 }
 
 /** The curves of the same tag at other steps, evenly chosen where there are many. */

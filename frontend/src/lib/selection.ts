@@ -8,6 +8,17 @@ import type { ViewState } from "./view-state";
 /** How many cards are shown at first, and by how many each press of the button adds. */
 export const CARDS_A_PAGE = 12;
 
+/** How many the button adds that is for all of them. */
+export const CARDS_AT_ONCE = 1000;
+
+/**
+ * How many of the wanted cards are shown next: some more whenever few of those before are still `missing`, so that the
+ * server and the page keep up with what is asked of them.
+ */
+export function nextCount(count: number, wanted: number, missing: number): number {
+  return missing < CARDS_A_PAGE ? Math.min(count + 2 * CARDS_A_PAGE, Math.max(wanted, count)) : count;
+}
+
 export interface MethodChoice {
   readonly method: string;
   /** Tags with data in the chosen runs. */
