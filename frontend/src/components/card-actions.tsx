@@ -3,6 +3,8 @@ import { memo } from "react";
 import { IconButton } from "@/components/ui/icon-button";
 import { type Card, useSliceData } from "@/contexts/slice-data-context";
 import { includesCard, MAX_COMPARED, sameCompared, toggledCard, toggledCompared } from "@/lib/cards";
+import { cardName } from "@/lib/names";
+import { formatCount } from "@/maths/format";
 
 interface CardActionsProps {
   readonly card: Card;
@@ -13,13 +15,14 @@ interface CardActionsProps {
 /** What can be done with a card as a whole. */
 export const CardActions = memo(function CardActions({ card, step }: CardActionsProps) {
   const { view, change } = useSliceData();
+  const name = cardName(card);
   const wide = includesCard(view.wide, card);
   const compared = view.compared.some((entry) => sameCompared(entry, { ...card, step }));
   const full = !compared && view.compared.length >= MAX_COMPARED;
   return (
     <>
       <IconButton
-        label="Compare"
+        label={`Compare ${name}${step === null ? "" : `, step ${formatCount(step)}`}`}
         title={
           full ? `At most ${MAX_COMPARED} slices are compared` : "Compare the slice at this step with others"
         }
@@ -30,7 +33,7 @@ export const CardActions = memo(function CardActions({ card, step }: CardActions
         <Columns2 />
       </IconButton>
       <IconButton
-        label="Pin"
+        label={`Pin ${name}`}
         title="Pin: stands first whatever is chosen"
         pressed={card.pinned}
         onClick={() => change({ pinned: toggledCard(view.pinned, card) })}
@@ -38,7 +41,8 @@ export const CardActions = memo(function CardActions({ card, step }: CardActions
         <Pin />
       </IconButton>
       <IconButton
-        label="Full width"
+        label={`Full width of ${name}`}
+        title="Full width"
         pressed={wide}
         onClick={() => change({ wide: toggledCard(view.wide, card) })}
       >

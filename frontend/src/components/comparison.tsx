@@ -7,7 +7,7 @@ import { type ComparedSlice, useComparedSlices } from "@/hooks/use-compared-slic
 import { BesideContext } from "@/hooks/use-shared-range";
 import { sameCompared } from "@/lib/cards";
 import { stepText } from "@/lib/describe";
-import { displayName, tagName } from "@/lib/names";
+import { cardName, displayName, tagName } from "@/lib/names";
 import { formatCount } from "@/maths/format";
 import { DASHBOARDS } from "./dashboards";
 import { Differences } from "./dashboards/differences";
@@ -66,7 +66,7 @@ export function Comparison() {
 function Chosen({ slice: { key, step, color } }: { readonly slice: ComparedSlice }) {
   const { view, change } = useSliceData();
   const linked = key.step === null;
-  const name = `${tagName(key.tag, 80)} of ${displayName(key.run, 80)}`;
+  const name = cardName(key);
   const others = view.compared.filter((entry) => !sameCompared(entry, key));
   const turned = { ...key, step: linked ? step : null };
   return (

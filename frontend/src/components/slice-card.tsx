@@ -93,7 +93,11 @@ export const SliceCard = memo(function SliceCard({ card }: { readonly card: Card
               {data ? stepUnit(data.header) : "step"} {formatCount(step)}
             </Badge>
           )}
-          <SaveMenu data={slice.isPlaceholderData || refused ? undefined : data} figure={figure} />
+          <SaveMenu
+            card={card}
+            data={slice.isPlaceholderData || refused ? undefined : data}
+            figure={figure}
+          />
           <CardActions card={card} step={step} />
         </div>
       </header>

@@ -37,6 +37,11 @@ export function tagName(tag: string, longest = LONGEST_NAME): string {
   return tag.trim() === "" ? "(no name)" : displayName(tag, longest);
 }
 
+/** What a card is called where its name stands in that of a button. */
+export function cardName({ run, tag }: { readonly run: string; readonly tag: string }): string {
+  return `${tagName(tag, 80)} of ${displayName(run, 80)}`;
+}
+
 /** Characters of a description that are shown. */
 const LONGEST_TEXT = 4000;
 

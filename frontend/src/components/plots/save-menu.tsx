@@ -3,13 +3,15 @@ import { DropdownMenu } from "radix-ui";
 import { type RefObject, useState } from "react";
 import { Button } from "@/components/ui/button";
 import { usePlotTheme } from "@/contexts/theme-context";
+import type { CardKey } from "@/lib/cards";
 import { seriesLabel, stepText } from "@/lib/describe";
 import { methodLabel } from "@/lib/methods";
-import { displayName, tagName } from "@/lib/names";
+import { cardName, displayName, tagName } from "@/lib/names";
 import type { SliceData } from "@/lib/slice";
 import { type PictureFormat, SCALES, savePicture } from "./save-picture";
 
 interface SaveMenuProps {
+  readonly card: CardKey;
   readonly data: SliceData | undefined;
   readonly figure: RefObject<HTMLElement | null>;
 }
@@ -18,7 +20,7 @@ const ITEM =
   "flex min-h-7 cursor-pointer items-center rounded px-2 py-1 text-sm outline-none data-[highlighted]:bg-muted";
 
 /** The picture of a card as a file: PNG at one to four times the size on the screen, or SVG. */
-export function SaveMenu({ data, figure }: SaveMenuProps) {
+export function SaveMenu({ card, data, figure }: SaveMenuProps) {
   const theme = usePlotTheme();
   const [problem, setProblem] = useState<string | null>(null);
   const save = async (format: PictureFormat, scale: number) => {
@@ -50,7 +52,7 @@ export function SaveMenu({ data, figure }: SaveMenuProps) {
           <Button
             variant="ghost"
             size="iconSmall"
-            aria-label="Save the picture"
+            aria-label={`Save the picture of ${cardName(card)}`}
             title="Save the picture"
             disabled={!data}
           >
