@@ -10,7 +10,8 @@ interface MarkersProps {
   readonly markers: readonly LineMarker[];
   readonly rows: readonly number[];
   readonly xScale: (value: number) => number;
-  readonly yScale: (value: number) => number;
+  /** None where the axis has no numbers. */
+  readonly yScale: ((value: number) => number) | null;
   readonly width: number;
   readonly height: number;
   readonly theme: PlotTheme;
@@ -23,7 +24,7 @@ export function Markers({ markers, rows, xScale, yScale, width, height, theme }:
       {markers.map((marker, index) => {
         const at = round(xScale(marker.x));
         if (!(at >= -0.5 && at <= width + 0.5)) return null;
-        const dot = marker.y === null ? Number.NaN : yScale(marker.y);
+        const dot = marker.y === null || !yScale ? Number.NaN : yScale(marker.y);
         const row = rows[index] ?? 0;
         const anchor = at < 40 ? "start" : at > width - 40 ? "end" : "middle";
         return (

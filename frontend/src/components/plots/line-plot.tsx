@@ -263,7 +263,7 @@ export const LinePlot = memo(function LinePlot(props: LinePlotProps) {
                 markers={markers}
                 rows={rows}
                 xScale={xScale}
-                yScale={yScale}
+                yScale={visible && yScale}
                 {...inner}
                 theme={theme}
               />
