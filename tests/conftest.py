@@ -27,6 +27,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from torch import Tensor, nn
 
+from slicer_core.evaluate import joining
+
 MASK = 0xFFFFFFFF
 
 # Nothing is tested by time: a busy machine is no reason to fail.
@@ -44,6 +46,18 @@ def _one_thread() -> None:
 def _same_random_numbers() -> None:
     """Each test draws the same data at each run, whichever tests run before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_batches_are_joined() -> bool:
+    """Whether batches that are small are put together; tests of what happens from batch to batch need them apart."""
+    return False
+
+
+@pytest.fixture(autouse=True)
+def _batches_as_given(small_batches_are_joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not small_batches_are_joined:
+        monkeypatch.setattr(joining, "_MOST_BYTES", 0)
 
 
 @pytest.fixture(autouse=True)

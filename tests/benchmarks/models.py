@@ -12,6 +12,11 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
+def bag() -> nn.Module:
+    """A bag of words: 100,000 embeddings of width 64, their mean, and two layers; 6,408,578 parameters."""
+    return nn.Sequential(nn.EmbeddingBag(100_000, 64), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 2))
+
+
 class Residual(nn.Module):
     """A block of a CIFAR ResNet (He et al. 2016, section 4.2), with a projection where the shape changes."""
 

@@ -58,6 +58,17 @@ def mlp(num_samples: int, device: torch.device) -> Subject:
     return _classifier(models.mlp, (784,), num_samples, num_samples, device)
 
 
+def bag(device: torch.device) -> Subject:
+    """A mean of 30 of 100,000 embeddings of width 64 and two layers, 8,000 samples in batches of 200."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        words = (100_000 * torch.rand(8000, 30) ** 3).long().to(device)
+        target = (words.float().mean(dim=1) > 25_000).long()
+        model, data = models.bag().to(device), (words, target)
+        _train(model, data, F.cross_entropy)
+    return Subject(model=model, data=data, batch_size=200, loss=F.cross_entropy, wrap=_wrap_classifier)
+
+
 def resnet20(device: torch.device) -> Subject:
     """ResNet-20 on 256 images of 3×32×32 in one batch."""
     return _classifier(models.resnet20, (3, 32, 32), 256, 256, device)

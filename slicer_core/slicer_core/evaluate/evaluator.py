@@ -12,6 +12,7 @@ from slicer_core.choices import STRATEGY_NAMES
 from slicer_core.errors import ResourceError, UsageError
 from slicer_core.evaluate.batchnorm import recomputed_statistics
 from slicer_core.evaluate.choice import StrategyChoice
+from slicer_core.evaluate.joining import with_larger_batches
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere, refuse_kept
@@ -30,6 +31,7 @@ from slicer_core.evaluate.shortage import is_shortage, shortage_message
 from slicer_core.evaluate.strategies.streaming import STREAMING, float32_fits, stream, streams
 from slicer_core.evaluate.sums import PointSums
 from slicer_core.evaluate.traces import forget_if_changed
+from slicer_core.evaluate.trials import typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper, SplitData, cast_batch
@@ -133,7 +135,7 @@ class PointEvaluator:
                 return
             if self._recompute is not None and self._blocks:
                 self._objective.examine(self._state, next(iter(self._cast(self._recompute))))
-            self._choice, fitting = _settled(
+            self._choice, fitting, batches = _settled(
                 wrapper,
                 self._data,
                 self._blocks,
@@ -145,7 +147,7 @@ class PointEvaluator:
             )
             self._trial_samples = fitting.num_samples
             self._choice.decide_all(fitting, self._blocks)
-        self._shares = Shares(self._objective, self._state, self._data, is_total=wrapper.form.is_total)
+        self._shares = Shares(self._objective, self._state, batches, is_total=wrapper.form.is_total)
 
     def seconds_a_point(self) -> float | None:
         """What the trials say of the strategy that was settled on; None where there were none."""
@@ -263,7 +265,7 @@ def choose_strategy(
         if reads_elsewhere(wrapper, data):
             return ChosenStrategy(label=STREAMING, timings={})
         first = cast_batch(next(iter(data.batches())), wrapper.device, settings.dtype)
-        choice, fitting = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
+        choice, fitting, _ = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
     scale = first.num_samples / fitting.num_samples
     return ChosenStrategy(
         label=choice.label, timings={label: seconds * scale for label, seconds in choice.timings.items()}
@@ -280,9 +282,19 @@ def _settled(
     first: Batch,
     *,
     has_buffers: bool,
-) -> tuple[StrategyChoice, Batch]:
-    """The choice, made on as much of the first batch as fits the memory, which is returned too."""
+) -> tuple[StrategyChoice, Batch, SplitData]:
+    """The choice, made on as much of the first batch as fits the memory; that much of it; and the data as it is run.
+
+    Small batches are put together, but in the loop that is asked for: it runs what the user's would.
+    """
     fitting = _examined(objective, state, first)
+    if fitting is first and blocks and settings.strategy != "loop":
+        larger = with_larger_batches(wrapper, data, objective, state, typical_block(blocks), first)
+        if larger is not data:
+            joined = cast_batch(next(iter(larger.batches())), wrapper.device, settings.dtype)
+            # It also shows what the model writes to in the batches after the first.
+            if _fits(lambda: objective.at_center(state, joined)):
+                data, fitting = larger, joined
     may_fork = data.in_memory and not has_buffers and wrapper.device.type == "cpu" and can_fork()
     choice = StrategyChoice(
         "loop" if has_buffers and settings.strategy == "auto" else settings.strategy,
@@ -296,7 +308,7 @@ def _settled(
     )
     choice.limit_parts(fitting.num_samples)
     choice.settle(fitting, blocks, batches=data.num_samples / fitting.num_samples, slices=settings.repeats)
-    return choice, fitting
+    return choice, fitting, data
 
 
 def _examined(objective: Objective, state: NamedTensors, first: Batch) -> Batch:
@@ -314,7 +326,7 @@ def _examined(objective: Objective, state: NamedTensors, first: Batch) -> Batch:
     return batch
 
 
-def _fits(run: Callable[[], None]) -> bool:
+def _fits(run: Callable[[], object]) -> bool:
     try:
         run()
     except Exception as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.activations import bytes_a_sample
@@ -31,6 +32,8 @@ from slicer_core.subject import Batch
 _FIRST_CAPTURE_SECONDS = 1.5
 _CAPTURE_SECONDS = 0.05
 _CAPTURE_SECONDS_A_MODULE = 0.01
+# A layer of a recurrent network is gone through step by step, and takes as long as so many modules.
+_MODULES_A_RECURRENT_LAYER = 20
 # A capture pays where the loop alone would take so many times as long. Of a point that takes long, most is arithmetic
 # that has to be done all the same, so that less is gained.
 _WORTH = 2.0
@@ -207,8 +210,7 @@ class Trials:
         """Whether a job that takes the loop so many seconds may well be done sooner with a capture."""
         if self._session.traces.tracer.knows(self._state, batch):
             return True
-        leaves = sum(next(module.children(), None) is None for module in self._objective.model.modules())
-        seconds = _CAPTURE_SECONDS + leaves * _CAPTURE_SECONDS_A_MODULE
+        seconds = _CAPTURE_SECONDS + sum(map(_modules_in, self._objective.model.modules())) * _CAPTURE_SECONDS_A_MODULE
         if "torch._dynamo" not in sys.modules:
             seconds += _FIRST_CAPTURE_SECONDS
         return in_loop > seconds * (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
@@ -301,6 +303,13 @@ class Trials:
         self.timings[candidate.label] = point
         # What was compiled is kept for all batches.
         return point, 0.0 if candidate.is_compiled else scale * max(prologue for _, prologue in found)
+
+
+def _modules_in(module: nn.Module) -> int:
+    """What the module itself adds to a capture, in modules of the usual kind."""
+    if isinstance(module, nn.RNNBase):
+        return _MODULES_A_RECURRENT_LAYER * module.num_layers * (2 if module.bidirectional else 1)
+    return 1 if next(module.children(), None) is None else 0
 
 
 def _trial_seconds(job: float) -> float:

@@ -210,9 +210,7 @@ def _cost_of_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint
 
     share = data.num_samples / first.num_samples
     if not streaming:
-        # As many batches as the job has, of which each has a prologue of its own.
-        settings = replace(prepared.settings, repeats=prepared.settings.repeats * data.num_batches)
-        chosen = choose_strategy(prepared.wrapper, one_batch, plan.blocks, center.state, settings=settings)
+        chosen = choose_strategy(prepared.wrapper, data, plan.blocks, center.state, settings=prepared.settings)
         if len(chosen.timings) > 1:
             seconds = chosen.timings[chosen.label] * share
             return _PointCost(seconds=seconds, strategy=chosen.label, trials=dict(chosen.timings))

@@ -59,6 +59,8 @@ class Traces:
         self.compiled: dict[tuple[type, Trace, frozenset[str], int], Any] = {}
         # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
         self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
+        # How many samples the batches may have that small ones are put together to, by the form of a batch.
+        self.larger: dict[Any, int] = {}
         # What later processes are to do alike.
         self.decisions = Decisions()
         # Whether strategies are among them: a training loop's next slice may be of another length.
@@ -69,6 +71,7 @@ class Traces:
     def forget(self) -> None:
         """Lets go of what was captured, for a model that has changed since."""
         self.tracer, self.partitions, self.seen, self.compiled = Tracer(), {}, {}, {}
+        self.larger = {}
 
 
 @dataclass
