@@ -50,7 +50,7 @@ def with_larger_batches(
     if data.num_batches < 2 or not is_splittable(objective, first):
         return data
     moved = sum(tensor.nbytes for tensor in block.directions()[0].values())
-    known, key = traces_of(wrapper, objective.dtype).larger, (_form(first), moved.bit_length())
+    known, key = traces_of(wrapper, objective.dtype).larger, (_form(first), first.num_samples, moved)
     if key not in known:
         known[key] = _most_samples(objective, state, first, moved)
         if known[key] >= 2 * first.num_samples and not _agree(objective, state, data, known[key]):
@@ -102,7 +102,7 @@ def _bytes_a_sample_given(batch: Batch) -> int:
 def _agree(objective: Objective, state: NamedTensors, data: SplitData, most: int) -> bool:
     """Whether the first batches that are put together give the terms that they give one by one."""
     count = _count(data, most)
-    group = [batch for batch, _ in zip(data.batches(), range(count), strict=False)]
+    group = [batch for _, batch in zip(range(count), data.batches(), strict=False)]
     together = next(joined(group, count, most))
     alone, found = [], 0
     for batch in group:

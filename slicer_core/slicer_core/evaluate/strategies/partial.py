@@ -59,7 +59,8 @@ class Traces:
         self.compiled: dict[tuple[type, Trace, frozenset[str], int], Any] = {}
         # What trials chose for a kind of slice, with their timings, so that the next checkpoint needs none.
         self.chosen: dict[Any, tuple[Any, dict[str, float]]] = {}
-        # How many samples the batches may have that small ones are put together to, by the form of a batch.
+        # How many samples small batches may have together, by form and size of the first and the bytes that move: it is
+        # not to depend on what was evaluated before.
         self.larger: dict[Any, int] = {}
         # What later processes are to do alike.
         self.decisions = Decisions()
