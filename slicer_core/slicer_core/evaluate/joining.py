@@ -6,6 +6,7 @@ constant part is run once; where batches are small beside the weights, combining
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -47,10 +48,11 @@ def with_larger_batches(
     Only batches of losses that are sums over samples, and whose first ones give the same terms together: what the
     model makes of a sample may depend on others in ways that its first batch did not show.
     """
-    if data.num_batches < 2 or not is_splittable(objective, first):
+    form = _form(first)
+    if data.num_batches < 2 or form is None or not is_splittable(objective, first):
         return data
     moved = sum(tensor.nbytes for tensor in block.directions()[0].values())
-    known, key = traces_of(wrapper, objective.dtype).larger, (_form(first), first.num_samples, moved)
+    known, key = traces_of(wrapper, objective.dtype).larger, (form, first.num_samples, moved)
     if key not in known:
         known[key] = _most_samples(objective, state, first, moved)
         if known[key] >= 2 * first.num_samples and not _agree(objective, state, data, known[key]):
@@ -69,12 +71,15 @@ def with_larger_batches(
 def joined(batches: Iterable[Batch], count: int, most: int) -> Iterator[Batch]:
     """So many batches at a time as one, or fewer: of one form, and with at most so many samples together."""
     group: list[Batch] = []
+    form = None
     for batch in batches:
+        own = _form(batch)
         full = len(group) == count or sum(each.num_samples for each in group) + batch.num_samples > most
-        if group and (full or _form(batch) is None or _form(batch) != _form(group[0])):
+        if group and (full or own is None or own != form):
             yield _together(group)
             group = []
         group.append(batch)
+        form = own
     if group:
         yield _together(group)
 
@@ -102,7 +107,7 @@ def _bytes_a_sample_given(batch: Batch) -> int:
 def _agree(objective: Objective, state: NamedTensors, data: SplitData, most: int) -> bool:
     """Whether the first batches that are put together give the terms that they give one by one."""
     count = _count(data, most)
-    group = [batch for _, batch in zip(range(count), data.batches(), strict=False)]
+    group = list(itertools.islice(data.batches(), count))
     together = next(joined(group, count, most))
     alone, found = [], 0
     for batch in group:
