@@ -14,16 +14,8 @@ from torch import Tensor
 from slicer_core import slices
 from slicer_core.checkpoints import open_safetensors
 from slicer_core.errors import CheckpointError, UsageError, suggestion
-from slicer_core.methods.method import (
-    CenterPoint,
-    GridRange,
-    GridSize,
-    Method,
-    SliceOptions,
-    axis_settings,
-    refuse_interpolation,
-)
-from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.slicer import GridRange, GridSize, Point, Slicer
 from slicer_core.methods.trajectory import planned_trajectory
 from slicer_core.parameters import LazyTensors, NamedTensors, cosine_of, products, rows_of, shapes_of, wide_enough
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients

@@ -27,17 +27,9 @@ from slicer_core.curvature import (
 )
 from slicer_core.errors import UsageError
 from slicer_core.evaluate.gradient import DifferentiableLoss
-from slicer_core.methods.method import (
-    CenterPoint,
-    GridRange,
-    GridSize,
-    Method,
-    SliceOptions,
-    axis_settings,
-    refuse_interpolation,
-)
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
 from slicer_core.methods.preparation import Made, refuse_lazy
-from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.methods.slicer import GridRange, GridSize, Point, Slicer
 from slicer_core.parameters import NamedTensors, cosine_of, norm, products, subset
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients
 from slicer_core.slices import Measure, Slice

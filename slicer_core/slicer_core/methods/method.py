@@ -24,12 +24,6 @@ from slicer_core.subject import ModelWrapper, PythonSide
 AUTO = "auto"
 """A range that the method takes from what it finds."""
 
-GridSize = int | tuple[int, int]
-"""Points along both axes of a plane, or along each."""
-
-GridRange = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
-"""Limits of both axes of a plane, or of each."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SliceOptions:

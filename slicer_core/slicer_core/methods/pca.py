@@ -16,16 +16,8 @@ from slicer_core import slices
 from slicer_core.choices import BatchNormPolicy
 from slicer_core.directions import PathPoint, combined, gram_matrix, open_points, principal_axes
 from slicer_core.errors import UsageError
-from slicer_core.methods.method import (
-    CenterPoint,
-    GridRange,
-    GridSize,
-    Method,
-    SliceOptions,
-    axis_settings,
-    refuse_interpolation,
-)
-from slicer_core.methods.slicer import Point, Slicer, full_state
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.slicer import GridRange, GridSize, Point, Slicer, full_state
 from slicer_core.methods.trajectory import ranges_around, trajectory_of
 from slicer_core.parameters import cosine_of, norm, products
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients

@@ -15,16 +15,8 @@ from slicer_core import slices
 from slicer_core.choices import Ignore, Normalization
 from slicer_core.directions import RECIPE, filter_layouts, normalize_direction, random_direction
 from slicer_core.errors import UsageError
-from slicer_core.methods.method import (
-    CenterPoint,
-    GridRange,
-    GridSize,
-    Method,
-    SliceOptions,
-    axis_settings,
-    refuse_interpolation,
-)
-from slicer_core.methods.slicer import Point, Slicer
+from slicer_core.methods.method import CenterPoint, Method, SliceOptions, axis_settings, refuse_interpolation
+from slicer_core.methods.slicer import GridRange, GridSize, Point, Slicer
 from slicer_core.methods.trajectory import planned_trajectory
 from slicer_core.parameters import LazyTensors, NamedTensors, cosine_of, products, rows_of, shapes_of, subset
 from slicer_core.plan import PointBlock, SlicePlan, axis_values, grid_coefficients

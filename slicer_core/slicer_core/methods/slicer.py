@@ -28,6 +28,12 @@ from slicer_core.subject.undisturbed import ordinary, undisturbed
 Point = Mapping[str, Tensor]
 """Named tensors, as `ModelWrapper.get_parameters` gives them; buffers may be among them."""
 
+GridSize = int | tuple[int, int]
+"""Points along both axes of a plane, or along each."""
+
+GridRange = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
+"""Limits of both axes of a plane, or of each."""
+
 
 class Slicer:
     """Takes slices of a wrapped model, which is afterwards exactly as before.
