@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib
 import time
 
-# What `torch.export` imports at its first use, which is most of what a first capture takes.
-_CAPTURE = ("torch._dynamo", "torch.export._trace", "torch._export.utils", "torch._inductor.decomposition")
-
 
 def _seconds(*modules: str) -> float:
     start = time.perf_counter()
@@ -18,7 +15,6 @@ def _seconds(*modules: str) -> float:
 
 SECONDS = {
     "torch": _seconds("torch"),
-    "what torch.export needs": _seconds(*_CAPTURE),
     "slicer_core's evaluation": _seconds("slicer_core.evaluate", "slicer_core.subject"),
 }
 """What was imported, in this order, and the seconds that it took beyond what came before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from slicer_core import AxisParallelSlicer, EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
 from slicer_core.evaluate import Decisions, PointEvaluator, decide_alike, evaluate, shares
 from slicer_core.evaluate.decisions import moved_key
+from slicer_core.evaluate.strategies import partial as partial_evaluation
+from slicer_core.evaluate.trace import Tracer
 from slicer_core.plan import PointBlock
 
 SIZES = (9, 12, 13, 3, 1)
@@ -72,6 +75,7 @@ def test_every_block_is_the_loops_on_every_batch(kind: type[Layers], strategy: A
 def test_where_one_block_fails_on_a_batch_all_are_held_against_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph with an open size, which torch takes to be 2 or more, is given the sample that is alone."""
     monkeypatch.setattr("slicer_core.evaluate.trace._ways", lambda batch: (False, True))
+    monkeypatch.setattr(partial_evaluation, "Tracer", partial(Tracer, closed_sizes=2))
     model = CenteredIfSeveral()
     found = entries(model, "partial")
     np.testing.assert_allclose(found.loss, entries(model, "loop").loss, rtol=3e-7)

@@ -43,13 +43,13 @@ def _limits() -> Any:
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Gets an entry for each capture."""
     found: list[int] = []
-    capture = trace._capture
+    capture = trace._recorded
 
-    def counted(*args: Any, **options: Any) -> trace.Trace:
+    def counted(*args: Any) -> trace.Trace:
         found.append(1)
-        return capture(*args, **options)
+        return capture(*args)
 
-    monkeypatch.setattr(trace, "_capture", counted)
+    monkeypatch.setattr(trace, "_recorded", counted)
     return found
 
 

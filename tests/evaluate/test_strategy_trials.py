@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,8 +60,8 @@ def test_a_long_job_times_its_candidates_and_tells_the_times() -> None:
 
 
 def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As in a process that has captured before.
-    monkeypatch.setattr(trials, "_FIRST_CAPTURE_SECONDS", 0.0)
+    # As in a process that has exported before.
+    monkeypatch.setattr(trials, "_FIRST_EXPORT_SECONDS", 0.0)
     found = curve(Branching(), 60, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
@@ -68,7 +69,7 @@ def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: p
 
 
 def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "_CAPTURE_SECONDS", 1000.0)
+    monkeypatch.setattr(trials, "_RECORDING_SECONDS", 1000.0)
     found = curve(Branching(), 60, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
@@ -87,7 +88,7 @@ def test_processes_are_started_for_each_slice_and_not_for_each_batch(
     seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
     monkeypatch.setattr(trials, "_timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
     monkeypatch.setattr(trials, "shared_out", lambda shares: ([share() for share in shares], []))
-    monkeypatch.setattr(trials.Trials, "_capture_pays", lambda *args: True)
+    monkeypatch.setattr(trials.Trials, "_sizes", lambda *args: [sys.maxsize])
     monkeypatch.setattr(trials, "_FORKS_WORTH", 0)
     monkeypatch.setattr(trials, "_FORKS_WORTH_WHERE_QUICK", 0)
     tried = trials.Trials(
@@ -101,7 +102,9 @@ def test_processes_are_started_for_each_slice_and_not_for_each_batch(
     assert (chosen.strategy, chosen.workers) == ("partial", workers)
 
 
-def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any]) -> None:
+def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # However long the loop is held up here.
+    monkeypatch.setattr(trials, "_RECORDING_SECONDS", 1000.0)
     net = network("mlp")
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
     found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)

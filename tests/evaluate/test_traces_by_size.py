@@ -16,17 +16,35 @@ from slicer_core.subject import Batch
 
 
 @pytest.fixture
-def captures(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each capture left the size open."""
-    found: list[bool] = []
-    attempt = capture._attempt
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How each capture was made."""
+    found: list[str] = []
+    recorded, exported = capture._recorded, capture._exported
 
-    def noted(*args: Any, dynamic: bool) -> Any:
-        found.append(dynamic)
-        return attempt(*args, dynamic=dynamic)
+    def noted_recorded(*args: Any) -> Any:
+        found.append("recorded")
+        return recorded(*args)
 
-    monkeypatch.setattr(capture, "_attempt", noted)
+    def noted_exported(*args: Any, dynamic: bool) -> Any:
+        found.append("open" if dynamic else "closed")
+        return exported(*args, dynamic=dynamic)
+
+    monkeypatch.setattr(capture, "_recorded", noted_recorded)
+    monkeypatch.setattr(capture, "_exported", noted_exported)
     return found
+
+
+class Counting(nn.Module):
+    """Writes to what it made by parts, which is exported and not recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.layer(x)
+        scores[:, 0] += 1
+        return scores
 
 
 class Branching(nn.Module):
@@ -40,6 +58,20 @@ class Branching(nn.Module):
         return self.layer(x) * (2 if len(x) > 4 else 1)
 
 
+class Large(nn.Module):
+    """Has no memory for many samples in its first pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.is_short = nn.Linear(5, 3), True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_short:
+            self.is_short = False
+            raise torch.OutOfMemoryError
+        return self.layer(x)
+
+
 def trace_each(tracer: Tracer, model: nn.Module, sizes: list[int]) -> list[Any]:
     data = (torch.randn(9, 5), torch.randint(0, 3, (9,)))
     wrapper = ModelWrapper(model.eval(), nn.CrossEntropyLoss(), data)
@@ -51,19 +83,32 @@ def trace_each(tracer: Tracer, model: nn.Module, sizes: list[int]) -> list[Any]:
         ]
 
 
-def test_two_sizes_have_traces_of_their_own_and_all_others_share_one(captures: list[bool]) -> None:
-    tracer = Tracer()
-    found = trace_each(tracer, nn.Linear(5, 3), [4, 3, 4, 5, 6, 7, 3])
-    assert captures == [False, False, True]
+def test_four_sizes_have_recordings_of_their_own_and_all_others_share_one_trace(captures: list[str]) -> None:
+    found = trace_each(Tracer(), nn.Linear(5, 3), [4, 3, 4, 5, 6, 7, 3, 8, 9])
+    assert captures == ["recorded"] * 4 + ["open"]
+    assert found[0] is found[2]
+    assert found[1] is found[6]
+    assert found[5] is found[7] is found[8]
+    assert len({id(trace) for trace in found}) == 5
+
+
+def test_where_nothing_is_recorded_two_sizes_have_traces_of_their_own(captures: list[str]) -> None:
+    found = trace_each(Tracer(), Counting(), [4, 3, 4, 5, 6, 7, 3])
+    assert captures == ["recorded", "closed", "closed", "open"]
     assert found[0] is found[2]
     assert found[1] is found[6]
     assert found[3] is found[4] is found[5]
     assert len({id(trace) for trace in found}) == 3
 
 
-def test_where_the_size_cannot_be_left_open_each_has_its_own(captures: list[bool]) -> None:
-    found = trace_each(Tracer(), Branching(), [4, 3, 5, 6, 5])
-    assert captures == [False, False, True, False, False]
+def test_where_the_size_cannot_be_left_open_each_has_its_own(captures: list[str]) -> None:
+    found = trace_each(Tracer(closed_sizes=2), Branching(), [4, 3, 5, 6, 5])
+    assert captures == ["recorded", "recorded", "open", "closed", "recorded"]
     assert len({id(trace) for trace in found}) == 4
     scaled = [any("mul" in str(node.target) and node.args[1] == 2 for node in trace.nodes) for trace in found]
     assert scaled == [False, False, True, True, True]
+
+
+def test_a_shortage_of_memory_does_not_mean_that_smaller_batches_cannot_be_recorded(captures: list[str]) -> None:
+    trace_each(Tracer(), Large(), [9, 4])
+    assert captures == ["recorded", "closed", "recorded"]

@@ -51,6 +51,11 @@ class _Results(TorchDispatchMode):
         super().__init__()
         self.sizes: list[int] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch's own setting: without it, it imports its compiler to leave alone what nobody compiles."""
+        return False
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         self.sizes.append(sum(leaf.nbytes for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)))

@@ -67,6 +67,8 @@ def partition(trace: Trace, varied: Set[str], denied: Set[fx.Node] = frozenset()
 
 def moving_shape(trace: Trace, parts: Partition) -> fx.Node | None:
     """A general node whose result has another shape at other points, as what a mask of moving values picks has."""
+    if not any(_is_symbolic(node.meta.get("val")) for node in trace.nodes):
+        return None
     # Imports more than most commands need.
     from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
@@ -81,6 +83,14 @@ def moving_shape(trace: Trace, parts: Partition) -> fx.Node | None:
         elif isinstance(value, Tensor) and not symbols <= still:
             return node
     return None
+
+
+def _is_symbolic(value: object) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(_is_symbolic(entry) for entry in value)
+    if isinstance(value, Tensor):
+        return not all(type(size) is int for size in (*value.shape, *value.stride()))
+    return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
 
 
 def _shape_inputs(node: fx.Node) -> list[fx.Node]:

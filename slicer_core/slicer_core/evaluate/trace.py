@@ -1,6 +1,6 @@
-"""The loss of a batch as a graph of operations on named tensors, captured once by `torch.export`.
+"""The loss of a batch as a graph of operations on named tensors, recorded once or captured by `torch.export`.
 
-The capture runs without the model's Python code, so it is held against the user's own forward on every batch; what
+The graph runs without the model's Python code, so it is held against the user's own forward on every batch; what
 can't be captured raises `NotTraceableError` with the reason, and the plain loop takes over.
 """
 
@@ -21,18 +21,19 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from slicer_core.collector import collector_paused
 from slicer_core.evaluate.crossentropy import split_cross_entropy
+from slicer_core.evaluate.effects import effect
 from slicer_core.evaluate.fold import fold_batchnorm
 from slicer_core.evaluate.functional import make_functional
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.recording import record
+from slicer_core.evaluate.shortage import is_shortage
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
 from slicer_core.subject.nesting import flatten, leaves_of, unflatten
 
 _LOGGERS = ("torch.export", "torch.fx", "torch._dynamo", "torch._export", "torch._subclasses")
-# Operations that can drop out do so only where one of these arguments, in this order, is not zero or false.
-_RANDOM_SWITCHES = ("train", "training", "dropout_p")
-# Norms update running statistics where one of these is true, which their schemas don't say.
-_TRAINING_SWITCHES = ("training", "use_input_stats")
+# Of sizes that are not recorded, so many have a capture each.
+_EXPORTED_SIZES = 2
 
 
 class NotTraceableError(Exception):
@@ -71,14 +72,16 @@ class Trace:
 class Tracer:
     """Keeps one trace for each kind of state and batch: structure, shapes, dtypes and all that is not a tensor in it.
 
-    A trace for one size takes a third of the time of one that leaves the size open, so the first `closed_sizes` sizes
-    have one each, and all others share one if the model's code lets them.
+    A trace for one size is recorded, or else exported in a third of the time of one that leaves the size open. So the
+    first `closed_sizes` sizes, or the first two where they can't be recorded, have one each, and all others share one
+    if the model's code lets them, or else have one each too.
     """
 
-    def __init__(self, closed_sizes: int = 2) -> None:
+    def __init__(self, closed_sizes: int = 4) -> None:
         self._traces: dict[Any, Trace | NotTraceableError] = {}
         self._closed_sizes = closed_sizes
         self._num_sizes: dict[Any, int] = {}
+        self._unrecorded: set[Any] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -87,8 +90,11 @@ class Tracer:
 
     def knows(self, state: NamedTensors, batch: Batch) -> bool:
         """Whether a trace that fits the batch is there already."""
-        keys = (_key(state, batch, dynamic=dynamic) for dynamic in _ways(batch))
-        return any(isinstance(self._traces.get(key), Trace) for key in keys)
+        return self._known(state, batch) is not None
+
+    def records(self, objective: Objective, state: NamedTensors, batch: Batch) -> bool:
+        """Whether a trace that fits the batch is there already, or now is, since it could be recorded."""
+        return self.knows(state, batch) or self._record(objective, state, batch) is not None
 
     def trace(self, objective: Objective, state: NamedTensors, batch: Batch) -> Trace:
         """The trace that fits the batch.
@@ -96,27 +102,52 @@ class Tracer:
         Raises:
             NotTraceableError: the loss has no graph.
         """
-        keys = {dynamic: _key(state, batch, dynamic=dynamic) for dynamic in (False, True)}
-        known = [self._traces[keys[dynamic]] for dynamic in _ways(batch) if keys[dynamic] in self._traces]
-        if trace := next((found for found in known if isinstance(found, Trace)), None):
+        trace = self._known(state, batch) or self._record(objective, state, batch)
+        if trace is not None:
             return trace
-        is_closed = self._num_sizes.setdefault(keys[True], 0) < self._closed_sizes
-        self._num_sizes[keys[True]] += 1
+        keys = {dynamic: _key(state, batch, dynamic=dynamic) for dynamic in (False, True)}
+        is_closed = self._count(keys[True]) < min(self._closed_sizes, _EXPORTED_SIZES)
         found: Trace | NotTraceableError = NotTraceableError("nothing was tried")
         for dynamic in (False,) if is_closed else reversed(_ways(batch)):
             if keys[dynamic] not in self._traces:
                 self._traces[keys[dynamic]] = _attempt(objective, dict(state), batch, dynamic=dynamic)
             found = self._traces[keys[dynamic]]
             if isinstance(found, Trace):
-                return found
+                break
+        self._num_sizes[keys[True]] = self._count(keys[True]) + 1
+        if isinstance(found, Trace):
+            return found
         raise found
+
+    def _known(self, state: NamedTensors, batch: Batch) -> Trace | None:
+        found = (self._traces.get(_key(state, batch, dynamic=dynamic)) for dynamic in _ways(batch))
+        return next((trace for trace in found if isinstance(trace, Trace)), None)
+
+    def _record(self, objective: Objective, state: NamedTensors, batch: Batch) -> Trace | None:
+        kind = _key(state, batch, dynamic=True)
+        can_be_open = not isinstance(self._traces.get(kind), NotTraceableError)
+        if kind in self._unrecorded or (can_be_open and self._count(kind) >= self._closed_sizes):
+            return None
+        try:
+            found = _recorded(objective, dict(state), batch)
+        except Exception as error:  # noqa: BLE001 - whatever the model's code raises at the sight of no values
+            # A smaller batch may fit the memory.
+            if not is_shortage(error):
+                self._unrecorded.add(kind)
+            return None
+        self._traces[_key(state, batch, dynamic=False)] = found
+        self._num_sizes[kind] = self._count(kind) + 1
+        return found
+
+    def _count(self, kind: Any) -> int:
+        return self._num_sizes.get(kind, 0)
 
 
 def _attempt(
     objective: Objective, state: dict[str, Tensor], batch: Batch, *, dynamic: bool
 ) -> Trace | NotTraceableError:
     try:
-        return _capture(objective, state, batch, dynamic=dynamic)
+        return _exported(objective, state, batch, dynamic=dynamic)
     except NotTraceableError as reason:
         return reason
     except Exception as error:  # noqa: BLE001 - torch.export raises whatever the model's code or its own leads to
@@ -164,7 +195,22 @@ class _Whole(nn.Module):
         return objective.holding(state, run)
 
 
-def _capture(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dynamic: bool) -> Trace:
+def _recorded(objective: Objective, state: dict[str, Tensor], batch: Batch) -> Trace:
+    quantities: dict[str, None] = {}
+    whole = _Whole(objective, batch, quantities)
+    with warnings.catch_warnings(), collector_paused():
+        # The user has seen what the model warns of in a pass of its own.
+        warnings.simplefilter("ignore")
+        recording = record(whole, state, batch_tensors(batch))
+    if not make_functional(recording.graph):
+        raise NotTraceableError("the model writes to tensors in place")
+    _rewrite(recording.graph)
+    return _finished(
+        recording.graph, list(quantities), state=state, given=recording.given, constants=recording.constants
+    )
+
+
+def _exported(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dynamic: bool) -> Trace:
     quantities: dict[str, None] = {}
     whole = _Whole(objective, batch, quantities)
     tensors = batch_tensors(batch)
@@ -178,10 +224,14 @@ def _capture(objective: Objective, state: dict[str, Tensor], batch: Batch, *, dy
         program = export(whole, (state, tensors), dynamic_shapes=shapes, strict=False)
         if not make_functional(program.graph):
             program = program.run_decompositions({})
-        fold_batchnorm(program.graph)
-        split_cross_entropy(program.graph)
-        _allow_any_layout(program.graph)
-    return _as_trace(program, list(state), list(quantities))
+        _rewrite(program.graph)
+    return _as_trace(program, state, list(quantities))
+
+
+def _rewrite(graph: fx.Graph) -> None:
+    fold_batchnorm(graph)
+    split_cross_entropy(graph)
+    _allow_any_layout(graph)
 
 
 def _allow_any_layout(graph: fx.Graph) -> None:
@@ -191,7 +241,7 @@ def _allow_any_layout(graph: fx.Graph) -> None:
             node.target = torch.ops.aten.reshape.default
 
 
-def _as_trace(program: ExportedProgram, state_names: Sequence[str], quantities: Sequence[str]) -> Trace:
+def _as_trace(program: ExportedProgram, state: NamedTensors, quantities: Sequence[str]) -> Trace:
     signature = program.graph_signature
     if any(spec.kind is not OutputKind.USER_OUTPUT for spec in signature.output_specs):
         raise NotTraceableError("the model changes its own tensors while it is evaluated")
@@ -209,15 +259,26 @@ def _as_trace(program: ExportedProgram, state_names: Sequence[str], quantities: 
             if not isinstance(value, Tensor):
                 raise NotTraceableError(f"the graph needs {spec.target}, which is not a tensor")
             constants[node] = value
-    (output,) = (node for node in program.graph.nodes if node.op == "output")
+    return _finished(program.graph, quantities, state=state, given=given, constants=constants)
+
+
+def _finished(
+    graph: fx.Graph,
+    quantities: Sequence[str],
+    *,
+    state: NamedTensors,
+    given: Sequence[fx.Node],
+    constants: Mapping[fx.Node, Tensor],
+) -> Trace:
+    (output,) = (node for node in graph.nodes if node.op == "output")
     results: list[fx.Node] = list(output.args[0])
-    nodes = _live_nodes(program.graph, results)
+    nodes = _live_nodes(graph, results)
     for node in nodes:
         _check_node(node)
     return Trace(
         nodes=nodes,
-        states=dict(zip(state_names, given, strict=False)),
-        leaves=tuple(given[len(state_names) :]),
+        states=dict(zip(state, given, strict=False)),
+        leaves=tuple(given[len(state) :]),
         constants=constants,
         outputs={name: (results[2 * index], results[2 * index + 1]) for index, name in enumerate(quantities)},
     )
@@ -243,21 +304,8 @@ def _check_node(node: fx.Node) -> None:
     schema = target._schema
     if schema.is_mutable:
         raise NotTraceableError(f"the graph writes to a tensor by {schema.name}")
-    given = _arguments(node, schema)
-    if given.get("running_mean") is not None and any(given.get(switch) for switch in _TRAINING_SWITCHES):
-        raise NotTraceableError(f"the model changes its running statistics by {schema.name}")
-    if torch.Tag.nondeterministic_seeded in target.tags and not _is_still(given):
-        raise NotTraceableError(f"the model draws random numbers by {schema.name}")
-
-
-def _arguments(node: fx.Node, schema: torch.FunctionSchema) -> dict[str, Any]:
-    defaults = {argument.name: argument.default_value for argument in schema.arguments}
-    return defaults | dict(zip(defaults, node.args, strict=False)) | dict(node.kwargs)
-
-
-def _is_still(given: Mapping[str, Any]) -> bool:
-    switch = next((given[name] for name in _RANDOM_SWITCHES if name in given), True)
-    return not isinstance(switch, fx.Node) and not switch
+    if reason := effect(target, node.args, node.kwargs):
+        raise NotTraceableError(reason)
 
 
 def _is_sized(tensor: Tensor, num_samples: int) -> bool:

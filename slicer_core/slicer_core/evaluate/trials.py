@@ -17,7 +17,7 @@ from torch import nn
 from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.clock import clock
-from slicer_core.evaluate.layout import is_splittable, split_batch
+from slicer_core.evaluate.layout import is_splittable, split_batch, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.sharing import Groups, parts_pay
@@ -27,11 +27,13 @@ from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
-# What a capture takes, in seconds measured on two cores: the imports at the first one, what each takes, and what each
-# module adds that has none below it.
-_FIRST_CAPTURE_SECONDS = 1.5
-_CAPTURE_SECONDS = 0.05
-_CAPTURE_SECONDS_A_MODULE = 0.01
+# What a capture takes, in seconds measured on two cores, and what each module adds that has none below it. Where it has
+# to be exported, the first one imports much.
+_RECORDING_SECONDS = 0.005
+_RECORDING_SECONDS_A_MODULE = 0.001
+_FIRST_EXPORT_SECONDS = 1.5
+_EXPORT_SECONDS = 0.05
+_EXPORT_SECONDS_A_MODULE = 0.01
 # A layer of a recurrent network is gone through step by step, and takes as long as so many modules.
 _MODULES_A_RECURRENT_LAYER = 20
 # A capture pays where the loop alone would take so many times as long. Of a point that takes long, most is arithmetic
@@ -206,14 +208,28 @@ class Trials:
                 return alone / candidate.workers
         return prologue * Groups(blocks, candidate.workers).blocks_a_worker + check
 
-    def _capture_pays(self, batch: Batch, in_loop: float) -> bool:
-        """Whether a job that takes the loop so many seconds may well be done sooner with a capture."""
-        if self._session.traces.tracer.knows(self._state, batch):
-            return True
-        seconds = _CAPTURE_SECONDS + sum(map(_modules_in, self._objective.model.modules())) * _CAPTURE_SECONDS_A_MODULE
+    def _sizes(self, batch: Batch, in_loop: float) -> list[int]:
+        """Of parts to try, in the order of promise; none where a capture costs too much of a job of so many seconds."""
+        worth = in_loop / (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
+        num_modules = sum(map(_modules_in, self._objective.model.modules()))
+        if worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE:
+            return []
+        sizes = [sys.maxsize]
+        if is_splittable(self._objective, batch):
+            sizes = part_sizes(self._objective, self._state, batch)
+        if self._records(_part(batch, sizes[0])):
+            return sizes
+        seconds = _EXPORT_SECONDS + num_modules * _EXPORT_SECONDS_A_MODULE
         if "torch._dynamo" not in sys.modules:
-            seconds += _FIRST_CAPTURE_SECONDS
-        return in_loop > seconds * (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
+            seconds += _FIRST_EXPORT_SECONDS
+        return sizes if worth > seconds else []
+
+    def _records(self, part: Batch) -> bool:
+        """Whether there is a capture of such parts, or now is one that took no long time."""
+        held = self._objective.unharmed(self._state)
+        held = {name: weight_laid_out(tensor, self._objective) for name, tensor in held.items()}
+        laid_out = self._session.laid_out(part, self._objective)
+        return self._session.traces.tracer.records(self._objective, held, laid_out)
 
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
@@ -221,14 +237,12 @@ class Trials:
         shares_loop = max_workers > 1 and in_loop > _FORKS_WORTH * _FORK_SECONDS
         shares_points = max_workers > 1 and in_loop > forks_worth * _FORK_SECONDS
         shared_loop = Candidate(strategy="loop", workers=max_workers)
-        if not self._capture_pays(batch, in_loop):
+        sizes = self._sizes(batch, in_loop)
+        if not sizes:
             self.reasons.append("the job is too short to pay for a capture")
             if shares_loop:
                 yield shared_loop
             return
-        sizes = [sys.maxsize]
-        if is_splittable(self._objective, batch):
-            sizes = part_sizes(self._objective, self._state, batch)
         first = Candidate(strategy="partial", part_size=sizes[0], workers=max_workers if shares_points else 1)
         yield first
         partials = [label for label in self.timings if label.startswith("partial")]
@@ -264,7 +278,7 @@ class Trials:
 
         `_TOO_LARGE` where smaller parts of the batch may fit the memory.
         """
-        part = batch if candidate.part_size >= batch.num_samples else split_batch(batch, candidate.part_size)[0]
+        part = _part(batch, candidate.part_size)
         if self._begun is not None and not candidate.is_compiled:
             # Another size of parts needs a capture and a cut of its own, which for larger ones takes longer.
             ahead = 0.0 if self._session.traces.tracer.knows(self._state, part) else self._preparing * part.num_samples
@@ -303,6 +317,10 @@ class Trials:
         self.timings[candidate.label] = point
         # What was compiled is kept for all batches.
         return point, 0.0 if candidate.is_compiled else scale * max(prologue for _, prologue in found)
+
+
+def _part(batch: Batch, size: int) -> Batch:
+    return batch if size >= batch.num_samples else split_batch(batch, size)[0]
 
 
 def _modules_in(module: nn.Module) -> int:
