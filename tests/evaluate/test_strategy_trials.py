@@ -62,7 +62,7 @@ def test_a_long_job_times_its_candidates_and_tells_the_times() -> None:
 def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a process that has exported before.
     monkeypatch.setattr(trials, "_FIRST_EXPORT_SECONDS", 0.0)
-    found = curve(Branching(), 60, samples=20, workers=2)
+    found = curve(Branching(), 130, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert "partial: " in found.evaluation["reason"]
@@ -70,7 +70,7 @@ def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: p
 
 def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "_RECORDING_SECONDS", 1000.0)
-    found = curve(Branching(), 60, samples=20, workers=2)
+    found = curve(Branching(), 130, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
     assert set(found.evaluation["trials"]) == {"loop", "loop, 2 workers"}

@@ -27,8 +27,10 @@ from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
-# What a capture takes, in seconds measured on two cores, and what each module adds that has none below it. Where it has
-# to be exported, the first one imports much.
+# What a capture takes, measured on two cores: as many passes as the graph, its parts and their check, and the trial of
+# it run; seconds; and what each module adds that has none below it. Where it has to be exported, the first one imports
+# much.
+_CAPTURE_PASSES = 6
 _RECORDING_SECONDS = 0.005
 _RECORDING_SECONDS_A_MODULE = 0.001
 _FIRST_EXPORT_SECONDS = 1.5
@@ -61,6 +63,8 @@ _MORE_A_PART = 1.7
 _FORK_SECONDS = 0.05
 _FORKS_WORTH = 10
 _FORKS_WORTH_WHERE_QUICK = 30
+# The trial of a loop that is shared takes some passes, and so many are to be made for it to pay.
+_SHARED_LOOP_PASSES = 100
 # How many times as long as a point the loop takes, where no trial tells, and how long a prologue.
 _USUAL_GAIN = 4.0
 _PROLOGUE_POINTS = 3.0
@@ -161,7 +165,8 @@ class Trials:
         # What preparing takes, in seconds a sample.
         self._preparing = 0.0
         self._prepared_for: set[int] = set()
-        best, seconds = Candidate(strategy="loop"), in_loop
+        alone = Candidate(strategy="loop")
+        best, seconds = alone, in_loop
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
         for candidate in self._candidates(batch, max_workers, in_loop):
             found = self._try(candidate, batch, block)
@@ -178,12 +183,12 @@ class Trials:
                 best, seconds = candidate, total
                 # What is left to be gained by more trials.
                 self._limit = min(self._limit, _trial_seconds(seconds))
-        if seconds > in_loop / _WORTH:
+        if best != alone and seconds > in_loop / _WORTH:
             # As carefully as the others.
             again, _ = _timed(LoopKernel(self._objective, self._state, block), batch, _TRIAL_SHARE * self._limit)
             self.timings["loop"] = min(again, self.timings["loop"])
             if self.timings["loop"] * num_points < seconds:
-                best = Candidate(strategy="loop")
+                best = alone
         return best
 
     def _before(
@@ -211,6 +216,7 @@ class Trials:
     def _sizes(self, batch: Batch, in_loop: float) -> list[int]:
         """Of parts to try, in the order of promise; none where a capture costs too much of a job of so many seconds."""
         worth = in_loop / (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
+        worth -= _CAPTURE_PASSES * self.timings["loop"]
         num_modules = sum(map(_modules_in, self._objective.model.modules()))
         if worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE:
             return []
@@ -234,7 +240,9 @@ class Trials:
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
         forks_worth = _FORKS_WORTH_WHERE_QUICK if self.timings["loop"] < _SLOW_SECONDS else _FORKS_WORTH
-        shares_loop = max_workers > 1 and in_loop > _FORKS_WORTH * _FORK_SECONDS
+        shares_loop = max_workers > 1 and in_loop > max(
+            _FORKS_WORTH * _FORK_SECONDS, _SHARED_LOOP_PASSES * self.timings["loop"]
+        )
         shares_points = max_workers > 1 and in_loop > forks_worth * _FORK_SECONDS
         shared_loop = Candidate(strategy="loop", workers=max_workers)
         sizes = self._sizes(batch, in_loop)
