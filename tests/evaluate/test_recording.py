@@ -299,6 +299,23 @@ def test_what_a_program_keeps_of_a_recording_is_a_tensor_later() -> None:
     np.testing.assert_allclose(losses[1], losses[0], rtol=3e-7)
 
 
+def test_what_a_model_compiles_is_recorded_as_it_is_written_and_compiled_later() -> None:
+    runs = []
+
+    def backend(graph: fx.GraphModule, inputs: Any) -> Any:
+        def run(*args: Any) -> Any:
+            runs.append(1)
+            return graph.forward(*args)
+
+        return run
+
+    part = torch.compile(nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.GELU()), backend=backend)
+    model, given = Between(lambda h, model: part(h)), data()
+    assert any("gelu" in line for line in calls(made("recorded", model, given)))
+    model(given[0])
+    assert runs
+
+
 PROGRAM = """
 import sys, torch
 from torch import nn

@@ -160,6 +160,8 @@ class _Recorder(_Mode):
 
     def end(self) -> None:
         self._is_running = False
+        # Its frames hold the tensors of the pass.
+        self._failure = None
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:

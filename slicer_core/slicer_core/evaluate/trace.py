@@ -27,6 +27,7 @@ from slicer_core.evaluate.functional import make_functional
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.recording import record
 from slicer_core.evaluate.shortage import is_shortage
+from slicer_core.evaluate.uncompiled import uncompiled
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
 from slicer_core.subject.nesting import flatten, leaves_of, unflatten
@@ -198,7 +199,7 @@ class _Whole(nn.Module):
 def _recorded(objective: Objective, state: dict[str, Tensor], batch: Batch) -> Trace:
     quantities: dict[str, None] = {}
     whole = _Whole(objective, batch, quantities)
-    with warnings.catch_warnings(), collector_paused():
+    with warnings.catch_warnings(), collector_paused(), uncompiled():
         # The user has seen what the model warns of in a pass of its own.
         warnings.simplefilter("ignore")
         recording = record(whole, state, batch_tensors(batch))
