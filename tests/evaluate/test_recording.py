@@ -209,6 +209,18 @@ def by_repeats(h: Tensor, model: Between) -> Tensor:
     return h * torch.repeat_interleave(model.scale, (model.scale * 2).long()).shape[0]
 
 
+def by_an_index(h: Tensor, model: Between) -> Tensor:
+    return h * model.scale[model.scale.argmax()]
+
+
+def by_an_end(h: Tensor, model: Between) -> Tensor:
+    return h[:, : model.scale.argmax() + 1].sum(dim=1, keepdim=True) * model.scale
+
+
+def by_a_factor(h: Tensor, model: Between) -> Tensor:
+    return torch.add(h, h, alpha=model.scale.sum())
+
+
 def by_what_it_catches(h: Tensor, model: Between) -> Tensor:
     try:
         return h * float(model.scale[0])
@@ -260,6 +272,9 @@ def reshaped_in_place(h: Tensor, model: Between) -> Tensor:
         by_classes,
         by_places_to_split_at,
         by_repeats,
+        by_an_index,
+        by_an_end,
+        by_a_factor,
         by_what_it_catches,
         at_random,
         by_a_dropout,

@@ -14,8 +14,11 @@ _RANDOM_SWITCHES = ("train", "training", "dropout_p")
 # Norms update running statistics where one of these is true, which their schemas don't say.
 _TRAINING_SWITCHES = ("training", "use_input_stats")
 # Sizes of these results are values of their arguments, which their tags don't say.
-_SIZED_BY_VALUES = frozenset(
-    ("aten::_pack_padded_sequence", "aten::_pad_packed_sequence", "aten::segment_reduce", "aten::tensor_split")
+_SIZED_BY_VALUES = (
+    torch.ops.aten._pack_padded_sequence.default,
+    torch.ops.aten._pad_packed_sequence.default,
+    torch.ops.aten.segment_reduce.default,
+    torch.ops.aten.tensor_split.tensor_indices_or_sections,
 )
 _MASKS = (torch.bool, torch.uint8)
 
@@ -42,7 +45,7 @@ def reads_values(function: OpOverload, args: Sequence[Any]) -> bool:
     tags = function.tags
     if torch.Tag.dynamic_output_shape in tags or torch.Tag.data_dependent_output in tags:
         return True
-    return function._schema.name in _SIZED_BY_VALUES
+    return function in _SIZED_BY_VALUES
 
 
 def _is_still(given: Mapping[str, Any]) -> bool:

@@ -191,11 +191,11 @@ class _Recorder(_Mode):
         if not function._schema.is_mutable:
             return None
         written = args[0] if args and function._schema.name.endswith("_") else None
-        if isinstance(written, _StandIn) and function is torch.ops.aten.detach_.default:
-            return written
-        if not isinstance(written, _StandIn) or _memory_of(written.value) in self._memory:
-            raise NotRecordedError(f"{function} writes to what the model holds, or is given")
-        return written
+        if isinstance(written, _StandIn) and written.recorder is self:
+            is_own = _memory_of(written.value) not in self._memory
+            if is_own or function is torch.ops.aten.detach_.default:
+                return written
+        raise NotRecordedError(f"{function} writes to what the model holds, or is given")
 
     def _node_of(self, tensor: Tensor) -> fx.Node:
         if isinstance(tensor, _StandIn) and tensor.recorder is self:
