@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from torch.func import vmap
 
 from slicer_core.evaluate.prologue import Components
+from slicer_core.evaluate.strategies.batching import quiet_batching
 from slicer_core.evaluate.strategies.compiling import general_module, in_this_process, read_constants
 from slicer_core.evaluate.strategies.full_chunks import FullChunksKernel
 
@@ -31,5 +32,5 @@ class PartialVmapCompiledKernel(FullChunksKernel):
         self._fixed = [self.constants[node] for node in constants]
 
     def _of_full_chunk(self, coefficients: Tensor) -> tuple[Tensor, ...]:
-        with in_this_process():
+        with in_this_process(), quiet_batching():
             return self._moved_at(*self._chunks.at(coefficients).values(), *self._fixed)
