@@ -83,8 +83,8 @@ def trace_each(tracer: Tracer, model: nn.Module, sizes: list[int]) -> list[Any]:
         ]
 
 
-def test_four_sizes_have_recordings_of_their_own_and_all_others_share_one_trace(captures: list[str]) -> None:
-    found = trace_each(Tracer(), nn.Linear(5, 3), [4, 3, 4, 5, 6, 7, 3, 8, 9])
+def test_some_sizes_have_recordings_of_their_own_and_all_others_share_one_trace(captures: list[str]) -> None:
+    found = trace_each(Tracer(closed_sizes=4), nn.Linear(5, 3), [4, 3, 4, 5, 6, 7, 3, 8, 9])
     assert captures == ["recorded"] * 4 + ["open"]
     assert found[0] is found[2]
     assert found[1] is found[6]

@@ -73,12 +73,12 @@ class Trace:
 class Tracer:
     """Keeps one trace for each kind of state and batch: structure, shapes, dtypes and all that is not a tensor in it.
 
-    A trace for one size is recorded, or else exported in a third of the time of one that leaves the size open. So the
-    first `closed_sizes` sizes, or the first two where they can't be recorded, have one each, and all others share one
-    if the model's code lets them, or else have one each too.
+    A trace for one size is recorded, or else exported in a third of the time of one that leaves the size open, before
+    which torch's compiler has to be imported. So the first `closed_sizes` sizes, or the first two where they can't be
+    recorded, have one each, and all others share one if the model's code lets them, or else have one each too.
     """
 
-    def __init__(self, closed_sizes: int = 4) -> None:
+    def __init__(self, closed_sizes: int = 32) -> None:
         self._traces: dict[Any, Trace | NotTraceableError] = {}
         self._closed_sizes = closed_sizes
         self._num_sizes: dict[Any, int] = {}
