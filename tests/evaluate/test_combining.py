@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from slicer_core import ModelWrapper
-from slicer_core.evaluate import combine, cut, trials
+from slicer_core.evaluate import combine, cut
 from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.trials import part_limits, part_sizes
+from slicer_core.evaluate.part_sizes import part_limits, part_sizes
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
@@ -91,8 +91,8 @@ def test_parts_of_a_batch_on_a_gpu_fit_its_cache_or_are_whole(monkeypatch: pytes
 def test_a_batch_is_cut_into_parts_of_one_size_where_it_can_be(
     num_samples: int, wanted: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "part_limits", lambda device: (wanted,))
-    monkeypatch.setattr(trials, "bytes_a_sample", lambda objective, state, batch: 1)
+    monkeypatch.setattr("slicer_core.evaluate.part_sizes.part_limits", lambda device: (wanted,))
+    monkeypatch.setattr("slicer_core.evaluate.part_sizes.bytes_a_sample", lambda objective, state, batch: 1)
     data = (torch.zeros(num_samples, 3), torch.zeros(num_samples, dtype=torch.int64))
     wrapper = ModelWrapper(nn.Linear(3, 2), nn.CrossEntropyLoss(), data)
     batch = Batch(data=data, num_samples=num_samples)

@@ -18,6 +18,7 @@ from slicer_core.evaluate.decisions import moved_key
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread
+from slicer_core.evaluate.part_sizes import part_sizes
 from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
@@ -36,7 +37,7 @@ from slicer_core.evaluate.strategies import (
     VmapKernel,
 )
 from slicer_core.evaluate.traces import traces_of
-from slicer_core.evaluate.trials import Candidate, Trials, part_sizes, typical_block
+from slicer_core.evaluate.trials import Candidate, Trials, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper

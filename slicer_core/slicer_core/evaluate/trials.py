@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from slicer_core.choices import CompileChoice
-from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.layout import is_splittable, split_batch, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
+from slicer_core.evaluate.part_sizes import part_sizes
 from slicer_core.evaluate.sharing import Groups, parts_pay
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
@@ -50,13 +49,6 @@ _MIN_SECONDS = 0.02
 _MAX_SECONDS = 5.0
 # What one candidate may take of that.
 _TRIAL_SHARE = 0.02
-# Parts of a batch keep the largest activation near these, on a CPU: about what a core has of cache of its own, and a
-# share of the last level. A batch of less than twice as much stays whole: smaller parts cost more calls than they save
-# misses.
-_PART_BYTES = (5 * 2**18, 4 * 2**20)
-_MIN_PART = 4
-# So many times as large a part may be if that divides the batch evenly.
-_MORE_A_PART = 1.7
 # What starting processes costs, a fork and the prologue in each. They are started for the trial and for the points, so
 # it pays where the loop alone would take so many times as long. Of points that are quick a capture leaves little to
 # share: there the loop has to take even longer.
@@ -370,33 +362,3 @@ def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
         taken = clock(device) - begun
         if taken >= limit:
             return taken / points, max(0.0, first - taken / points)
-
-
-def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
-    """Numbers of samples a part of the batch may well have, from the largest activation of the model."""
-    size = max(1, bytes_a_sample(objective, state, batch))
-    fitting = (max(_MIN_PART, limit // size) for limit in part_limits(objective.device))
-    return list(
-        dict.fromkeys(
-            _divided(batch.num_samples, count) if 2 * count < batch.num_samples else sys.maxsize for count in fitting
-        )
-    )
-
-
-def _divided(num_samples: int, wanted: int) -> int:
-    """About as many samples a part as are wanted, or exactly so many where no such number divides the batch.
-
-    Parts of one size share a capture, which each other size needs again. Rather more than fewer: a part costs calls.
-    """
-    near = (*range(wanted, int(_MORE_A_PART * wanted) + 1), *range(wanted - 1, wanted // 2, -1))
-    return next((size for size in near if num_samples % size == 0), wanted)
-
-
-def part_limits(device: torch.device) -> tuple[int, ...]:
-    """Bytes that the largest activation of a part may well have, the most promising first."""
-    if device.type == "cpu":
-        return _PART_BYTES
-    # A GPU wants much work at once, and its caches are small beside its memory's rate: whole batches first.
-    if device.type == "cuda":
-        return sys.maxsize, torch.cuda.get_device_properties(device).L2_cache_size // 2
-    return (sys.maxsize,)
