@@ -210,7 +210,8 @@ class Trials:
         worth = in_loop / (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
         worth -= _CAPTURE_PASSES * self.timings["loop"]
         num_modules = sum(map(_modules_in, self._objective.model.modules()))
-        if worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE:
+        is_short = worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE
+        if is_short and not self._session.traces.tracer.knows(self._state, batch):
             return []
         sizes = [sys.maxsize]
         if is_splittable(self._objective, batch):
