@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, ChunkStorageMetadata, MetadataIndex
 from torch.distributed.checkpoint.state_dict import get_state_dict
 
 from slicer_core.checkpoints import ReadOptions, find_sources, open_checkpoint
@@ -133,6 +134,37 @@ def test_hostile_metadata_is_refused_with_what_it_would_call_and_never_runs(prot
     with pytest.raises(AttributeError):
         dcp.FileSystemReader(folder).read_metadata()
     assert trap.exists()
+
+
+class ByName(pickle.Pickler):
+    """Writes members of enumerations as Python 3.11.0 to 3.11.3 does."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return (getattr, (type(value), value.name)) if isinstance(value, Enum) else NotImplemented
+
+
+def test_metadata_that_an_early_python_311_wrote_is_read(tmp_path) -> None:
+    folder = save(tmp_path / "step-1", WEIGHTS)
+    metadata = pickle.loads((folder / ".metadata").read_bytes())
+    with (folder / ".metadata").open("wb") as file:
+        ByName(file).dump(metadata)
+    assert b"getattr" in (folder / ".metadata").read_bytes()
+    assert_weights(open_checkpoint(folder)[0].read())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Path, "unlink"), (ChunkStorageMetadata, "__init__"), (_MEM_FORMAT_ENCODING, "__subclasses__")],
+)
+def test_metadata_gets_no_attribute_but_a_member(owner, name, tmp_path) -> None:
+    class Asking:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return getattr, (owner, name)
+
+    folder = save(tmp_path / "step-1", WEIGHTS)
+    (folder / ".metadata").write_bytes(pickle.dumps(Asking()))
+    with pytest.raises(CheckpointError, match="may run code"):
+        open_checkpoint(folder)
 
 
 def test_a_hostile_shard_is_refused_and_never_runs(tmp_path) -> None:
