@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, ChunkStorageMetadata, MetadataIndex
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, ChunkStorageMetadata, Metadata, MetadataIndex
 from torch.distributed.checkpoint.state_dict import get_state_dict
 
 from slicer_core.checkpoints import ReadOptions, find_sources, open_checkpoint
@@ -165,6 +165,16 @@ def test_metadata_gets_no_attribute_but_a_member(owner, name, tmp_path) -> None:
     (folder / ".metadata").write_bytes(pickle.dumps(Asking()))
     with pytest.raises(CheckpointError, match="may run code"):
         open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", [b"torch.distributed.checkpoint.metadata\nMetadata", b"builtins\ngetattr"])
+def test_metadata_changes_no_class_or_function(name, tmp_path) -> None:
+    folder = save(tmp_path / "step-1", WEIGHTS)
+    # A name, then a state of which the second part is set as attributes: {"hostile": None}.
+    (folder / ".metadata").write_bytes(b"\x80\x02c" + name + b"\nN}X\x07\x00\x00\x00hostileNs\x86b.")
+    with pytest.raises(CheckpointError, match="sets attributes of"):
+        open_checkpoint(folder)
+    assert not hasattr(Metadata, "hostile")
 
 
 def test_a_hostile_shard_is_refused_and_never_runs(tmp_path) -> None:

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from slicer_core.checkpoints.shortage import memory_for
 from slicer_core.errors import CheckpointError
@@ -85,10 +85,22 @@ def _unpickler(path: Path) -> Any:
                 "and making it may run code"
             )
 
+        dispatch: ClassVar[dict[int, Any]] = {**base.dispatch, pickle.BUILD[0]: _build}
+
         def persistent_load(self, pid: object) -> Any:
             raise CheckpointError(f"{path} is not read: it refers to objects outside of itself")
 
     return AllowListUnpickler
+
+
+def _build(unpickler: Any) -> None:
+    """Sets attributes of an object that was made, and not of a class or function, which the program goes on to use."""
+    if callable(unpickler.stack[-2]):
+        raise CheckpointError(
+            f"the metadata sets attributes of {str(unpickler.stack[-2])[:100]}, which metadata of tensors has no need "
+            "of, and it may run code"
+        )
+    pickle._Unpickler.load_build(unpickler)  # type: ignore[attr-defined] - the unpickler in Python, as above
 
 
 def _member(path: Path, owner: object, name: object) -> Any:
