@@ -34,7 +34,7 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-class Counting(nn.Module):
+class WrittenByParts(nn.Module):
     """Writes to what it made by parts, which is exported and not recorded."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ def test_some_sizes_have_recordings_of_their_own_and_all_others_share_one_trace(
 
 
 def test_where_nothing_is_recorded_two_sizes_have_traces_of_their_own(captures: list[str]) -> None:
-    found = trace_each(Tracer(), Counting(), [4, 3, 4, 5, 6, 7, 3])
+    found = trace_each(Tracer(), WrittenByParts(), [4, 3, 4, 5, 6, 7, 3])
     assert captures == ["recorded", "closed", "closed", "open"]
     assert found[0] is found[2]
     assert found[1] is found[6]

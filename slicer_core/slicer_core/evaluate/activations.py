@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from slicer_core.evaluate.layout import first_samples
+from slicer_core.evaluate.modes import DispatchMode
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.uncompiled import uncompiled
 from slicer_core.parameters import NamedTensors
@@ -44,17 +44,12 @@ def _result_bytes(objective: Objective, state: NamedTensors, batch: Batch) -> li
     return results.sizes
 
 
-class _Results(TorchDispatchMode):
+class _Results(DispatchMode):
     """Notes the bytes of what each operation returns."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sizes: list[int] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Torch's own setting: without it, it imports its compiler to leave alone what nobody compiles."""
-        return False
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload  # what is dispatched; torch gives it no public name
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from slicer_core.evaluate.effects import effect, reads_values
+from slicer_core.evaluate.modes import DispatchMode
 
 
 class NotRecordedError(RuntimeError):
@@ -30,13 +30,12 @@ class NotRecordedError(RuntimeError):
 class Recording:
     """The graph of a pass, with a placeholder for each tensor given and for each that the code has by itself.
 
-    `results` are the nodes of what was returned. Nodes carry the shapes of their results as those of `torch.export` do.
+    Nodes carry the shapes of their results as those of `torch.export` do.
     """
 
     graph: fx.Graph
     given: tuple[fx.Node, ...]
     constants: Mapping[fx.Node, Tensor]
-    results: tuple[fx.Node, ...]
 
 
 def record(
@@ -99,14 +98,7 @@ class _StandIn(Tensor):
         return function(*args, **kwargs)
 
 
-class _Mode(TorchDispatchMode):
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Torch's own setting: without it, it imports its compiler to leave alone what nobody compiles."""
-        return False
-
-
-class _Parts(_Mode):
+class _Parts(DispatchMode):
     """Looks into operations that are made of others for what can't be recorded."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -122,7 +114,7 @@ class _Parts(_Mode):
         return function(*args, **kwargs) if result is NotImplemented else result
 
 
-class _Recorder(_Mode):
+class _Recorder(DispatchMode):
     def __init__(self, given: Sequence[Tensor]) -> None:
         super().__init__()
         devices = {tensor.device for tensor in given}
@@ -148,10 +140,9 @@ class _Recorder(_Mode):
         if self._failure is not None:
             # The code may have gone on by another way.
             raise self._failure
-        nodes = tuple(self._node_of(tensor) for tensor in results)
-        self._graph.output(nodes)
+        self._graph.output(tuple(self._node_of(tensor) for tensor in results))
         constants = {node: _usual(tensor) for tensor, node in self._constants.values()}
-        return Recording(graph=self._graph, given=tuple(self._given), constants=constants, results=nodes)
+        return Recording(graph=self._graph, given=tuple(self._given), constants=constants)
 
     def refuse_while_running(self, function: Any) -> None:
         if self._is_running:
