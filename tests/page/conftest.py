@@ -36,6 +36,22 @@ SWITCHES = [
 START_SECONDS = 60
 # What TensorBoard's page loads into the frame of a plugin.
 FRAME = "data/plugin_entry.html?name=loss_slicer"
+# Nothing is being loaded, and what the page leaves for later (the controls, the values of contour lines) is drawn:
+# React does that as soon as the browser rests.
+SETTLED = """async () => {
+    const rests = () => new Promise((resolve) => {
+        const done = () => { observer.disconnect(); resolve(); };
+        let timer = setTimeout(done, 50);
+        const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 50); });
+        observer.observe(document.body, { attributes: true, characterData: true, childList: true, subtree: true });
+    });
+    const loading = () => [...document.querySelectorAll("[role=status]")].some((status) => (
+        status.textContent.startsWith("Loading")
+    ));
+    const begun = performance.now();
+    do await rests(); while (loading() && performance.now() - begun < 30_000);
+    return !loading();
+}"""
 VIOLATION = "policy violation"
 REPORT_VIOLATIONS = f"""
 document.addEventListener("securitypolicyviolation", (event) => {{
@@ -231,6 +247,7 @@ def open_document(browser: Browser) -> Iterator[Callable[..., Tab]]:
         tab = Tab(page=page, frame=frame, problems=problems)
         if wait:
             tab.frame.wait_for_selector(wait)
+            assert tab.frame.evaluate(SETTLED), "something was still loading after 30 seconds"
         tabs.append(tab)
         return tab
 

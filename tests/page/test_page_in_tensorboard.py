@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,7 +149,8 @@ def test_what_is_gone_from_the_log_leaves_the_page_without_a_failed_request(
 ) -> None:
     for run in ("kept", "gone"):
         make_log.write_run(tmp_path, run, [("path", step, make_log.curve(step), "") for step in (0, 10, 20)])
-    tab = open_tab(start_board(tmp_path, "--reload_interval", "1"), runs='["gone","kept"]')
+    board = start_board(tmp_path, "--reload_interval", "1")
+    tab = open_tab(board, runs='["gone","kept"]')
     tab.frame.wait_for_function("document.querySelectorAll('[data-testid=plot]').length === 2")
     # The lists of steps come after the slices.
     listed = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/steps?')).length === 2"
@@ -156,11 +158,14 @@ def test_what_is_gone_from_the_log_leaves_the_page_without_a_failed_request(
     shutil.rmtree(tmp_path / "gone")
     shutil.rmtree(tmp_path / "kept")
     make_log.write_run(tmp_path, "kept", [("path", step, make_log.curve(step, 13), "") for step in (0, 10)])
-    for _ in range(60):
-        tab.page.locator("app-header-reload button").click()
-        tab.page.wait_for_timeout(500)
-        if tab.frame.get_by_text("over 13 points").count() == 1:
-            break
+    # TensorBoard has read the log again. What goes between two requests of the page is a failed request for anyone.
+    tags = f"{board.url}/data/plugin/loss_slicer/tags"
+    deadline = time.monotonic() + 60
+    while {run: found["path"]["last_step"] for run, found in tab.page.request.get(tags).json().items()} != {"kept": 10}:
+        assert time.monotonic() < deadline, "TensorBoard did not read the log again"
+        time.sleep(0.2)
+    tab.page.locator("app-header-reload button").click()
+    tab.frame.get_by_text("over 13 points").wait_for()
     assert tab.frame.get_by_test_id("slice-card").count() == 1
     tab.card("path").get_by_text("step 10", exact=True).wait_for()
 

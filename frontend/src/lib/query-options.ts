@@ -1,10 +1,10 @@
 /** What the page asks for and when it asks again; without React, whose script comes later (see `start`). */
 import { QueryClient, queryOptions } from "@tanstack/react-query";
-import { ApiError, ConnectionError, fetchHeader, fetchSteps, fetchTags } from "./api";
+import { ApiError, ConnectionError, fetchSteps, fetchTags } from "./api";
 import { keepWithinBudget } from "./cache-budget";
 import { firstTags } from "./selection";
 import type { SliceData } from "./slice";
-import { loadSlices, type SeriesSelection, type TagKey } from "./slice-loading";
+import { loadHeader, loadSlices, type SeriesSelection, type TagKey } from "./slice-loading";
 import type { ViewState } from "./view-state";
 
 export function createQueryClient(): QueryClient {
@@ -98,7 +98,7 @@ export function sliceQuery({ run, tag }: TagKey, step: number | null, { metric, 
       const before = client.getQueryData<SliceData>(queryKey);
       // The id is the hash of the content: where it is the same, so are the arrays.
       if (before && before.header.id !== "") {
-        const { id } = await fetchHeader(run, tag, step, signal);
+        const { id } = await loadHeader({ run, tag }, step, signal);
         if (id === before.header.id) return before;
       }
       // Another selection of the same slice says where the arrays of this one lie.

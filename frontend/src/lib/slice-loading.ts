@@ -95,6 +95,16 @@ export async function loadSlices(
   return found;
 }
 
+/** The header of one step; as part of a batch, since the browser reports a request that is refused as an error. */
+export async function loadHeader(
+  { run, tag }: TagKey,
+  step: number,
+  signal?: AbortSignal,
+): Promise<SliceHeader> {
+  const [reply] = await fetchBatch(run, tag, [step], [0], signal);
+  return headerOf(run, tag, step, reply, signal);
+}
+
 async function headerOf(
   run: string,
   tag: string,
