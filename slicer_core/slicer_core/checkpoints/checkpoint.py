@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from slicer_core.errors import CheckpointError
+from slicer_core.hashing import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -176,7 +177,6 @@ def file_hash(file: Path) -> str:
         CheckpointError: it can't be read.
     """
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return file_digest(file).hex()
     except OSError as error:
         raise CheckpointError(f"{file} can't be read: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from slicer_core.checkpoints.checkpoint import Checkpoint
 from slicer_core.checkpoints.steps import step_from_name
 from slicer_core.errors import CheckpointError
+from slicer_core.hashing import bytes_digest
 
 _LAST = re.compile(r"last|latest|best|final|current|newest", re.IGNORECASE)
 
@@ -84,7 +85,7 @@ def weights_digest(checkpoint: Checkpoint) -> str:
         whole.update(f"{name}\0{like.dtype}\0{list(like.shape)}\n".encode("utf-8", "surrogatepass"))
         for start, stop in row_blocks(like):
             rows = rows_of(tensors, name, start, stop).detach().contiguous().reshape(-1)
-            whole.update(rows.view(torch.uint8).numpy().data)
+            whole.update(bytes_digest(rows.view(torch.uint8).numpy().data))
     return whole.hexdigest()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from slicer_core.errors import DataError, UsageError
+from slicer_core.hashing import bytes_digest
 from slicer_core.subject.nesting import flatten, leaves_of, map_leaves
 from slicer_core.subject.random_states import own_generator
 from slicer_core.subject.undisturbed import ordinary
@@ -335,8 +336,7 @@ def _fingerprint(data: Any) -> bytes:
         if isinstance(leaf, Tensor):
             digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
             flat = leaf.detach().cpu().contiguous().reshape(-1)
-            if flat.numel():
-                digest.update(flat.view(torch.uint8).numpy().data)
+            digest.update(bytes_digest(flat.view(torch.uint8).numpy().data))
         elif isinstance(leaf, np.ndarray):
             # Of a longer one, `repr` shows both ends.
             digest.update(f"{leaf.dtype}{leaf.shape}".encode())
