@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from slicer_core import EvaluationSettings, LossSum, ModelWrapper, RandomDirectionSlicer
 from slicer_core.errors import DataError
+from slicer_core.evaluate import evaluate
+from slicer_core.plan import PointBlock
 from slicer_core.slices import Slice
 
 # The two halves differ much, so that what couples them shows.
@@ -29,8 +31,8 @@ def center(wrapper: ModelWrapper, batch_size: int | None = None, **settings: Any
     chosen = EvaluationSettings(batch_size=batch_size, **settings)
     found = RandomDirectionSlicer(wrapper, settings=chosen, progress=False).slice_1d(n_samples=3)
     value = center_loss(found)
-    # The middle of the range is the center, evaluated as a point like the others.
-    assert found.loss[1] == pytest.approx(value, rel=1e-6)
+    # The middle of the range is the center, whose samples are added up in another order.
+    assert found.loss[1] == pytest.approx(value, rel=1e-14)
     return value
 
 
@@ -322,3 +324,39 @@ def test_a_batch_whose_samples_are_coupled_is_never_cut(strategy: Any) -> None:
         whole = F.cross_entropy(model(inputs), target).item()
     assert found.loss[1] == pytest.approx(whole, rel=1e-5)
     assert found.evaluation["batches"] == {"train": 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("strategy", ["loop", "partial", "vmap", "partial-vmap"])
+def test_a_point_at_the_center_has_the_centers_own_loss_sample_by_sample(strategy, workers, network) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    vectors = ({name: torch.randn_like(p) for name, p in wrapper.get_parameters().items()},)
+    coefficients = np.array([[0.0], [0.3], [0.0], [-0.7], [-0.0], [0.0]])
+    block = PointBlock(directions=lambda: vectors, coefficients=coefficients)
+    settings = EvaluationSettings(strategy=strategy, workers=workers)
+    found = evaluate(wrapper, wrapper.split("train", 8), [block], wrapper.state(), settings=settings)
+    assert found.strategy == strategy
+    sums, there = found.sums["loss"], coefficients[:, 0] == 0
+    for own, at_center in [("total", "center_total"), ("squares", "center_squares"), ("with_center", "center_squares")]:
+        values = getattr(sums, own)
+        np.testing.assert_allclose(values[there], getattr(sums, at_center), rtol=1e-14)
+        assert (abs(values[~there] / getattr(sums, at_center) - 1) > 1e-4).all()
+
+
+def test_the_loop_makes_no_pass_of_its_own_for_a_point_at_the_center(network) -> None:
+    net, passes = network("mlp"), []
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    vectors = (wrapper.get_parameters(),)
+    counts = []
+    # What the model reads is looked at before its first slice.
+    for values in ([1.0], [-1.0, 1.0], [-1.0, 0.0, 0.0, 1.0]):
+        block = PointBlock(directions=lambda: vectors, coefficients=np.array(values)[:, None])
+        handle = net.model.register_forward_hook(lambda *_: passes.append(1))
+        data, settings = wrapper.split("train", 8), EvaluationSettings(strategy="loop")
+        evaluate(wrapper, data, [block], wrapper.state(), settings=settings)
+        handle.remove()
+        counts.append(len(passes))
+        passes.clear()
+    batches, (_, without, with_center) = 3, counts
+    assert without == with_center == 2 * batches + (batches - 1) + 4

@@ -16,9 +16,9 @@ from slicer_core.evaluate.joining import with_larger_batches
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.memory import memory_budget_bytes
 from slicer_core.evaluate.named import READS_ELSEWHERE, reads_elsewhere, refuse_kept
-from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.parallel import can_fork
-from slicer_core.evaluate.points import Advance
+from slicer_core.evaluate.points import Advance, KnownBatches
 from slicer_core.evaluate.precision import (
     COMPARED_POINTS,
     PrecisionReport,
@@ -135,7 +135,7 @@ class PointEvaluator:
                 return
             if self._recompute is not None and self._blocks:
                 self._objective.examine(self._state, next(iter(self._cast(self._recompute))))
-            self._choice, fitting, batches = _settled(
+            settled = _settled(
                 wrapper,
                 self._data,
                 self._blocks,
@@ -145,9 +145,11 @@ class PointEvaluator:
                 first,
                 has_buffers=self._recompute is not None,
             )
-            self._trial_samples = fitting.num_samples
-            self._choice.decide_all(fitting, self._blocks)
-        self._shares = Shares(self._objective, self._state, batches, is_total=wrapper.form.is_total)
+            self._choice, self._trial_samples = settled.choice, settled.batch.num_samples
+            self._choice.decide_all(settled.batch, self._blocks)
+        self._shares = Shares(
+            self._objective, self._state, settled.data, is_total=wrapper.form.is_total, known=settled.known
+        )
 
     def seconds_a_point(self) -> float | None:
         """What the trials say of the strategy that was settled on; None where there were none."""
@@ -265,11 +267,21 @@ def choose_strategy(
         if reads_elsewhere(wrapper, data):
             return ChosenStrategy(label=STREAMING, timings={})
         first = cast_batch(next(iter(data.batches())), wrapper.device, settings.dtype)
-        choice, fitting, _ = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
-    scale = first.num_samples / fitting.num_samples
+        settled = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
+    choice, scale = settled.choice, first.num_samples / settled.batch.num_samples
     return ChosenStrategy(
         label=choice.label, timings={label: seconds * scale for label, seconds in choice.timings.items()}
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settled:
+    """A choice with the batch it was made on, the data as it is run, and what the passes till then have shown of it."""
+
+    choice: StrategyChoice
+    batch: Batch
+    data: SplitData
+    known: KnownBatches
 
 
 def _settled(
@@ -282,19 +294,19 @@ def _settled(
     first: Batch,
     *,
     has_buffers: bool,
-) -> tuple[StrategyChoice, Batch, SplitData]:
-    """The choice, made on as much of the first batch as fits the memory; that much of it; and the data as it is run.
+) -> _Settled:
+    """The choice, made on as much of the first batch as fits the memory.
 
     Small batches are put together, but in the loop that is asked for: it runs what the user's would.
     """
-    fitting = _examined(objective, state, first)
+    fitting, terms = _examined(objective, state, first)
     if fitting is first and blocks and settings.strategy != "loop":
         larger = with_larger_batches(wrapper, data, objective, state, typical_block(blocks), first)
         if larger is not data:
             joined = cast_batch(next(iter(larger.batches())), wrapper.device, settings.dtype)
             # It also shows what the model writes to in the batches after the first.
-            if _fits(lambda: objective.at_center(state, joined)):
-                data, fitting = larger, joined
+            if (found := _if_it_fits(lambda: objective.at_center(state, joined))) is not None:
+                data, fitting, terms = larger, joined, found
     may_fork = data.in_memory and not has_buffers and wrapper.device.type == "cpu" and can_fork()
     choice = StrategyChoice(
         "loop" if has_buffers and settings.strategy == "auto" else settings.strategy,
@@ -308,29 +320,32 @@ def _settled(
     )
     choice.limit_parts(fitting.num_samples)
     choice.settle(fitting, blocks, batches=data.num_samples / fitting.num_samples, slices=settings.repeats)
-    return choice, fitting, data
+    known = KnownBatches()
+    known.add({(0, 0, fitting.num_samples): terms})
+    return _Settled(choice=choice, batch=fitting, data=data, known=known)
 
 
-def _examined(objective: Objective, state: NamedTensors, first: Batch) -> Batch:
-    """The first batch, or as large a part of it as the model can be run on in the memory that there is; see `examine`.
+def _examined(objective: Objective, state: NamedTensors, first: Batch) -> tuple[Batch, Terms]:
+    """The first batch, or as large a part of it as the model can be run on in the memory that there is, and its terms.
+
+    See `Objective.examine`.
 
     Raises:
         ResourceError: that is less than a sample, or the batch can't be cut.
     """
     size, batch = first.num_samples, first
-    while not _fits(lambda batch=batch: objective.examine(state, batch)):
+    while (terms := _if_it_fits(lambda batch=batch: objective.examine(state, batch))) is None:
         size //= 2
         if size < 1 or not is_splittable(objective, first):
             raise ResourceError(shortage_message(batch.num_samples))
         batch = split_batch(first, size)[0]
-    return batch
+    return batch, terms
 
 
-def _fits(run: Callable[[], object]) -> bool:
+def _if_it_fits(run: Callable[[], Terms]) -> Terms | None:
     try:
-        run()
+        return run()
     except Exception as error:
         if not is_shortage(error):
             raise
-        return False
-    return True
+    return None

@@ -174,8 +174,10 @@ class Objective(nn.Module):
 
     def examine(
         self, state: NamedTensors, batch: Batch, *, put_back: Callable[[Iterable[str]], None] | None = None
-    ) -> None:
+    ) -> Terms:
         """Finds out what a forward pass writes in place, and checks the loss: see `LossCheck.batch`.
+
+        Returns what `at_center` would.
 
         Tensors of `state` that are or may be written are then in `written`: who evaluates gives each call a copy. The
         passes run on copies of `state`, or on `state` itself where `put_back` undoes what was written to some of it.
@@ -200,6 +202,7 @@ class Objective(nn.Module):
             self.holding(held, lambda: self._check.batch(batch, found[LOSS]))
         if put_back is not None:
             put_back(self.written)
+        return found
 
     def check_halves(self, state: NamedTensors, batch: Batch) -> None:
         """See `LossCheck.halves`."""

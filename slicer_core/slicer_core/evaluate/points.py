@@ -6,7 +6,9 @@ import gc
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from slicer_core.errors import ResourceError
 from slicer_core.evaluate.choice import StrategyChoice
@@ -142,7 +144,7 @@ class PointsRun:
                 if self._advance is not None:
                     self._advance((points.stop - points.start) * size / num_samples)
 
-            self._run_block(block, batch, self._buffers_of(first, block), probe, ranges, done)
+            self._run_block(block, batch, self._buffers_of(first, block), probe, ranges, terms, done)
             first += count
         # Where the loop has taken over, points to come are checked again: they may move other tensors. A process that
         # got none of the points has checked nothing.
@@ -165,17 +167,24 @@ class PointsRun:
         buffers: Sequence[NamedTensors] | None,
         probe: int | None,
         ranges: Iterable[slice],
+        center: Terms,
         done: Callable[[ChunkTerms, slice], None],
     ) -> None:
         kernel: Kernel | None = None
         size, part_size = 0, batch.num_samples
+        # BatchNorm statistics that are estimated at each point are other ones there than the center's own.
+        at_center = np.asarray((block.coefficients == 0).all(axis=1) & (buffers is None))
         for wanted in ranges:
             if kernel is None:
                 kernel = self._kernel(block, batch, buffers, probe)
                 size = self._chunk_size(kernel, batch)
             low = wanted.start
             while low < wanted.stop:
-                points = slice(low, min(low + size, wanted.stop))
+                points = _alike(slice(low, min(low + size, wanted.stop)), at_center, kernel)
+                if at_center[points].all():
+                    done(_center_at(center, points), points)
+                    low = points.stop
+                    continue
                 fits_between = True
                 try:
                     terms = terms_if_they_fit(kernel, batch, points)
@@ -203,7 +212,7 @@ class PointsRun:
                     part_size //= 2
                     kernel = self._in_parts(block, batch, buffers, part_size)
                     continue
-                done(terms, points)
+                done(_with_center(terms, center, at_center[points]), points)
                 low = points.stop
 
     def _kernel(
@@ -233,3 +242,30 @@ class PointsRun:
     def _chunk_size(self, kernel: Kernel, batch: Batch) -> int:
         size = kernel.chunk_size(batch)
         return size if self._max_chunk is None else min(size, self._max_chunk)
+
+
+def _alike(points: slice, at_center: np.ndarray, kernel: Kernel) -> slice:
+    """As many of the first points as are all at the center or all not, where no chunk has to be whole."""
+    found = at_center[points]
+    others = np.flatnonzero(found != found[0])
+    return points if kernel.in_chunks or not len(others) else slice(points.start, points.start + int(others[0]))
+
+
+def _center_at(center: Terms, points: slice) -> ChunkTerms:
+    """The center's terms for so many points there."""
+    count = points.stop - points.start
+    return {name: (own.sums.expand(count, -1), own.counts.expand(count, -1)) for name, own in center.items()}
+
+
+def _with_center(terms: ChunkTerms, center: Terms, at_center: np.ndarray) -> ChunkTerms:
+    """A chunk's terms, with the center's in place of what rounding made of them."""
+    if not at_center.any():
+        return terms
+    rows = torch.from_numpy(at_center)[:, None]
+
+    def put(own: Tensor, found: Tensor) -> Tensor:
+        return torch.where(rows.to(own.device), own, found) if own.shape == found.shape[1:] else found
+
+    return {
+        name: (put(center[name].sums, sums), put(center[name].counts, counts)) for name, (sums, counts) in terms.items()
+    }

@@ -54,12 +54,14 @@ class _PartsShare(_Record):
 class Shares:
     """The points of one center on one split, asked for bit by bit; `is_total` is that of `PointSums`."""
 
-    def __init__(self, objective: Objective, state: NamedTensors, data: SplitData, *, is_total: bool) -> None:
+    def __init__(
+        self, objective: Objective, state: NamedTensors, data: SplitData, *, is_total: bool, known: KnownBatches
+    ) -> None:
         self._objective = objective
         self._state = state
         self._data = data
         self._is_total = is_total
-        self._known = KnownBatches()
+        self._known = known
 
     def here(
         self,
