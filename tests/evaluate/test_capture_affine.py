@@ -128,6 +128,17 @@ def table(options: Options) -> dict[str, Case]:
             lambda a, b, c: F.conv_transpose2d(a, b, c, stride=2), (IMAGE, (4, 3, 2, 2), (3,)), [{"a", "c"}, {"b", "c"}]
         ),
         "embedding": Case(lambda a: F.embedding(index, a, padding_idx=0), ((3, 4),), [{"a"}]),
+        "embedding bag": Case(
+            lambda a: F.embedding_bag(index[None], a, mode="mean" if keep else "sum", padding_idx=0), ((3, 4),), [{"a"}]
+        ),
+        "weighted embedding bag": Case(
+            lambda a, b: F.embedding_bag(index, a, index[1:2], per_sample_weights=b, mode="sum"),
+            ((3, 4), (3,)),
+            [{"a"}, {"b"}],
+        ),
+        "largest of an embedding bag": Case(
+            lambda a: F.embedding_bag(torch.cat([index, index + 1])[None], a, mode="max"), ((4, 4),), []
+        ),
         "index": Case(lambda a: a[:, index], (CUBE,), [{"a"}]),
         "gather": Case(lambda a: a.gather(2, mask.long()), (CUBE,), [{"a"}]),
         "index_put": Case(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -98,6 +98,11 @@ def images(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 4, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
+def bag(mode: Literal["mean", "sum", "max"]) -> nn.Module:
+    """What a sample's words have in common, then a layer."""
+    return nn.Sequential(nn.EmbeddingBag(9, 4, mode=mode, padding_idx=0), nn.Tanh(), nn.Linear(4, 3))
+
+
 def settled(model: nn.Module) -> nn.Module:
     """Running statistics that are not the initial ones, and a few steps of power iteration."""
     with torch.no_grad():
@@ -152,6 +157,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
         vectors,
     ),
     "tied weights": (Tied, words),
+    "means of embeddings": (lambda: bag("mean"), words),
+    "sums of embeddings": (lambda: bag("sum"), words),
+    "largest of embeddings": (lambda: bag("max"), words),
     "batch norm": (
         lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.BatchNorm1d(4, affine=False)),
         vectors,

@@ -40,6 +40,8 @@ _claim("scaled_dot_product_attention", (2,))
 _claim("expand_as view_as reshape_as select_scatter slice_scatter diagonal_scatter", (0, 1))
 _claim("index_put", (0, 2))
 _claim("index_add index_copy index_fill scatter scatter_add", (0, 3))
+# Of its weight and of the weights of the samples; not for the largest, see `_groups`.
+_claim("embedding_bag _embedding_bag _embedding_bag_forward_only", (0,), (6,))
 # Lists of tensors are one argument.
 _claim("cat concat concatenate stack hstack vstack dstack column_stack block_diag embedding", (0,))
 # Of one argument, whatever they need to know besides: parts, orders and shapes of it,
@@ -66,6 +68,8 @@ _BY_STATISTICS = (frozenset({0, 2, 3}), frozenset({1, 2}))
 _BY_INPUT = (frozenset({1, 2}),)
 # What turns an operation into another one: rounding, a reduction other than a sum, bits taken for another type.
 _OTHER_OVERLOADS = frozenset({"aten::view.dtype", "aten::scatter.reduce", "aten::scatter.value_reduce"})
+# What an embedding bag takes of its rows: argument and value.
+_BAG_MODE, _LARGEST = 4, 2
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -90,6 +94,8 @@ def _groups(node: fx.Node, name: str) -> tuple[frozenset[int], ...]:
     if name in _NORMS:
         switch = _NORMS[name]
         return _BY_STATISTICS if switch is None or node.args[switch] is False else _BY_INPUT
+    if name.endswith(("embedding_bag", "embedding_bag_forward_only")) and _LARGEST in node.args[_BAG_MODE:][:1]:
+        return ()
     return _GROUPS.get(name, ())
 
 
