@@ -301,12 +301,13 @@ def _settled(
     """
     fitting, terms = _examined(objective, state, first)
     if fitting is first and blocks and settings.strategy != "loop":
-        larger = with_larger_batches(wrapper, data, objective, state, typical_block(blocks), first)
-        if larger is not data:
-            joined = cast_batch(next(iter(larger.batches())), wrapper.device, settings.dtype)
+        larger = with_larger_batches(wrapper, data, objective, state, typical_block(blocks), first, terms)
+        if larger is not None:
+            joined = cast_batch(next(iter(larger.data.batches())), wrapper.device, settings.dtype)
             # It also shows what the model writes to in the batches after the first.
-            if (found := _if_it_fits(lambda: objective.at_center(state, joined))) is not None:
-                data, fitting, terms = larger, joined, found
+            found = larger.terms or _if_it_fits(lambda: objective.at_center(state, joined))
+            if found is not None:
+                data, fitting, terms = larger.data, joined, found
     may_fork = data.in_memory and not has_buffers and wrapper.device.type == "cpu" and can_fork()
     choice = StrategyChoice(
         "loop" if has_buffers and settings.strategy == "auto" else settings.strategy,

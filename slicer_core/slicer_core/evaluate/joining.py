@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.layout import is_splittable
-from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.objective import Objective, Terms
 from slicer_core.evaluate.trace import batch_tensors
 from slicer_core.evaluate.traces import traces_of
 from slicer_core.parameters import NamedTensors
@@ -35,6 +35,14 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _RELATIVE = 1e-4
 
 
+@dataclass(frozen=True, kw_only=True)
+class Larger:
+    """Data in larger batches, and the terms of the first of them at the center where they were needed to find out."""
+
+    data: SplitData
+    terms: Terms | None
+
+
 def with_larger_batches(
     wrapper: ModelWrapper,
     data: SplitData,
@@ -42,30 +50,35 @@ def with_larger_batches(
     state: NamedTensors,
     block: PointBlock,
     first: Batch,
-) -> SplitData:
-    """The same samples in the same order, in fewer batches where those are small; `first` is the first as it is run.
+    terms: Terms,
+) -> Larger | None:
+    """The same samples in the same order, in fewer batches; None where those are not small.
 
-    Only batches of losses that are sums over samples, and whose first ones give the same terms together: what the
-    model makes of a sample may depend on others in ways that its first batch did not show.
+    `first` is the first batch as it is run, and `terms` what it gives at the center. Only batches of losses that are
+    sums over samples, and whose first ones give the same terms together: what the model makes of a sample may depend on
+    others in ways that its first batch did not show.
     """
     form = _form(first)
     if data.num_batches < 2 or form is None or not is_splittable(objective, first):
-        return data
+        return None
     moved = sum(tensor.nbytes for tensor in block.directions()[0].values())
     known, key = traces_of(wrapper, objective.dtype).larger, (form, first.num_samples, moved)
+    together = None
     if key not in known:
         known[key] = _most_samples(objective, state, first, moved)
-        if known[key] >= 2 * first.num_samples and not _agree(objective, state, data, known[key]):
-            known[key] = 0
+        if known[key] >= 2 * first.num_samples:
+            together = _terms_together(objective, state, data, known[key], terms)
+            if together is None:
+                known[key] = 0
     most = known[key]
     if most < 2 * first.num_samples:
-        return data
+        return None
     count = _count(data, most)
     given = data.num_samples * _bytes_a_sample_given(first)
     if data.in_memory and given <= _KEPT_BYTES:
         kept = list(joined(data.batches(), count, most))
-        return replace(data, batches=lambda: kept)
-    return replace(data, batches=lambda: joined(data.batches(), count, most))
+        return Larger(data=replace(data, batches=lambda: kept), terms=together)
+    return Larger(data=replace(data, batches=lambda: joined(data.batches(), count, most)), terms=together)
 
 
 def joined(batches: Iterable[Batch], count: int, most: int) -> Iterator[Batch]:
@@ -104,13 +117,15 @@ def _bytes_a_sample_given(batch: Batch) -> int:
     return -(-sum(tensor.nbytes for tensor in batch_tensors(batch)) // batch.num_samples)
 
 
-def _agree(objective: Objective, state: NamedTensors, data: SplitData, most: int) -> bool:
-    """Whether the first batches that are put together give the terms that they give one by one."""
+def _terms_together(
+    objective: Objective, state: NamedTensors, data: SplitData, most: int, first: Terms
+) -> Terms | None:
+    """The terms of the first batches that are put together; None where those are not what they give one by one."""
     count = _count(data, most)
     group = list(itertools.islice(data.batches(), count))
     together = next(joined(group, count, most))
-    alone, found = [], 0
-    for batch in group:
+    alone, found = [first], group[0].num_samples
+    for batch in group[1:]:
         if found == together.num_samples:
             break
         found += batch.num_samples
@@ -118,12 +133,13 @@ def _agree(objective: Objective, state: NamedTensors, data: SplitData, most: int
     try:
         terms = objective.at_center(state, cast_batch(together, objective.device, objective.dtype))
     except Exception:  # noqa: BLE001 - a model that takes batches of one size alone, or memory
-        return False
-    return all(
+        return None
+    agree = all(
         _close(torch.cat([getattr(each[name], part) for each in alone]), getattr(terms[name], part))
         for name in terms
         for part in ("sums", "counts")
     )
+    return terms if agree else None
 
 
 def _close(alone: Tensor, together: Tensor) -> bool:
