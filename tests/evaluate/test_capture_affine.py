@@ -146,6 +146,13 @@ def table(options: Options) -> dict[str, Case]:
         ),
         "index_add": Case(lambda a, b: a.index_add(0, index, b), ((3, 4), (3, 4)), [{"a", "b"}]),
         "scatter": Case(lambda a, b: a.scatter(0, mask.long(), b), same, [{"a", "b"}]),
+        "reduced by scatter": Case(
+            lambda a, b: a.scatter_reduce(0, mask.long(), b, "mean", include_self=keep), same, [{"a", "b"}]
+        ),
+        "messages summed up": Case(lambda a: torch.zeros_like(a).index_add(1, index, a), (CUBE,), [{"a"}]),
+        "beside new tensors": Case(
+            lambda a: a.new_zeros(3, 4) + a[0] * a.new_ones(4) - torch.ones_like(a[0]), (CUBE,), [{"a"}]
+        ),
         "largest by scatter": Case(lambda a, b: a.scatter_reduce(0, mask.long(), b, "amax"), same, []),
         "select_scatter": Case(lambda a, b: a.select_scatter(b, 0, 1), (CUBE, CUBE[1:]), [{"a", "b"}]),
         "where": Case(lambda a, b: torch.where(mask, a, b), same, [{"a", "b"}]),

@@ -93,6 +93,22 @@ class Named(nn.Module):
         return {"hidden": hidden, "logits": self.last(hidden)}
 
 
+class Neighbors(nn.Module):
+    """Sums over the neighbors of each of five nodes in a graph, then the mean of all nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.register_buffer("ends", torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 0, 4, 4, 3]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.first, self.second):
+            source, target = self.ends
+            x = layer(x)
+            x = torch.relu(torch.zeros_like(x).index_add(1, target, x[:, source]))
+        return self.head(x.mean(dim=1))
+
+
 def images(*layers: nn.Module) -> nn.Module:
     """Layers between a convolution and the classes."""
     return nn.Sequential(nn.Conv2d(2, 4, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
@@ -157,6 +173,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
         vectors,
     ),
     "tied weights": (Tied, words),
+    "sums over neighbors": (Neighbors, lambda: torch.randn(NUM_SAMPLES, 5, 3)),
     "means of embeddings": (lambda: bag("mean"), words),
     "sums of embeddings": (lambda: bag("sum"), words),
     "largest of embeddings": (lambda: bag("max"), words),

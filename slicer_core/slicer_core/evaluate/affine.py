@@ -40,7 +40,8 @@ _claim("scaled_dot_product_attention", (2,))
 _claim("expand_as view_as reshape_as select_scatter slice_scatter diagonal_scatter", (0, 1))
 _claim("index_put", (0, 2))
 _claim("index_add index_copy index_fill scatter scatter_add", (0, 3))
-# Of its weight and of the weights of the samples; not for the largest, see `_groups`.
+_claim("scatter_reduce", (0, 3))
+# Of the table, and of the weights of the rows.
 _claim("embedding_bag _embedding_bag _embedding_bag_forward_only", (0,), (6,))
 # Lists of tensors are one argument.
 _claim("cat concat concatenate stack hstack vstack dstack column_stack block_diag embedding", (0,))
@@ -68,9 +69,24 @@ _BY_STATISTICS = (frozenset({0, 2, 3}), frozenset({1, 2}))
 _BY_INPUT = (frozenset({1, 2}),)
 # What turns an operation into another one: rounding, a reduction other than a sum, bits taken for another type.
 _OTHER_OVERLOADS = frozenset({"aten::view.dtype", "aten::scatter.reduce", "aten::scatter.value_reduce"})
-# What an embedding bag takes of its rows: argument and value.
-_BAG_MODE, _LARGEST = 4, 2
+# Names of operations that reduce in one of several ways -> the argument that says which, and the ways that are affine.
+_SUMS_OR_MEANS = (4, (0, 1))
+_REDUCTIONS: dict[str, tuple[int, tuple[object, ...]]] = {
+    "aten::embedding_bag": _SUMS_OR_MEANS,
+    "aten::_embedding_bag": _SUMS_OR_MEANS,
+    "aten::_embedding_bag_forward_only": _SUMS_OR_MEANS,
+    "aten::scatter_reduce": (4, ("sum", "mean")),
+}
 _HALF = (torch.float16, torch.bfloat16)
+
+
+# Of the tensor they are given, these take the shape and the type alone.
+_BY_SHAPE = frozenset(f"aten::{name}" for name in ["zeros_like", "ones_like", "new_zeros", "new_ones"])
+
+
+def is_still(node: fx.Node) -> bool:
+    """Whether a call gives the same, however its inputs move."""
+    return isinstance(node.target, OpOverload) and node.target._schema.name in _BY_SHAPE
 
 
 def is_affine(node: fx.Node, moving: set[fx.Node]) -> bool:
@@ -94,8 +110,10 @@ def _groups(node: fx.Node, name: str) -> tuple[frozenset[int], ...]:
     if name in _NORMS:
         switch = _NORMS[name]
         return _BY_STATISTICS if switch is None or node.args[switch] is False else _BY_INPUT
-    if name.endswith(("embedding_bag", "embedding_bag_forward_only")) and _LARGEST in node.args[_BAG_MODE:][:1]:
-        return ()
+    if name in _REDUCTIONS:
+        position, ways = _REDUCTIONS[name]
+        if len(node.args) > position and node.args[position] not in ways:
+            return ()
     return _GROUPS.get(name, ())
 
 

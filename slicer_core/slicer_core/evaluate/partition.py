@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree  # the flattening that torch.export itself uses
 
-from slicer_core.evaluate.affine import is_affine
+from slicer_core.evaluate.affine import is_affine, is_still
 from slicer_core.evaluate.trace import Trace
 
 # Operations whose first argument is picked from by the second.
@@ -47,7 +47,7 @@ def partition(trace: Trace, varied: Set[str], denied: Set[fx.Node] = frozenset()
         inputs = node.all_input_nodes
         if any(entry in general for entry in inputs):
             general[node] = None
-        elif any(entry in affine for entry in inputs):
+        elif any(entry in affine for entry in inputs) and not is_still(node):
             claimed = node not in denied and is_affine(node, {entry for entry in inputs if entry in affine})
             (affine if claimed else general)[node] = None
     moving = affine.keys() | general.keys()
