@@ -67,6 +67,52 @@ def after_a_norm(h: Tensor) -> Tensor:
     return h.relu_()
 
 
+def sums_over_neighbors(h: Tensor) -> Tensor:
+    sums = torch.zeros_like(h)
+    sums.index_add_(1, torch.tensor([1, 1, 0, 3]), h)
+    return sums.scatter_add_(1, torch.tensor([[2, 0]]).expand(len(h), -1), h[:, :2]) + h
+
+
+def means_over_neighbors(h: Tensor) -> Tensor:
+    return h.new_zeros(h.shape).scatter_reduce_(1, torch.tensor([[2, 0, 2, 2]]).expand_as(h), h, "mean") + h
+
+
+def places_filled(h: Tensor) -> Tensor:
+    filled = h.new_empty(h.shape).fill_(0.5)
+    filled[:, torch.tensor([0, 2])] = h[:, 1:3]
+    return filled.index_fill_(1, torch.tensor([3]), 2.0) * h
+
+
+def counted_in_place(h: Tensor) -> Tensor:
+    buckets = torch.zeros(4, dtype=torch.long)
+    buckets += (torch.arange(4) > 1).long() * 2
+    few = torch.arange(4) < 3
+    return h * buckets + few.bitwise_and_(buckets > 0)
+
+
+def shares_of_the_largest(h: Tensor) -> Tensor:
+    largest, places = h.exp().topk(2)
+    largest /= largest.sum(dim=1, keepdim=True)
+    return torch.zeros_like(h).scatter_(1, places, largest)
+
+
+def halves_of_a_split(h: Tensor) -> Tensor:
+    left, right = h.split(2, dim=1)
+    left.add_(1)
+    return h * 2 + torch.cat([right, left], dim=1)
+
+
+def negated_in_place(h: Tensor) -> Tensor:
+    return (h > 0).to(h.dtype).logical_not_() * h
+
+
+def summed_up_behind_an_older_view(h: Tensor) -> Tensor:
+    sums = torch.zeros_like(h)
+    older = sums.view(-1)
+    sums.index_add_(1, torch.tensor([1, 1, 0, 3]), h)
+    return older.view(h.shape) + h
+
+
 def of_a_wider_dtype(h: Tensor) -> Tensor:
     return h.mul_(torch.arange(4, dtype=torch.float64) / 3)
 
@@ -82,8 +128,16 @@ SEEN = [
     with_a_constant,
     without_gradients,
     after_a_norm,
+    sums_over_neighbors,
+    means_over_neighbors,
+    places_filled,
+    counted_in_place,
+    shares_of_the_largest,
 ]
 TRACED_AGAIN = [
+    halves_of_a_split,
+    negated_in_place,
+    summed_up_behind_an_older_view,
     read_through_an_older_view,
     written_through_a_view,
     a_column_set,

@@ -6,18 +6,24 @@ of the time that a capture takes. Here it is done where a look at who reads what
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload  # the type of every node's target; torch gives it no public name
 
 Aten = torch.ops.aten
 
-# Their results have the dtype of a floating first argument, in place or not, if no other tensor is of another.
+# Their results have the dtype of the first argument, in place or not, if no other tensor is of another, a mask apart:
+# in place, a result that is of another is an error.
 _POINTWISE_NAMES = (
-    "abs add addcdiv addcmul celu clamp clamp_max clamp_min div elu exp gelu hardsigmoid hardswish hardtanh leaky_relu "
-    "lerp log log1p masked_fill mish mul neg pow reciprocal relu relu6 rsqrt selu sigmoid silu sqrt square sub tanh "
-    "threshold"
+    "abs add addcdiv addcmul bitwise_and bitwise_not bitwise_or bitwise_xor celu clamp clamp_max clamp_min div elu exp "
+    "gelu hardsigmoid hardswish hardtanh leaky_relu lerp log log1p masked_fill mish mul neg pow reciprocal relu relu6 "
+    "rsqrt selu sigmoid silu sqrt square sub tanh threshold"
 )
+# Theirs have it whatever else they are given.
+_PLACING_NAMES = "fill index_add index_copy index_fill index_put masked_scatter scatter scatter_add scatter_reduce zero"
+_PLACING = frozenset(f"aten::{name}_" for name in _PLACING_NAMES.split())
 _POINTWISE = frozenset(f"aten::{name}_" for name in _POINTWISE_NAMES.split())
 _DROPOUTS = frozenset(
     f"aten::{name}{suffix}"
@@ -69,11 +75,12 @@ def _is_replaceable(node: fx.Node, order: dict[fx.Node, int], memory: dict[fx.No
     written = node.args[0] if node.args else None
     if node.target is Aten.detach_.default:
         return True
-    if node.target._schema.name not in _POINTWISE or not isinstance(written, fx.Node):  # type: ignore[union-attr] - checked by the caller
+    name: str = node.target._schema.name  # type: ignore[union-attr] - checked by the caller
+    if name not in _POINTWISE | _PLACING or not isinstance(written, fx.Node):
         return False
     tensors = [entry.meta.get("val") for entry in node.all_input_nodes]
     dtypes = {tensor.dtype for tensor in tensors if isinstance(tensor, Tensor) and tensor.dtype is not torch.bool}
-    if len(dtypes) != 1 or not dtypes.pop().is_floating_point:
+    if name in _POINTWISE and len(dtypes) > 1:
         return False
     for other, index in order.items():
         if index >= order[node] or memory[other] is not memory[written]:
@@ -89,11 +96,20 @@ def _memory(order: dict[fx.Node, int]) -> dict[fx.Node, fx.Node]:
     """Node -> the first of those that may share its memory, by what the schemas of the operations say."""
     first: dict[fx.Node, fx.Node] = {}
     for node in order:
-        shared = {first[entry] for entry in _may_alias(node)}
+        shared = {first[entry] for entry in _may_alias(node) if entry in first}
         first[node] = min(shared, key=order.__getitem__, default=node)
         if len(shared) > 1:
             first |= {entry: first[node] for entry, root in first.items() if root in shared}
     return first
+
+
+def _gives_new_tensors(node: object) -> bool:
+    """Whether a call gives several tensors none of which lies in what it was given, or in another of them."""
+    target = node.target if isinstance(node, fx.Node) else None
+    if not isinstance(target, OpOverload) or torch.Tag.maybe_aliasing_or_mutating in target.tags:
+        return False
+    returns = target._schema.returns
+    return len(returns) > 1 and all(entry.alias_info is None for entry in returns)
 
 
 def _may_alias(node: fx.Node) -> list[fx.Node]:
@@ -101,6 +117,9 @@ def _may_alias(node: fx.Node) -> list[fx.Node]:
     if target is Aten.batch_norm.default:
         # Tagged for the running statistics that it may write, not for its result.
         return []
+    if target is operator.getitem and _gives_new_tensors(node.args[0]):
+        # Each of the results has a memory of its own.
+        return [user for user in node.all_input_nodes[0].users if user is not node and user.args == node.args]
     if not isinstance(target, OpOverload) or torch.Tag.maybe_aliasing_or_mutating in target.tags:
         return node.all_input_nodes
     aliased: list[fx.Node] = []
