@@ -1,7 +1,7 @@
 """Hashes of much data: block by block, on several cores.
 
-SHA-256, for which processors have instructions; a hash of a file of 1 GB takes a core 0.7 s with them. The hash of the
-whole is that of its size and of the hashes of its blocks, so that it does not depend on how many cores there are.
+SHA-256, for which processors have instructions. The hash of the whole is that of its size and of the hashes of its
+blocks, so that it does not depend on how many cores there are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
@@ -67,6 +66,8 @@ def _digest(size: int, reader: Callable[[], Callable[[int], memoryview]]) -> byt
     if threads == 1:
         shares = [share(0)]
     else:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(threads) as pool:
             try:
                 shares = list(pool.map(share, range(threads)))

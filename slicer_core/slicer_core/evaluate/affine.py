@@ -77,11 +77,9 @@ _REDUCTIONS: dict[str, tuple[int, tuple[object, ...]]] = {
     "aten::_embedding_bag_forward_only": _SUMS_OR_MEANS,
     "aten::scatter_reduce": (4, ("sum", "mean")),
 }
-_HALF = (torch.float16, torch.bfloat16)
-
-
 # Of the tensor they are given, these take the shape and the type alone.
 _BY_SHAPE = frozenset(f"aten::{name}" for name in ["zeros_like", "ones_like", "new_zeros", "new_ones"])
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def is_still(node: fx.Node) -> bool:
