@@ -108,6 +108,14 @@ def with_what_is_kept(h: Tensor, model: Between) -> Tensor:
     return h + model.kept[0]
 
 
+def unless_it_is_captured(h: Tensor, model: Between) -> Tensor:
+    """As `transformers` leaves out a mask that covers nothing."""
+    covered = model.scale > 100
+    if not torch.compiler.is_compiling() and not covered.any():
+        return h * 2
+    return torch.where(covered, 0.0, h) * 2
+
+
 def by_einsum(h: Tensor, model: Between) -> Tensor:
     return torch.einsum("bi,ij->bj", h, torch.outer(model.scale, model.scale))
 
@@ -122,6 +130,7 @@ def by_einsum(h: Tensor, model: Between) -> Tensor:
         with_new_tensors,
         with_what_is_kept,
         by_einsum,
+        unless_it_is_captured,
     ],
 )
 def test_a_recording_is_what_torch_exports(between: Callable[..., Tensor]) -> None:
@@ -160,7 +169,9 @@ def scripted(h: Tensor, scale: Tensor) -> Tensor:
     return torch.sin(h) * scale
 
 
-@pytest.mark.parametrize("between", [by_vmap, by_gradient, by_data, by_script, written_in_place, with_new_tensors])
+@pytest.mark.parametrize(
+    "between", [by_vmap, by_gradient, by_data, by_script, written_in_place, with_new_tensors, unless_it_is_captured]
+)
 def test_a_recording_gives_the_loops_numbers_at_all_points(between: Callable[..., Tensor]) -> None:
     model, given = Between(between), data()
     settings = [EvaluationSettings(strategy=name) for name in ("loop", "partial")]
@@ -295,6 +306,46 @@ def test_what_is_not_recorded_leaves_everything_as_it_was(between: Callable[...,
     assert all(torch.equal(old, new) for old, new in zip(before, held, strict=True))
     assert [tensor._version for tensor in held] == versions
     assert torch.equal(torch.get_rng_state(), generator)
+    assert not torch.compiler.is_compiling()
+    assert not torch.compiler.is_exporting()
+
+
+class Masked(nn.Module):
+    """Leaves out its mask where that covers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, HIDDEN), nn.Linear(HIDDEN, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        covered, hidden = x[:, :1] > 9, torch.tanh(self.first(x.clamp(max=1)))
+        if torch.compiler.is_compiling() or covered.any():
+            hidden = hidden.masked_fill(covered, 0.5)
+        return self.last(hidden)
+
+
+def test_code_that_asks_whether_it_is_captured_is_recorded_for_batches_of_both_kinds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def not_exported(*args: Any, **options: Any) -> Trace:
+        raise AssertionError("it is recorded")
+
+    monkeypatch.setattr(trace, "_exported", not_exported)
+    inputs, target = data()
+    batches = [(inputs, target), (torch.cat([inputs[:4], inputs[4:] + 10]), target)]
+    found = []
+    for strategy in ("loop", "partial"):
+        settings, wrapper = (
+            EvaluationSettings(strategy=strategy),
+            ModelWrapper(Masked(), nn.CrossEntropyLoss(), batches),
+        )
+        torch.manual_seed(2)
+        for parameter in wrapper.model.parameters():
+            nn.init.normal_(parameter)
+        found.append(RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=7))
+    assert found[1].evaluation["strategy"] == "partial", found[1].evaluation["reason"]
+    np.testing.assert_allclose(found[1].loss, found[0].loss, rtol=3e-7)
+    assert not torch.compiler.is_compiling()
 
 
 def test_what_a_program_keeps_of_a_recording_is_a_tensor_later() -> None:

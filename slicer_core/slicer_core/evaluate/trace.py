@@ -27,7 +27,7 @@ from slicer_core.evaluate.functional import make_functional
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.recording import record
 from slicer_core.evaluate.shortage import is_shortage
-from slicer_core.evaluate.uncompiled import uncompiled
+from slicer_core.evaluate.uncompiled import told_of_capture, uncompiled
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
 from slicer_core.subject.nesting import flatten, leaves_of, unflatten
@@ -197,12 +197,19 @@ class _Whole(nn.Module):
 
 
 def _recorded(objective: Objective, state: dict[str, Tensor], batch: Batch) -> Trace:
+    """The trace of one size: of the code as it runs by itself, or else as it runs where it is told of the capture."""
     quantities: dict[str, None] = {}
     whole = _Whole(objective, batch, quantities)
     with warnings.catch_warnings(), collector_paused(), uncompiled():
         # The user has seen what the model warns of in a pass of its own.
         warnings.simplefilter("ignore")
-        recording = record(whole, state, batch_tensors(batch))
+        try:
+            recording = record(whole, state, batch_tensors(batch))
+        except Exception as error:
+            if is_shortage(error):
+                raise
+            with told_of_capture():
+                recording = record(whole, state, batch_tensors(batch))
     if not make_functional(recording.graph):
         raise NotTraceableError("the model writes to tensors in place")
     _rewrite(recording.graph)
