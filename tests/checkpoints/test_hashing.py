@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,12 +50,13 @@ def test_what_cannot_be_read_is_an_error_from_any_thread(tmp_path: Path, monkeyp
     file = tmp_path / "file"
     file.write_bytes(bytes(6 * BLOCK))
     opened = []
+    really = Path.open
 
-    def fails_later(path: Path, *args: object, **options: object) -> object:
+    def fails_later(path: Path, *args: Any, **options: Any) -> Any:
         opened.append(path)
         if len(opened) > 3:
             raise OSError("gone")
-        return open(path, *args, **options)  # type: ignore[call-overload]
+        return really(path, *args, **options)
 
     monkeypatch.setattr(hashing, "_num_cores", lambda: 2)
     monkeypatch.setattr(Path, "open", fails_later)

@@ -190,6 +190,42 @@ def test_nodes_of_known_networks_keep_their_class(
     assert {kind: dict(found[kind]) for kind in ("affine", "general")} == EXPECTED[name][which]
 
 
+@pytest.mark.parametrize(("mode", "kind"), [("mean", "affine"), ("sum", "affine"), ("max", "general")])
+def test_bags_of_embeddings_are_combined_but_not_their_largest_rows(
+    mode: Any, kind: str, captured: Callable[..., Any]
+) -> None:
+    model = nn.Sequential(nn.EmbeddingBag(20, 6, mode=mode, padding_idx=0), nn.ReLU(), nn.Linear(6, 3))
+    found = recorded_classes(captured(model, torch.randint(20, (6, 5)), torch.randint(3, (6,))))
+    (operation,) = (name for counts in found.values() for name in counts if "embedding_bag" in name)
+    assert found[kind][operation] == 1
+
+
+class Sums(nn.Module):
+    """Entries of a first layer summed up onto zeros that have its shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = torch.zeros_like(x).index_add(1, torch.tensor([1, 1, 0, 2]), x)
+        return self.last(torch.relu(x))
+
+
+def test_zeros_like_what_moves_stand_still(captured: Callable[..., Any]) -> None:
+    found = recorded_classes(captured(Sums(), torch.randn(6, 5), torch.randint(3, (6,))))
+    assert found["constant"]["zeros_like"] == 1
+    assert found["affine"] == {"linear": 1, "index_add": 1}
+
+
+def recorded_classes(made: Any) -> dict[str, Counter[str]]:
+    """Where all parameters move, of the graph that is recorded."""
+    with made.wrapper.evaluating():
+        trace = Tracer().trace(made.objective, made.wrapper.state(), made.batch)
+    return classes(trace, set(made.wrapper.varying_names()))
+
+
 def layers_in_order(trace: Trace) -> list[str]:
     """Weights by the first node that reads them."""
     index = {node: number for number, node in enumerate(trace.nodes)}

@@ -90,6 +90,10 @@ def counted_in_place(h: Tensor) -> Tensor:
     return h * buckets + few.bitwise_and_(buckets > 0)
 
 
+def powers_in_place(h: Tensor) -> Tensor:
+    return h.exp().pow_(2).pow_(torch.tensor([1.0, 0.5, 2.0, 1.5]))
+
+
 def shares_of_the_largest(h: Tensor) -> Tensor:
     largest, places = h.exp().topk(2)
     largest /= largest.sum(dim=1, keepdim=True)
@@ -132,6 +136,7 @@ SEEN = [
     means_over_neighbors,
     places_filled,
     counted_in_place,
+    powers_in_place,
     shares_of_the_largest,
 ]
 TRACED_AGAIN = [

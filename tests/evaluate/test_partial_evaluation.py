@@ -167,33 +167,6 @@ def test_of_a_language_model_embeddings_are_combined_and_attention_is_run() -> N
     assert found["general"]["scaled_dot_product_attention"] == 1
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("mean", "affine"), ("sum", "affine"), ("max", "general")])
-def test_bags_of_embeddings_are_combined_but_not_their_largest_rows(mode: Any, kind: str) -> None:
-    def bag() -> tuple[nn.Module, Tensor, Tensor]:
-        model = nn.Sequential(nn.EmbeddingBag(20, 6, mode=mode, padding_idx=0), nn.ReLU(), nn.Linear(6, 3))
-        return model, torch.randint(20, (SIZE, 5)), torch.randint(3, (SIZE,))
-
-    found = kinds(bag, lambda name: True)
-    (operation,) = (name for counts in found.values() for name in counts if "embedding_bag" in name)
-    assert found[kind][operation] == 1
-
-
-def test_zeros_like_what_moves_stand_still() -> None:
-    class Sums(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.first(x)
-            x = torch.zeros_like(x).index_add(1, torch.tensor([1, 1, 0, 2]), x)
-            return self.last(torch.relu(x))
-
-    found = kinds(lambda: (Sums(), torch.randn(SIZE, 5), torch.randint(3, (SIZE,))), lambda name: True)
-    assert found["constant"]["zeros_like"] == 1
-    assert found["affine"] == {"linear": 1, "index_add": 1}
-
-
 @pytest.mark.parametrize("make", [mlp, residual, language])
 def test_every_choice_of_varied_tensors_gives_the_loops_numbers(make: Callable[[], Any]) -> None:
     model, inputs, target = make()

@@ -55,9 +55,19 @@ def make_functional(graph: fx.Graph) -> bool:
         written = node.args[0]
         for user in [user for user in written.users if order[user] > order[node]]:
             user.replace_input_with(written, node)
-        name = node.target._schema.name.removeprefix("aten::").removesuffix("_")
-        node.target = getattr(getattr(Aten, name), node.target._overloadname)
+        node.target = _functional(node.target)
     return True
+
+
+def _functional(target: OpOverload) -> OpOverload:
+    """The operation that gives what `target` writes; overloads of one name may have another order of arguments."""
+    packet = getattr(Aten, target._schema.name.removeprefix("aten::").removesuffix("_"))
+    overloads = (getattr(packet, name) for name in packet.overloads())
+    return next(each for each in overloads if _takes(each) == _takes(target))
+
+
+def _takes(operation: OpOverload) -> list[tuple[str, str]]:
+    return [(argument.name, str(argument.type)) for argument in operation._schema.arguments]
 
 
 def _is_mutable(node: fx.Node) -> bool:
