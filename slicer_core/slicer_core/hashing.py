@@ -72,7 +72,7 @@ def _digest(size: int, reader: Callable[[], Callable[[int], memoryview]]) -> byt
             try:
                 shares = list(pool.map(share, range(threads)))
             finally:
-                # Of one that failed, or an interrupt: the others need not go on.
+                # After an interrupt the others need not go on.
                 stopped.set()
     whole = hashlib.sha256(f"{size} ".encode())
     for number in range(len(starts)):
