@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,14 +48,19 @@ def resnet56() -> nn.Module:
     return _resnet(blocks=9)
 
 
-def _resnet(blocks: int) -> nn.Module:
-    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
-    inputs = 16
-    for outputs, stride in ((16, 1), (32, 2), (64, 2)):
+def resnet18() -> nn.Module:
+    """11,173,962 parameters, images of 3×32×32, 10 classes: ResNet-18 with the first layers of the CIFAR ResNets."""
+    return _resnet(blocks=2, widths=(64, 128, 256, 512))
+
+
+def _resnet(blocks: int, widths: Sequence[int] = (16, 32, 64)) -> nn.Module:
+    inputs = widths[0]
+    layers: list[nn.Module] = [nn.Conv2d(3, inputs, 3, 1, 1, bias=False), nn.BatchNorm2d(inputs), nn.ReLU(inplace=True)]
+    for stage, outputs in enumerate(widths):
         for number in range(blocks):
-            layers.append(Residual(inputs, outputs, stride if number == 0 else 1))
+            layers.append(Residual(inputs, outputs, 2 if stage and number == 0 else 1))
             inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10))
 
 
 class TransformerBlock(nn.Module):

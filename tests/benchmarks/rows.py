@@ -92,7 +92,7 @@ def table() -> list[Row]:
     """All rows, in the order in which they are measured."""
     small, large = partial(subjects.mlp, 1000), partial(subjects.mlp, 10_000)
     resnet20, resnet56, gpt = subjects.resnet20, partial(subjects.resnet56, 50_000), subjects.gpt
-    plane51, plane25, plane21 = partial(plane, grid=51), partial(plane, grid=25), partial(plane, grid=21)
+    plane51, plane25, plane21, plane11 = (partial(plane, grid=grid) for grid in (51, 25, 21, 11))
     short = torch.bfloat16
     return [
         Row(name="mlp-1000/plane", subject=small, blocks=plane51, targets=(6.5, 5)),
@@ -115,6 +115,7 @@ def table() -> list[Row]:
             targets=(2.6, 2.4),
             largest_error=1e-3,
         ),
+        Row(name="resnet18/plane", subject=subjects.resnet18, blocks=plane11, targets=(1, 1)),
         Row(name="bag/plane", subject=subjects.bag, blocks=plane21, targets=(1, 1)),
         Row(name="mlp-1000/layers", subject=small, blocks=layers, targets=(8, 6)),
         Row(name="mlp-10000/layers", subject=large, blocks=layers, targets=(8, 6)),

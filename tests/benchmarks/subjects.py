@@ -74,6 +74,11 @@ def resnet20(device: torch.device) -> Subject:
     return _classifier(models.resnet20, (3, 32, 32), 256, 256, device)
 
 
+def resnet18(device: torch.device) -> Subject:
+    """ResNet-18 for CIFAR on 128 images of 3×32×32 in one batch."""
+    return _classifier(models.resnet18, (3, 32, 32), 128, 128, device)
+
+
 def resnet56(num_samples: int, device: torch.device) -> Subject:
     """ResNet-56 on images of 3×32×32 in batches of 1,000."""
     return _classifier(models.resnet56, (3, 32, 32), num_samples, 1000, device)

@@ -33,6 +33,7 @@ from slicer_core.evaluate.strategies import (
     PartialVmapCompiledKernel,
     PartialVmapCudaGraphKernel,
     PartialVmapKernel,
+    PartialWinogradKernel,
     Session,
     VmapKernel,
 )
@@ -45,6 +46,7 @@ from slicer_core.subject import Batch, ModelWrapper
 _PARTIAL: Mapping[str, type[PartialKernel]] = {
     "partial": PartialKernel,
     "partial-vmap": PartialVmapKernel,
+    "partial-winograd": PartialWinogradKernel,
     "partial-compiled": PartialCompiledKernel,
     "partial-vmap-compiled": PartialVmapCompiledKernel,
     "partial-cudagraph": PartialCudaGraphKernel,
@@ -52,10 +54,10 @@ _PARTIAL: Mapping[str, type[PartialKernel]] = {
 }
 
 # Strategies whose points processes may share; compiled code has threads of its own, which a fork does not take along.
-_SHARED = ("loop", "vmap", "partial", "partial-vmap")
+_SHARED = ("loop", "vmap", "partial", "partial-vmap", "partial-winograd")
 
 # Strategies that decide in which layout a matrix is combined.
-_LAID_OUT = ("partial", "partial-cudagraph")
+_LAID_OUT = ("partial", "partial-winograd", "partial-cudagraph")
 
 Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
 """Layouts by what moves and the number of threads, and cuts by what moves; see `Traces` and `Decisions`."""
@@ -164,7 +166,8 @@ class StrategyChoice:
         if self._candidate.strategy in ("partial", "partial-vmap") and self._compiling == "on":
             self._candidate = Candidate(strategy=f"{self._candidate.strategy}-compiled")
         if self._candidate.strategy.startswith("partial") and is_splittable(self._objective, batch):
-            sizes = part_sizes(self._objective, self._state, batch)
+            is_tiled = _PARTIAL[self._candidate.strategy].has_tiles
+            sizes = part_sizes(self._objective, self._state, batch, tiled=is_tiled)
             self._candidate = replace(self._candidate, part_size=sizes[0])
 
     def _decided(self, batch: Batch, blocks: Sequence[PointBlock], moved: frozenset[str]) -> Candidate | None:

@@ -11,10 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from slicer_core.evaluate.aliasing import FOREVER, SeenRun, SeenRuns, form_of_value, last_reads, memory_of, seen_run
+from slicer_core.evaluate.aliasing import (
+    FOREVER,
+    SeenRun,
+    SeenRuns,
+    form_of,
+    form_of_value,
+    last_reads,
+    memory_of,
+    seen_run,
+)
 from slicer_core.evaluate.heads import fused_heads
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import call
+from slicer_core.evaluate.tiled import tiled_convolutions
 from slicer_core.evaluate.trace import Trace
 from slicer_core.evaluate.writers import IN_PLACE, OVER_SECOND, BufferPool, Writer, can_write_into, into
 
@@ -44,14 +54,18 @@ def compile_epilogue(
     views: Mapping[fx.Node, Tensor],
     constants: Mapping[fx.Node, Any],
     seen: SeenRuns | None = None,
+    *,
+    tiled: bool = False,
 ) -> Epilogue:
     """Python code for the general nodes, in place or into kept buffers where nobody sees the difference.
+
+    `tiled`: with convolutions by tiles, where they pay.
 
     What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
     What such a run showed is kept in `seen`, so that the next batch of the same shape needs none.
     """
     results = moving_results(trace, parts)
-    plan = _Plan(parts, views, constants, results, {} if seen is None else seen)
+    plan = _Plan(parts, views, constants, results, {} if seen is None else seen, tiled=tiled)
     source, names = plan.source()
     scope: dict[str, Any] = dict(names)
     # Only names that are made here stand in the source; the user's are never part of it.
@@ -76,6 +90,8 @@ class _Plan:
         constants: Mapping[fx.Node, Any],
         results: tuple[fx.Node, ...],
         seen: SeenRuns,
+        *,
+        tiled: bool,
     ) -> None:
         self._parts = parts
         self._general = set(parts.general)
@@ -90,6 +106,7 @@ class _Plan:
         self._places: dict[fx.Node, Any] = dict(views)
         self._pool = BufferPool()
         self._dies = self._find_deaths()
+        self._tiled = tiled_convolutions(parts.general, self._form, constants) if tiled else {}
 
     def source(self) -> tuple[str, dict[str, Any]]:
         """The code of `run`, and what the names in it stand for."""
@@ -129,6 +146,8 @@ class _Plan:
             return lambda condition, chosen, other: chosen
         if node in self._fused:
             return self._fused[node]
+        if node in self._tiled and (buffer := self._buffer(node, index)) is not None:
+            return self._tiled[node](buffer)
         return self._over_argument(node, index) or self._into_buffer(node, index)
 
     def _place(self, node: fx.Node) -> Any:
@@ -172,8 +191,14 @@ class _Plan:
 
     def _into_buffer(self, node: fx.Node, index: int) -> Writer | None:
         """The operation into a kept buffer."""
+        if not can_write_into(node.target) or (buffer := self._buffer(node, index)) is None:
+            return None
+        return into(node.target, buffer)
+
+    def _buffer(self, node: fx.Node, index: int) -> Tensor | None:
+        """Kept memory for the node's result, if that is one tensor without gaps."""
         meta, group = self._meta.get(node), self._group[node]
-        if meta is None or not can_write_into(node.target):
+        if meta is None:
             return None
         shape, dtype, device, strides = meta
         like = torch.empty_strided(shape, strides, dtype=dtype, device=device)
@@ -181,7 +206,10 @@ class _Plan:
         if not is_dense or (node.target is Aten.linear.default and like.ndim != 2 and not like.is_contiguous()):
             return None
         self._places[node] = self._pool.take(like, group, lambda owner: self._dies[owner] < index)
-        return into(node.target, self._places[node])
+        return self._places[node]
+
+    def _form(self, node: fx.Node) -> tuple[Any, ...]:
+        return self._meta[node] if node in self._meta else form_of(self._constants[node])
 
     def _lies_in(self, node: fx.Node, group: int) -> None:
         """The node's result lies where an argument lay, and lives on in its group."""

@@ -15,18 +15,24 @@ from slicer_core.subject import Batch
 # share of the last level. A batch of less than twice as much stays whole: smaller parts cost more calls than they save
 # misses.
 _PART_BYTES = (5 * 2**18, 4 * 2**20)
+# Convolutions by tiles transform the weights for each part, so that larger ones pay.
+_TILED_PART_BYTES = (8 * 2**20, 16 * 2**20)
 _MIN_PART = 4
 # So many times as large a part may be if that divides the batch evenly.
 _MORE_A_PART = 1.7
 
 
-def part_sizes(objective: Objective, state: NamedTensors, batch: Batch) -> list[int]:
-    """Numbers of samples a part of the batch may well have, from the largest activation of the model."""
+def part_sizes(objective: Objective, state: NamedTensors, batch: Batch, *, tiled: bool = False) -> list[int]:
+    """Numbers of samples a part of the batch may well have, from the largest activation of the model.
+
+    `tiled`: where convolutions are run by tiles.
+    """
     size = max(1, bytes_a_sample(objective, state, batch))
-    fitting = (max(_MIN_PART, limit // size) for limit in part_limits(objective.device))
+    limits = _TILED_PART_BYTES if tiled else part_limits(objective.device)
+    fitting = (max(_MIN_PART, limit // size) for limit in limits)
     return list(
         dict.fromkeys(
-            _divided(batch.num_samples, count) if 2 * count < batch.num_samples else sys.maxsize for count in fitting
+            _divided(batch.num_samples, count) if 2 * count <= batch.num_samples else sys.maxsize for count in fitting
         )
     )
 

@@ -22,6 +22,8 @@ from slicer_core.evaluate.part_sizes import part_sizes
 from slicer_core.evaluate.sharing import Groups, parts_pay
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
+from slicer_core.evaluate.tiled import may_be_tiled
+from slicer_core.evaluate.winograd import compiled
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -62,6 +64,8 @@ _USUAL_GAIN = 4.0
 _PROLOGUE_POINTS = 3.0
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
+# Transforms of tiles take about half a second to compile.
+_TILES_WORTH_SECONDS = 10.0
 # Below this a point is mostly Python and the starting of operations, which running many at once spares. A GPU is done
 # sooner than the next operation is started in larger networks too.
 _SMALL_SECONDS = {"cpu": 2e-4}
@@ -213,15 +217,18 @@ class Trials:
         is_short = worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE
         if is_short and not self._session.traces.tracer.knows(self._state, batch):
             return []
-        sizes = [sys.maxsize]
-        if is_splittable(self._objective, batch):
-            sizes = part_sizes(self._objective, self._state, batch)
+        sizes = self._part_sizes(batch)
         if self._records(_part(batch, sizes[0])):
             return sizes
         seconds = _EXPORT_SECONDS + num_modules * _EXPORT_SECONDS_A_MODULE
         if "torch._dynamo" not in sys.modules:
             seconds += _FIRST_EXPORT_SECONDS
         return sizes if worth > seconds else []
+
+    def _part_sizes(self, batch: Batch, *, tiled: bool = False) -> list[int]:
+        if not is_splittable(self._objective, batch):
+            return [sys.maxsize]
+        return part_sizes(self._objective, self._state, batch, tiled=tiled)
 
     def _records(self, part: Batch) -> bool:
         """Whether there is a capture of such parts, or now is one that took no long time."""
@@ -255,6 +262,11 @@ class Trials:
         if shares_loop and self.timings[partials[0]] > self.timings["loop"] / _WORTH:
             yield shared_loop
         device = self._objective.device.type
+        if device == "cpu" and in_loop > _TILES_WORTH_SECONDS and may_be_tiled(self._objective.model):
+            # Here, so that it is no part of what a block costs.
+            compiled()
+            for size in self._part_sizes(batch, tiled=True):
+                yield replace(first, strategy="partial-winograd", part_size=size)
         small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
         is_small, records = self.timings[partials[0]] * first.workers < small, device in RECORDERS
         if is_small:

@@ -8,6 +8,7 @@ from slicer_core.evaluate.strategies.partial_cudagraph import PartialCudaGraphKe
 from slicer_core.evaluate.strategies.partial_vmap import PartialVmapKernel
 from slicer_core.evaluate.strategies.partial_vmap_compiled import PartialVmapCompiledKernel
 from slicer_core.evaluate.strategies.partial_vmap_cudagraph import PartialVmapCudaGraphKernel
+from slicer_core.evaluate.strategies.partial_winograd import PartialWinogradKernel
 from slicer_core.evaluate.strategies.parts import PartsKernel, terms_if_they_fit
 from slicer_core.evaluate.strategies.recording import RECORDERS
 from slicer_core.evaluate.strategies.vmap import VmapKernel
@@ -24,6 +25,7 @@ __all__ = [
     "PartialVmapCompiledKernel",
     "PartialVmapCudaGraphKernel",
     "PartialVmapKernel",
+    "PartialWinogradKernel",
     "PartsKernel",
     "Session",
     "Traces",

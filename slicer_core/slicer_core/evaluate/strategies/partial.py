@@ -9,7 +9,7 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx
@@ -121,6 +121,9 @@ class Session:
 class PartialKernel(Kernel):
     """A block on one batch, point after point; prologue and code are made when its terms are first asked for."""
 
+    has_tiles: ClassVar[bool] = False
+    """Whether convolutions are run by tiles where they pay."""
+
     def __init__(
         self,
         objective: Objective,
@@ -229,7 +232,8 @@ class PartialKernel(Kernel):
         combiner.move_to([0.0] * num_directions)
         # A partition that is made anew for each block is not to be remembered.
         seen = None if self._recomputing else self._session.traces.seen
-        return combiner, compile_epilogue(self.trace, self.parts, combiner.views, self.constants, seen)
+        views, tiled = combiner.views, self.has_tiles
+        return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
         if not any(node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()):

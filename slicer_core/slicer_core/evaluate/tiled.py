@@ -1,0 +1,130 @@
+"""Which convolutions of a graph tiles pay for, and how they are called; see `winograd`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from slicer_core.evaluate.winograd import (
+    FEWEST_CHANNELS,
+    ConvolutionShape,
+    TiledConvolution,
+    filters_of,
+    saves_products,
+    tiled_convolutions_of,
+)
+
+Aten = torch.ops.aten
+Call = Callable[..., Tensor]
+Form = tuple[Any, ...]
+"""Shape, dtype and device of a tensor, and what else there is to say of it."""
+
+_CONVOLUTIONS = (Aten.conv2d.default, Aten.conv2d.padding)
+# What comes after inputs and weight, where a call leaves it out.
+_DEFAULTS: tuple[Any, ...] = (None, 1, 0, 1, 1)
+_PADDINGS = {"same": (1, 1), "valid": (0, 0)}
+_DTYPES = (torch.float32, torch.float64)
+# With fewer tiles the transform of the weight costs what the products save, and what tiles have beyond the outputs is
+# computed in vain.
+_MIN_TILES = 32
+_MIN_COVERED = 0.5
+# Transformed weights that don't move are kept up to about so much; others are transformed at each point.
+_KEPT_BYTES = 64 * 2**20
+
+
+def may_be_tiled(model: nn.Module) -> bool:
+    """Whether a layer of the model is a convolution that tiles may pay for."""
+    return any(
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (3, 3)
+        and module.stride == module.dilation == (1, 1)
+        and module.groups == 1
+        and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
+        for module in model.modules()
+    )
+
+
+def may_have_tiles(node: fx.Node) -> bool:
+    """Whether a node of a graph is a convolution that tiles may pay for, if its weight and images have the sizes."""
+    if node.target not in _CONVOLUTIONS or node.kwargs:
+        return False
+    _, stride, _, dilation, groups = _arguments(node)
+    return _pair(stride) == _pair(dilation) == (1, 1) and groups == 1
+
+
+def tiled_convolutions(
+    nodes: Sequence[fx.Node], form: Callable[[fx.Node], Form], constants: Mapping[fx.Node, Any]
+) -> dict[fx.Node, Callable[[Tensor], Call]]:
+    """Node -> what makes its operation from the place of its result, for each convolution that tiles pay for.
+
+    They share their memory, so they run one after another. `form` tells of what a node gives; `constants` has what is
+    the same at all points.
+    """
+    kept = 0
+    shapes = {node: shape for node in nodes if (shape := _shape(node, form)) is not None and _pays(shape)}
+    found = zip(shapes, tiled_convolutions_of(list(shapes.values())), strict=True)
+    makers: dict[fx.Node, Callable[[Tensor], Call]] = {}
+    for node, convolution in found:
+        weight = constants.get(_inputs(node)[1])
+        filters = None if weight is None or kept > _KEPT_BYTES else filters_of(weight)
+        kept += 0 if filters is None else filters.nbytes
+        makers[node] = _maker(convolution, filters)
+    return makers
+
+
+def _maker(convolution: TiledConvolution, filters: Tensor | None) -> Callable[[Tensor], Call]:
+    def into(out: Tensor) -> Call:
+        def write(x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any) -> Tensor:
+            return convolution(x, convolution.filters_of(weight) if filters is None else filters, bias, out=out)
+
+        return write
+
+    return into
+
+
+def _pays(shape: ConvolutionShape) -> bool:
+    return (
+        saves_products(shape) and shape.images * shape.high * shape.wide >= _MIN_TILES and shape.covered >= _MIN_COVERED
+    )
+
+
+def _shape(node: fx.Node, form: Callable[[fx.Node], Form]) -> ConvolutionShape | None:
+    """None for what is no convolution of 3 by 3 with stride 1 of images on the CPU."""
+    if not may_have_tiles(node):
+        return None
+    (size, dtype, device, *_), (filters, *_) = map(form, _inputs(node))
+    if len(size) != 4 or tuple(filters[2:]) != (3, 3) or dtype not in _DTYPES or device.type != "cpu":
+        return None
+    _, _, padding, _, _ = _arguments(node)
+    images, channels, height, width = size
+    return ConvolutionShape(
+        images=images,
+        channels=channels,
+        height=height,
+        width=width,
+        outputs=filters[0],
+        padding=_PADDINGS[padding] if isinstance(padding, str) else _pair(padding),
+        dtype=dtype,
+    )
+
+
+def _inputs(node: fx.Node) -> tuple[fx.Node, fx.Node]:
+    """Images and weight."""
+    x, weight = node.args[:2]
+    assert isinstance(x, fx.Node)
+    assert isinstance(weight, fx.Node)
+    return x, weight
+
+
+def _arguments(node: fx.Node) -> tuple[Any, ...]:
+    """Bias, stride, padding, dilation and groups."""
+    return *node.args[2:], *_DEFAULTS[len(node.args) - 2 :]
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    """One number stands for both axes."""
+    numbers = [value] if isinstance(value, int) else list(value)
+    return numbers[0], numbers[-1]

@@ -1,0 +1,213 @@
+"""Convolutions by Winograd's tiles, beside torch's own in float64, and the strategy that has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate import tiled, trials
+from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel
+from slicer_core.evaluate.winograd import (
+    ConvolutionShape,
+    by_compiler,
+    convolution,
+    filters_of,
+    tiled_convolutions_of,
+)
+from slicer_core.plan import PointBlock
+
+SETTINGS = EvaluationSettings(strategy="partial-winograd", batch_size=6)
+
+
+class Residual(nn.Module):
+    """Two blocks, of which the second has odd sizes, with a shortcut, eval BatchNorm and a padding of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 32, 3, padding=1)
+        self.first = nn.Conv2d(32, 40, 3, padding="same", bias=False)
+        self.norm = nn.BatchNorm2d(40)
+        self.second = nn.Conv2d(40, 40, 3, padding=(1, 1))
+        self.third = nn.Conv2d(40, 32, 3)
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.first(F.relu(self.stem(x)))))
+        x = F.relu(x + self.second(x), inplace=True)
+        return self.head(F.relu(self.third(F.max_pool2d(x, 2))).mean((2, 3)))
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def transforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The two ways to transform tiles."""
+    if request.param == "torch":
+        monkeypatch.setattr(convolution, "compiled", lambda: None)
+    elif by_compiler.compiled() is None:
+        pytest.skip("there is no C compiler")
+    return request.param
+
+
+@pytest.fixture
+def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small convolutions are run by tiles too."""
+    monkeypatch.setattr(tiled, "_MIN_TILES", 1)
+    monkeypatch.setattr(tiled, "saves_products", lambda shape: shape.channels >= 32)
+
+
+def residual() -> ModelWrapper:
+    model = Residual()
+    with torch.no_grad():
+        model(torch.randn(20, 2, 12, 12))
+    return ModelWrapper(model, nn.CrossEntropyLoss(), (torch.randn(10, 2, 12, 12), torch.randint(0, 3, (10,))))
+
+
+def curves(wrapper: ModelWrapper, settings: EvaluationSettings, moved: str | None) -> Any:
+    """Of a plane of all parameters, or of lines of single ones of a tensor."""
+    if moved is None:
+        return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_2d(grid_size=(3, 4))
+    sizes = {name: tensor.numel() for name, tensor in wrapper.model.named_parameters()}
+    first = sum(list(sizes.values())[: list(sizes).index(moved)])
+    slicer = AxisParallelSlicer(wrapper, settings=settings, progress=False)
+    return slicer.slice(bounds=(-1.0, 1.0), n_samples=3, params_to_slice=[first, first + 50])
+
+
+def seen_tiles(monkeypatch: pytest.MonkeyPatch) -> list[ConvolutionShape]:
+    """The shapes of the convolutions that are made from now on."""
+    seen: list[ConvolutionShape] = []
+
+    def made(shapes: list[ConvolutionShape]) -> Any:
+        seen.extend(shapes)
+        return tiled_convolutions_of(shapes)
+
+    monkeypatch.setattr(tiled, "tiled_convolutions_of", made)
+    return seen
+
+
+@pytest.mark.usefixtures("transforms")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(
+    ("images", "channels", "outputs", "height", "width", "padding"),
+    [(5, 3, 17, 7, 9, (1, 1)), (3, 18, 8, 8, 12, (0, 2)), (70, 40, 33, 6, 5, (0, 0)), (1, 64, 5, 1, 30, (1, 1))],
+)
+def test_tiles_give_torchs_convolution(
+    images: int, channels: int, outputs: int, height: int, width: int, padding: Any, channels_last: bool, dtype: Any
+) -> None:
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    x, weight = (torch.randn(images, channels, height, width), torch.randn(outputs, channels, 3, 3))
+    bias = torch.randn(outputs)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), padding=padding)
+    x, weight = (tensor.to(dtype).contiguous(memory_format=memory) for tensor in (x, weight))
+    shape = ConvolutionShape(
+        images=images,
+        channels=channels,
+        height=height,
+        width=width,
+        outputs=outputs,
+        padding=padding,
+        dtype=dtype,
+    )
+    other = dataclasses.replace(shape, images=2 * images, height=height + 3)
+    # Memory that a larger one uses too.
+    run, between = tiled_convolutions_of([shape, other])
+    out = torch.full(exact.shape, float("nan"), dtype=dtype).contiguous(memory_format=memory)
+    tolerance = {"rtol": 0.0, "atol": (1e-5 if dtype is torch.float32 else 1e-14) * exact.abs().max().item()}
+    for _ in range(2):
+        between(
+            torch.randn(2 * images, channels, height + 3, width, dtype=dtype),
+            filters_of(torch.randn_like(weight)),
+            None,
+            out=torch.empty(2 * images, outputs, other.out_height, other.out_width, dtype=dtype),
+        )
+        found = run(x, run.filters_of(weight), bias.to(dtype), out=out)
+        assert found is out
+        torch.testing.assert_close(out.double(), exact, **tolerance)
+        run(x, filters_of(weight), None, out=out)
+        torch.testing.assert_close(out.double() + bias.double()[:, None, None], exact, **tolerance)
+
+
+def test_an_image_whose_sums_overflow_is_nan_and_nothing_that_looks_like_a_number(transforms: str) -> None:
+    shape = ConvolutionShape(images=2, channels=20, height=8, width=8, outputs=3, padding=(1, 1), dtype=torch.float32)
+    (run,), weight = tiled_convolutions_of([shape]), 1e-38 * torch.randn(3, 20, 3, 3)
+    x = torch.randn(2, 20, 8, 8)
+    x[1, 4, 5, 6] = 2e38
+    out = run(x, filters_of(weight), None, out=torch.empty(2, 3, 8, 8))
+    assert out[1].isnan().all()
+    # By torch, images that are transformed together are.
+    assert out[0].isnan().all() if transforms == "torch" else out[0].isfinite().all()
+
+
+@pytest.mark.usefixtures("few_tiles")
+def test_planes_and_lines_are_the_loops(transforms: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper, shapes = residual(), seen_tiles(monkeypatch)
+    # Of the second, the weights that don't move are transformed once.
+    for moved in (None, "first.weight"):
+        found = curves(wrapper, SETTINGS, moved)
+        plain = curves(wrapper, EvaluationSettings(strategy="loop"), moved)
+        assert found.evaluation["strategy"] == "partial-winograd", found.evaluation.get("reason")
+        np.testing.assert_allclose(found.loss, plain.loss, rtol=1e-5)
+    assert {(shape.channels, shape.outputs) for shape in shapes} == {(32, 40), (40, 40), (40, 32)}
+
+
+@pytest.mark.usefixtures("few_tiles", "transforms")
+def test_points_that_tiles_lose_are_the_loops(captured: Callable[..., Any]) -> None:
+    # After the second activation, -infinity would look like a number.
+    model = nn.Sequential(
+        *(nn.Conv2d(2, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(512, 3))
+    )
+    with torch.no_grad():
+        # Four times an input of the second convolution is too much for float32, and an output is not.
+        for layer, scale in ((model[0], 2e38), (model[2], 1e-38)):
+            layer.weight.mul_(scale)
+    found = captured(model, torch.randn(5, 2, 6, 6).clamp(-1, 1), torch.arange(5) % 3)
+    state = found.wrapper.state()
+    direction = {"0.weight": state["0.weight"].flip(0), "2.weight": state["2.weight"].flip(1)}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.array([[0.0], [0.1], [0.2]]))
+    ours, loop = (kind(found.objective, state, block) for kind in (PartialWinogradKernel, LoopKernel))
+    with found.wrapper.evaluating():
+        lost = PartialKernel.terms(ours, found.batch, slice(1, 3))["loss"][0]
+        assert not lost.isfinite().any()
+        expected = loop.terms(found.batch, slice(1, 3))["loss"][0]
+        assert expected.isfinite().all()
+        torch.testing.assert_close(ours.terms(found.batch, slice(1, 3))["loss"][0], expected, rtol=1e-5, atol=0)
+
+
+def test_without_a_compiler_or_where_it_fails_torch_transforms_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = tmp_path / "cc"
+    failing.write_text("#!/bin/sh\nexit 1\n")
+    failing.chmod(0o755)
+    for compiler in ("no-such-compiler", str(failing)):
+        monkeypatch.setenv("CC", compiler)
+        assert by_compiler.compiled.__wrapped__() is None
+
+
+def test_models_without_such_convolutions_say_so(network: Callable[[str], Any]) -> None:
+    net = network("mlp")
+    wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
+    found = RandomDirectionSlicer(wrapper, settings=SETTINGS, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == "loop"
+    assert "no convolution of 3 by 3" in found.evaluation["reason"]
+
+
+@pytest.mark.parametrize("has_tiles", [True, False])
+def test_auto_tries_tiles_where_there_are_such_convolutions(has_tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_trial_seconds", lambda job: 60.0)
+    monkeypatch.setattr(trials, "_RECORDING_SECONDS", -1e9)
+    monkeypatch.setattr(trials, "_TRIAL_SHARE", 1e-6)
+    monkeypatch.setattr(trials, "_TILES_WORTH_SECONDS", 0.0)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(288, 3))
+    model, data = (Residual() if has_tiles else flat), (torch.randn(10, 2, 12, 12), torch.randint(0, 3, (10,)))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
+    found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=5)
+    assert any(label.startswith("partial-winograd") for label in found.evaluation["trials"]) == has_tiles
