@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.evaluate import tiled, trials
-from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel
+from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
+from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel, Session, Traces
 from slicer_core.evaluate.winograd import (
     ConvolutionShape,
     by_compiler,
@@ -211,3 +213,63 @@ def test_auto_tries_tiles_where_there_are_such_convolutions(has_tiles: bool, mon
     wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
     found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=5)
     assert any(label.startswith("partial-winograd") for label in found.evaluation["trials"]) == has_tiles
+
+
+@pytest.mark.parametrize("in_turns", [(1.2e-3, 0.9e-3), (0.9e-3, 1.2e-3)])
+def test_what_comes_out_close_is_timed_in_turns_in_a_long_job(
+    in_turns: tuple[float, float], captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = captured(Residual(), torch.randn(4, 2, 12, 12), torch.arange(4) % 3)
+    state, session = found.wrapper.state(), Session(Traces())
+    direction = {name: torch.randn_like(state[name]) for name in found.wrapper.varying_names()}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 9)[:, None])
+    seconds = {LoopKernel: 5e-3, PartialKernel: 1e-3, PartialWinogradKernel: 1.1e-3}
+    kinds = {"partial": PartialKernel, "partial-winograd": PartialWinogradKernel}
+    monkeypatch.setattr(trials, "_timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(trials.Trials, "_sizes", lambda *args: [sys.maxsize])
+
+    def turns(entrants: Any, *, workers: int) -> list[float]:
+        assert [type(make()) for make, _ in entrants] == [PartialKernel, PartialWinogradKernel]
+        return list(in_turns)
+
+    monkeypatch.setattr(trials, "timed_in_turns", turns)
+    tried = trials.Trials(
+        found.objective,
+        state,
+        session,
+        lambda name, block, buffers: kinds[name](found.objective, state, block, session=session),
+    )
+    with found.wrapper.evaluating():
+        chosen = tried.fastest(found.batch, [block], batches=1e6, slices=1, max_workers=1, compiling="off")
+    names = list(kinds)
+    assert chosen.strategy == names[in_turns.index(min(in_turns))]
+    assert [tried.timings[name] for name in names] == list(in_turns)
+
+
+def test_kernels_take_turns(captured: Callable[..., Any]) -> None:
+    found = captured(Residual(), torch.randn(4, 2, 12, 12), torch.arange(4) % 3)
+    state = found.wrapper.state()
+    direction = {name: torch.randn_like(state[name]) for name in found.wrapper.varying_names()}
+    block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 9)[:, None])
+    order: list[str] = []
+
+    class Noted(LoopKernel):
+        def terms(self, batch: Any, points: slice) -> Any:
+            order.append(self.name)
+            return super().terms(batch, points)
+
+    def maker(name: str) -> Callable[[], Noted]:
+        def make() -> Noted:
+            kernel = Noted(found.objective, state, block)
+            kernel.name = name
+            return kernel
+
+        return make
+
+    with found.wrapper.evaluating():
+        points = timed_in_turns([(maker(name), found.batch) for name in "ab"], workers=1)
+    assert order == ["a", "b"] * (1 + ROUNDS)
+    assert len(points) == 2
+    assert min(points) > 0
+    assert close_totals({"a": 1.0, "b": 1.2, "c": 2.0}, within=1.3) == ["a", "b"]
+    assert close_totals({"a": 1.0, "b": 2.0}, within=1.3) == []

@@ -14,6 +14,7 @@ import torch
 
 from slicer_core.choices import CompileChoice, Layout
 from slicer_core.evaluate.agreement import hold_against_loop
+from slicer_core.evaluate.candidate import Candidate
 from slicer_core.evaluate.decisions import moved_key
 from slicer_core.evaluate.layout import is_splittable, split_batch
 from slicer_core.evaluate.objective import Objective
@@ -38,7 +39,7 @@ from slicer_core.evaluate.strategies import (
     VmapKernel,
 )
 from slicer_core.evaluate.traces import traces_of
-from slicer_core.evaluate.trials import Candidate, Trials, typical_block
+from slicer_core.evaluate.trials import Trials, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper

@@ -6,15 +6,18 @@ They take at most a share of what the whole job would take by the best way known
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import nn
 
 from slicer_core.choices import CompileChoice
+from slicer_core.evaluate.candidate import Candidate, Outcome
 from slicer_core.evaluate.clock import clock
+from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.layout import is_splittable, split_batch, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
@@ -51,6 +54,8 @@ _MIN_SECONDS = 0.02
 _MAX_SECONDS = 5.0
 # What one candidate may take of that.
 _TRIAL_SHARE = 0.02
+# Candidates within so many times the least are timed again, in turns.
+_CLOSE = 1.3
 # What starting processes costs, a fork and the prologue in each. They are started for the trial and for the points, so
 # it pays where the loop alone would take so many times as long. Of points that are quick a capture leaves little to
 # share: there the loop has to take even longer.
@@ -59,9 +64,6 @@ _FORKS_WORTH = 10
 _FORKS_WORTH_WHERE_QUICK = 30
 # The trial of a loop that is shared takes some passes, and so many are to be made for it to pay.
 _SHARED_LOOP_PASSES = 100
-# How many times as long as a point the loop takes, where no trial tells, and how long a prologue.
-_USUAL_GAIN = 4.0
-_PROLOGUE_POINTS = 3.0
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
 # Transforms of tiles take about half a second to compile.
@@ -70,49 +72,6 @@ _TILES_WORTH_SECONDS = 10.0
 # sooner than the next operation is started in larger networks too.
 _SMALL_SECONDS = {"cpu": 2e-4}
 _SMALL_SECONDS_ELSEWHERE = 1e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A strategy with the samples a part of a batch has, and the processes that share the points."""
-
-    strategy: str
-    part_size: int = sys.maxsize
-    workers: int = 1
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether it is compiled by `torch.compile`."""
-        return self.strategy.endswith("-compiled")
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether it is recorded, which not every device can do; see `RECORDERS`."""
-        return self.strategy.endswith("-cudagraph")
-
-    @property
-    def label(self) -> str:
-        """As it stands in a result."""
-        part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
-        return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
-
-    def points_before(self, timings: Mapping[str, float]) -> float:
-        """About how many points' time goes by on a part of the data before its first: center, check and prologue."""
-        if self.strategy == "loop":
-            return 1.0
-        loop, own = timings.get("loop"), timings.get(self.label)
-        passes = _USUAL_GAIN if loop is None or own is None else loop / (own * self.workers)
-        return 2 * passes + _PROLOGUE_POINTS
-
-    def to_tuple(self) -> tuple[str, int | None, int]:
-        """As it is kept among the `Decisions`."""
-        return self.strategy, None if self.part_size == sys.maxsize else self.part_size, self.workers
-
-    @classmethod
-    def from_tuple(cls, kept: tuple[str, int | None, int], *, max_workers: int) -> Candidate:
-        """What `to_tuple` gave, with at most so many processes."""
-        strategy, part_size, workers = kept
-        return cls(strategy=strategy, part_size=part_size or sys.maxsize, workers=min(workers, max_workers))
 
 
 _TOO_LARGE = (float("inf"), float("inf"))
@@ -163,6 +122,7 @@ class Trials:
         self._prepared_for: set[int] = set()
         alone = Candidate(strategy="loop")
         best, seconds = alone, in_loop
+        outcomes: dict[str, Outcome] = {}
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
         for candidate in self._candidates(batch, max_workers, in_loop):
             found = self._try(candidate, batch, block)
@@ -175,10 +135,15 @@ class Trials:
             total = point * num_points + self._before(candidate, batch, blocks, point, prologue, batches) * repeats
             if candidate.workers > 1:
                 total += _FORK_SECONDS * slices
+            known = outcomes.get(candidate.strategy)
+            if known is None or total < known.total:
+                outcomes[candidate.strategy] = Outcome(candidate, point, prologue, total)
             if total < seconds:
                 best, seconds = candidate, total
                 # What is left to be gained by more trials.
                 self._limit = min(self._limit, _trial_seconds(seconds))
+        if best != alone:
+            best, seconds = self._final(outcomes, outcomes[best.strategy], batch, block, num_points)
         if best != alone and seconds > in_loop / _WORTH:
             # As carefully as the others.
             again, _ = _timed(LoopKernel(self._objective, self._state, block), batch, _TRIAL_SHARE * self._limit)
@@ -186,6 +151,44 @@ class Trials:
             if self.timings["loop"] * num_points < seconds:
                 best = alone
         return best
+
+    def _final(
+        self,
+        outcomes: Mapping[str, Outcome],
+        best: Outcome,
+        batch: Batch,
+        block: PointBlock,
+        num_points: float,
+    ) -> tuple[Candidate, float]:
+        """The best of those that came out close to it, timed in turns where that is a small part of a long job."""
+        alike = {
+            name: outcome.total
+            for name, outcome in outcomes.items()
+            if outcome.candidate.workers == best.candidate.workers and not outcome.candidate.is_compiled
+        }
+        close = [outcomes[name] for name in close_totals(alike, within=_CLOSE)]
+        parts = [_part(batch, outcome.candidate.part_size) for outcome in close]
+        scales = [batch.num_samples / part.num_samples for part in parts]
+        cost = sum(
+            (outcome.prologue + (ROUNDS + 1) * outcome.point * outcome.candidate.workers) / scale
+            for outcome, scale in zip(close, scales, strict=True)
+        )
+        if best not in close or self._begun is None:
+            return best.candidate, best.total
+        if time.perf_counter() + cost - self._begun > _SHARE * best.total:
+            return best.candidate, best.total
+        names = [outcome.candidate.strategy for outcome in close]
+        makers = [functools.partial(self._create, name, block, None) for name in names]
+        try:
+            points = timed_in_turns(list(zip(makers, parts, strict=True)), workers=best.candidate.workers)
+        except (*FAILURES, MemoryShortageError):
+            return best.candidate, best.total
+        totals = []
+        for outcome, scale, point in zip(close, scales, points, strict=True):
+            self.timings[outcome.candidate.label] = scale * point
+            totals.append(outcome.total + (scale * point - outcome.point) * num_points)
+        least = min(totals)
+        return close[totals.index(least)].candidate, least
 
     def _before(
         self,

@@ -1,0 +1,64 @@
+"""What `auto` chooses between, and how one came out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# How many times as long as a point the loop takes, where no trial tells, and how long a prologue.
+_USUAL_GAIN = 4.0
+_PROLOGUE_POINTS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A strategy with the samples a part of a batch has, and the processes that share the points."""
+
+    strategy: str
+    part_size: int = sys.maxsize
+    workers: int = 1
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it is compiled by `torch.compile`."""
+        return self.strategy.endswith("-compiled")
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is recorded, which not every device can do; see `RECORDERS`."""
+        return self.strategy.endswith("-cudagraph")
+
+    @property
+    def label(self) -> str:
+        """As it stands in a result."""
+        part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
+        return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
+
+    def points_before(self, timings: Mapping[str, float]) -> float:
+        """About how many points' time goes by on a part of the data before its first: center, check and prologue."""
+        if self.strategy == "loop":
+            return 1.0
+        loop, own = timings.get("loop"), timings.get(self.label)
+        passes = _USUAL_GAIN if loop is None or own is None else loop / (own * self.workers)
+        return 2 * passes + _PROLOGUE_POINTS
+
+    def to_tuple(self) -> tuple[str, int | None, int]:
+        """As it is kept among the `Decisions`."""
+        return self.strategy, None if self.part_size == sys.maxsize else self.part_size, self.workers
+
+    @classmethod
+    def from_tuple(cls, kept: tuple[str, int | None, int], *, max_workers: int) -> Candidate:
+        """What `to_tuple` gave, with at most so many processes."""
+        strategy, part_size, workers = kept
+        return cls(strategy=strategy, part_size=part_size or sys.maxsize, workers=min(workers, max_workers))
+
+
+class Outcome(NamedTuple):
+    """A candidate with the seconds of a point of the batch, of a prologue, and of the whole job."""
+
+    candidate: Candidate
+    point: float
+    prologue: float
+    total: float
