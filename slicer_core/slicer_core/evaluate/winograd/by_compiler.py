@@ -1,11 +1,11 @@
 """The transforms of inputs and sums by a few lines of C, for a process of one thread where there is a compiler.
 
-Read and written once, in tiles that stay in registers and the first cache, they take half the time that torch's
-operations do.
+They read and write what they transform once, which torch's operations do several times.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,9 +26,9 @@ _SOURCE = Path(__file__).with_name("transforms.c")
 # The first that the compiler takes.
 _FLAGS = (("-O3", "-march=native"), ("-O3", "-mcpu=native"), ("-O3",))
 _SECONDS = 60
-# Planes that lie a multiple of 4 KB apart would be written to the same places of a cache. Those of sums have no gap,
-# since torch would then multiply one pair of matrices after another.
-_GAP = 16
+# Planes that lie a multiple of 4 KB apart would share few places of a cache. They are parted by a tile that nobody reads:
+# with a gap, torch would multiply one pair of matrices after another.
+_MORE_TILES = 1
 
 
 class CompiledTransforms:
@@ -37,17 +38,16 @@ class CompiledTransforms:
         library = compiled()
         assert library is not None
         self._library, self._shape = library, shape
-        ((planes,), (self.sums,)) = (
+        ((self.inputs,), (self.sums,)) = (
             memory.parts(name, shape.dtype, sizes) for name, (sizes,) in self.needs(shape).items()
         )
-        self.inputs = planes[:, :-_GAP].unflatten(1, (shape.tiles, shape.channels))
 
     @staticmethod
     def needs(shape: ConvolutionShape) -> dict[str, list[Sizes]]:
         """See `Memory`."""
         return {
-            "inputs": [[(PRODUCTS, shape.tiles * shape.channels + _GAP)]],
-            "sums": [[(PRODUCTS, shape.tiles, shape.outputs)]],
+            "inputs": [[(PRODUCTS, shape.tiles + _MORE_TILES, shape.channels)]],
+            "sums": [[(PRODUCTS, shape.tiles + _MORE_TILES, shape.outputs)]],
         }
 
     def read(self, images: Tensor) -> None:
@@ -89,22 +89,23 @@ class CompiledTransforms:
 @functools.cache
 def compiled() -> ctypes.CDLL | None:
     """The compiled functions; None where there is no compiler, or it fails."""
-    try:
+    # Whatever is amiss, from quotes in the variable to a full disk, torch's operations do the same.
+    with contextlib.suppress(OSError, ValueError):
         compiler = shlex.split(os.environ.get("CC") or "cc")
-    except ValueError:
-        return None
-    if not compiler or shutil.which(compiler[0]) is None:
-        return None
+        if compiler and shutil.which(compiler[0]) is not None:
+            return _made_by(compiler)
+    return None
+
+
+def _made_by(compiler: Sequence[str]) -> ctypes.CDLL | None:
     # What is loaded needs its file no more.
     with tempfile.TemporaryDirectory(prefix="loss-slicer-") as folder:
         made = Path(folder) / "transforms.so"
         for flags in _FLAGS:
             command = [*compiler, *flags, "-shared", "-fPIC", str(_SOURCE), "-o", str(made)]
-            try:
-                subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS)
                 return _declared(ctypes.CDLL(str(made)))
-            except (OSError, subprocess.SubprocessError):
-                continue
     return None
 
 

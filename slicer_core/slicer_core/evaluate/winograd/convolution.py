@@ -24,10 +24,10 @@ class Transforms(Protocol):
     """What is done before and after the matrix products, on a chunk of images of shape (n, height, width, channels)."""
 
     inputs: Tensor
-    """Of shape (36, tiles, channels)."""
+    """Of shape (36, tiles, channels), of which there may be more than the chunk has."""
 
     sums: Tensor
-    """Of shape (36, tiles, outputs)."""
+    """Of shape (36, tiles, outputs), as many."""
 
     def read(self, images: Tensor) -> None:
         """Writes the images' tiles, transformed, to `inputs`."""

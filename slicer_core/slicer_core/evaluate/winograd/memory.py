@@ -33,7 +33,8 @@ class Memory:
         """Tensors of these sizes one after another in the buffer of that name."""
         key = name, dtype
         if key not in self._flat:
-            self._flat[key] = torch.empty(self._sizes[key], dtype=dtype)
+            # What nobody has written is computed with too, and subnormal numbers take long.
+            self._flat[key] = torch.zeros(self._sizes[key], dtype=dtype)
         found, start = [], 0
         for size in sizes:
             found.append(self._flat[key][start : start + math.prod(size)].view(*size))
