@@ -31,15 +31,17 @@ def timed_in_turns(entrants: Sequence[Entrant], *, workers: int) -> list[float]:
 
     def share() -> list[float]:
         kernels = [make() for make, _ in entrants]
+        sizes = []
         for kernel, (_, batch) in zip(kernels, entrants, strict=True):
             kernel.terms(batch, slice(0, 1))
+            sizes.append(min(kernel.trial_size(batch), len(kernel.coefficients)) if kernel.in_chunks else 1)
         seconds = [0.0] * len(kernels)
         for _ in range(ROUNDS):
             for number, (kernel, (_, batch)) in enumerate(zip(kernels, entrants, strict=True)):
                 device = kernel.objective.device
                 start = clock(device)
-                kernel.terms(batch, slice(0, 1))
-                seconds[number] += clock(device) - start
+                kernel.terms(batch, slice(0, sizes[number]))
+                seconds[number] += (clock(device) - start) / sizes[number]
         return [spent / ROUNDS for spent in seconds]
 
     found, _ = shared_out([share] * workers)

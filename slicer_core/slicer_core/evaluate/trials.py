@@ -54,8 +54,9 @@ _MIN_SECONDS = 0.02
 _MAX_SECONDS = 5.0
 # What one candidate may take of that.
 _TRIAL_SHARE = 0.02
-# Candidates within so many times the least are timed again, in turns.
+# Candidates within so many times the least are timed again, in turns, for which all have to be there at once.
 _CLOSE = 1.3
+_FINAL_BYTES = 64 * 2**20
 # What starting processes costs, a fork and the prologue in each. They are started for the trial and for the points, so
 # it pays where the loop alone would take so many times as long. Of points that are quick a capture leaves little to
 # share: there the loop has to take even longer.
@@ -173,12 +174,12 @@ class Trials:
             (outcome.prologue + (ROUNDS + 1) * outcome.point * outcome.candidate.workers) / scale
             for outcome, scale in zip(close, scales, strict=True)
         )
-        if best not in close or self._begun is None:
+        is_large = sum(tensor.nbytes for tensor in self._state.values()) > _FINAL_BYTES
+        if best not in close or self._begun is None or is_large:
             return best.candidate, best.total
         if time.perf_counter() + cost - self._begun > _SHARE * best.total:
             return best.candidate, best.total
-        names = [outcome.candidate.strategy for outcome in close]
-        makers = [functools.partial(self._create, name, block, None) for name in names]
+        makers = [functools.partial(self._make, outcome.candidate.strategy, block) for outcome in close]
         try:
             points = timed_in_turns(list(zip(makers, parts, strict=True)), workers=best.candidate.workers)
         except (*FAILURES, MemoryShortageError):
@@ -289,6 +290,11 @@ class Trials:
             if is_small:
                 yield Candidate(strategy="partial-vmap-compiled", part_size=sizes[0])
 
+    def _make(self, strategy: str, block: PointBlock) -> Kernel:
+        if strategy == "loop":
+            return LoopKernel(self._objective, self._state, block)
+        return self._create(strategy, block, None)
+
     def _try(self, candidate: Candidate, batch: Batch, block: PointBlock) -> tuple[float, float] | None:
         """Seconds a point of the whole batch, and of its prologue; None where it can't run or the time is up.
 
@@ -303,9 +309,7 @@ class Trials:
         limit = _TRIAL_SHARE * self._limit
 
         def share() -> tuple[float, float]:
-            if candidate.strategy == "loop":
-                return _timed(LoopKernel(self._objective, self._state, block), part, limit)
-            return _timed(self._create(candidate.strategy, block, None), part, limit)
+            return _timed(self._make(candidate.strategy, block), part, limit)
 
         try:
             if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:

@@ -26,8 +26,8 @@ _SOURCE = Path(__file__).with_name("transforms.c")
 # The first that the compiler takes.
 _FLAGS = (("-O3", "-march=native"), ("-O3", "-mcpu=native"), ("-O3",))
 _SECONDS = 60
-# Planes that lie a multiple of 4 KB apart would share few places of a cache. They are parted by a tile that nobody reads:
-# with a gap, torch would multiply one pair of matrices after another.
+# Planes that lie a multiple of 4 KB apart would share few places of a cache. A tile that nobody reads parts them; with
+# a gap, torch would multiply one pair of matrices after another.
 _MORE_TILES = 1
 
 
