@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.evaluate import tiled, trials
 from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
-from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel, Session, Traces
+from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel, Session, Traces, partial
 from slicer_core.evaluate.winograd import (
     ConvolutionShape,
     by_compiler,
@@ -152,8 +152,9 @@ def test_an_image_whose_sums_overflow_is_nan_and_nothing_that_looks_like_a_numbe
 @pytest.mark.usefixtures("few_tiles")
 def test_planes_and_lines_are_the_loops(transforms: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wrapper, shapes = residual(), seen_tiles(monkeypatch)
-    # Of the second, the weights that don't move are transformed once.
-    for moved in (None, "first.weight"):
+    # Of the second, the weights that don't move are transformed once; of the third, at each point.
+    for moved, kept in ((None, 2**26), ("first.weight", 2**26), ("first.weight", 0)):
+        monkeypatch.setattr(partial, "_TILED_BYTES", kept)
         found = curves(wrapper, SETTINGS, moved)
         plain = curves(wrapper, EvaluationSettings(strategy="loop"), moved)
         assert found.evaluation["strategy"] == "partial-winograd", found.evaluation.get("reason")

@@ -55,11 +55,11 @@ def compile_epilogue(
     constants: Mapping[fx.Node, Any],
     seen: SeenRuns | None = None,
     *,
-    tiled: bool = False,
+    tiled: int | None = None,
 ) -> Epilogue:
     """Python code for the general nodes, in place or into kept buffers where nobody sees the difference.
 
-    `tiled`: with convolutions by tiles, where they pay.
+    `tiled`: with convolutions by tiles, where they pay, and so many bytes for weights that are transformed once.
 
     What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
     What such a run showed is kept in `seen`, so that the next batch of the same shape needs none.
@@ -91,7 +91,7 @@ class _Plan:
         results: tuple[fx.Node, ...],
         seen: SeenRuns,
         *,
-        tiled: bool,
+        tiled: int | None,
     ) -> None:
         self._parts = parts
         self._general = set(parts.general)
@@ -106,7 +106,9 @@ class _Plan:
         self._places: dict[fx.Node, Any] = dict(views)
         self._pool = BufferPool()
         self._dies = self._find_deaths()
-        self._tiled = tiled_convolutions(parts.general, self._form, constants) if tiled else {}
+        self._tiled = {}
+        if tiled is not None:
+            self._tiled = tiled_convolutions(parts.general, self._form, constants, kept_bytes=tiled)
 
     def source(self) -> tuple[str, dict[str, Any]]:
         """The code of `run`, and what the names in it stand for."""

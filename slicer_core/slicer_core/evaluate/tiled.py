@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 
 from slicer_core.evaluate.winograd import (
     FEWEST_CHANNELS,
+    FILTER_GROWTH,
     ConvolutionShape,
     TiledConvolution,
     filters_of,
@@ -31,8 +32,6 @@ _DTYPES = (torch.float32, torch.float64)
 # computed in vain.
 _MIN_TILES = 32
 _MIN_COVERED = 0.5
-# Transformed weights that don't move are kept up to about so much; others are transformed at each point.
-_KEPT_BYTES = 64 * 2**20
 
 
 def may_be_tiled(model: nn.Module) -> bool:
@@ -56,21 +55,26 @@ def may_have_tiles(node: fx.Node) -> bool:
 
 
 def tiled_convolutions(
-    nodes: Sequence[fx.Node], form: Callable[[fx.Node], Form], constants: Mapping[fx.Node, Any]
+    nodes: Sequence[fx.Node],
+    form: Callable[[fx.Node], Form],
+    constants: Mapping[fx.Node, Any],
+    *,
+    kept_bytes: int,
 ) -> dict[fx.Node, Callable[[Tensor], Call]]:
     """Node -> what makes its operation from the place of its result, for each convolution that tiles pay for.
 
     They share their memory, so they run one after another. `form` tells of what a node gives; `constants` has what is
-    the same at all points.
+    the same at all points. Of weights among them, transforms of so many bytes are kept; others are made at each point.
     """
     kept = 0
     shapes = {node: shape for node in nodes if (shape := _shape(node, form)) is not None and _pays(shape)}
     found = zip(shapes, tiled_convolutions_of(list(shapes.values())), strict=True)
     makers: dict[fx.Node, Callable[[Tensor], Call]] = {}
     for node, convolution in found:
-        weight = constants.get(_inputs(node)[1])
-        filters = None if weight is None or kept > _KEPT_BYTES else filters_of(weight)
-        kept += 0 if filters is None else filters.nbytes
+        weight, filters = constants.get(_inputs(node)[1]), None
+        if weight is not None and kept + FILTER_GROWTH * weight.nbytes <= kept_bytes:
+            filters = filters_of(weight)
+            kept += filters.nbytes
         makers[node] = _maker(convolution, filters)
     return makers
 

@@ -43,6 +43,8 @@ _CHUNK_BYTES = 32 * 2**20
 _CHUNK_POINTS = 256
 _LAYOUT_RUNS = 3
 _KEPT_BYTES = 16 * 2**20
+# What transformed weights may take of the memory, at most.
+_TILED_BYTES = 64 * 2**20
 
 
 class Traces:
@@ -232,7 +234,8 @@ class PartialKernel(Kernel):
         combiner.move_to([0.0] * num_directions)
         # A partition that is made anew for each block is not to be remembered.
         seen = None if self._recomputing else self._session.traces.seen
-        views, tiled = combiner.views, self.has_tiles
+        views = combiner.views
+        tiled = min(_TILED_BYTES, self._memory_budget // 4) if self.has_tiles else None
         return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:

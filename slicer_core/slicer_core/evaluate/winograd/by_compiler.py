@@ -23,8 +23,8 @@ from slicer_core.evaluate.winograd.memory import Memory, Sizes
 from slicer_core.evaluate.winograd.shape import PRODUCTS, ConvolutionShape
 
 _SOURCE = Path(__file__).with_name("transforms.c")
-# The first that the compiler takes.
-_FLAGS = (("-O3", "-march=native"), ("-O3", "-mcpu=native"), ("-O3",))
+# The first that the compiler takes; what is not finite is told by arithmetic, whatever `CC` says of it.
+_FLAGS = tuple(("-O3", *native, "-fno-fast-math") for native in (("-march=native",), ("-mcpu=native",), ()))
 _SECONDS = 60
 # Planes that lie a multiple of 4 KB apart would share few places of a cache. A tile that nobody reads parts them; with
 # a gap, torch would multiply one pair of matrices after another.
