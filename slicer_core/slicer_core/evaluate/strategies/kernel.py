@@ -50,6 +50,7 @@ class Kernel(ABC):
         buffers: Sequence[NamedTensors] | None = None,
     ) -> None:
         self.objective = objective
+        self.block = block
         self.center = dict(center)
         self.held = {name: objective.cast(tensor) for name, tensor in center.items()}
         self.directions = objective.directions_of(block)

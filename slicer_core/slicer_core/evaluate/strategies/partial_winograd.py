@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms
 from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel
 from slicer_core.evaluate.tiled import may_have_tiles
-from slicer_core.parameters import NamedTensors
-from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
 
@@ -22,17 +18,6 @@ class PartialWinogradKernel(PartialKernel):
     """
 
     has_tiles: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        objective: Objective,
-        center: NamedTensors,
-        block: PointBlock,
-        buffers: Sequence[NamedTensors] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(objective, center, block, buffers, **options)
-        self._block = block
 
     def prepare(self, batch: Batch) -> None:
         """See `PartialKernel`.
@@ -55,7 +40,7 @@ class PartialWinogradKernel(PartialKernel):
         if not lost:
             return found
         found = {name: (sums.clone(), counts.clone()) for name, (sums, counts) in found.items()}
-        loop = LoopKernel(self.objective, self.center, self._block)
+        loop = LoopKernel(self.objective, self.center, self.block)
         for row in lost:
             point = points.start + row
             for name, (sums, counts) in loop.terms(batch, slice(point, point + 1)).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -43,8 +44,15 @@ class Transforms(Protocol):
 class TiledConvolution:
     """Convolutions of one shape."""
 
-    def __init__(self, shape: ConvolutionShape, transforms: Transforms, filters: Tensor) -> None:
-        self._shape, self._transforms, self._filters = shape, transforms, filters
+    def __init__(self, shape: ConvolutionShape, transforms: Transforms, memory: Memory) -> None:
+        self._shape, self._transforms, self._memory = shape, transforms, memory
+
+    @cached_property
+    def _filters(self) -> Tensor:
+        """Where those of weights that move are written; there may be none."""
+        shape = self._shape
+        (place,) = self._memory.parts("filters", shape.dtype, [(shape.outputs, PRODUCTS, shape.channels)])
+        return place
 
     def filters_of(self, weight: Tensor) -> Tensor:
         """As the function of that name, in memory that the next convolution writes to."""
@@ -74,13 +82,10 @@ def tiled_convolutions_of(shapes: Sequence[ConvolutionShape]) -> list[TiledConvo
     """One for each shape, which run one after another, since they share their memory."""
     memory = Memory()
     kinds = [_kind(shape) for shape in shapes]
-    sizes = [(shape.outputs, PRODUCTS, shape.channels) for shape in shapes]
-    for kind, shape, size in zip(kinds, shapes, sizes, strict=True):
-        memory.reserve({**kind.needs(shape), "filters": [[size]]}, shape.dtype)
-    return [
-        TiledConvolution(shape, kind(shape, memory), memory.parts("filters", shape.dtype, [size])[0])
-        for kind, shape, size in zip(kinds, shapes, sizes, strict=True)
-    ]
+    for kind, shape in zip(kinds, shapes, strict=True):
+        filters = (shape.outputs, PRODUCTS, shape.channels)
+        memory.reserve({**kind.needs(shape), "filters": [[filters]]}, shape.dtype)
+    return [TiledConvolution(shape, kind(shape, memory), memory) for kind, shape in zip(kinds, shapes, strict=True)]
 
 
 def saves_products(shape: ConvolutionShape) -> bool:
