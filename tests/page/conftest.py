@@ -37,12 +37,24 @@ START_SECONDS = 60
 # What TensorBoard's page loads into the frame of a plugin.
 FRAME = "data/plugin_entry.html?name=loss_slicer"
 # Nothing is being loaded, and what the page leaves for later (the controls, the values of contour lines) is drawn:
-# React does that as soon as the browser rests.
+# React does that as soon as the browser has nothing else to do, in tasks that go before any idle callback.
 SETTLED = """async () => {
+    const idle = () => new Promise((resolve) => requestIdleCallback(resolve));
     const rests = () => new Promise((resolve) => {
-        const done = () => { observer.disconnect(); resolve(); };
+        const done = async () => {
+            const before = changes;
+            await idle();
+            if (changes !== before) return;
+            observer.disconnect();
+            resolve();
+        };
+        let changes = 0;
         let timer = setTimeout(done, 50);
-        const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 50); });
+        const observer = new MutationObserver(() => {
+            changes += 1;
+            clearTimeout(timer);
+            timer = setTimeout(done, 50);
+        });
         observer.observe(document.body, { attributes: true, characterData: true, childList: true, subtree: true });
     });
     const loading = () => [...document.querySelectorAll("[role=status]")].some((status) => (
