@@ -17,6 +17,9 @@ from slicer_core.evaluate.prologue import Components
 
 # From here on the calls that joining spares are worth less than the memory that it takes.
 _LARGE_BYTES = 16 * 2**20
+# The tensors of a flat buffer begin at multiples of so many elements: 64 bytes of the smallest, as torch's own memory.
+# Libraries choose instructions by alignment, with which sums are taken in another order.
+_ALIGNED = 32
 # A sum whose place is of another dtype is one kernel there; on a CPU it is a copy in fresh memory.
 _ROUND_AS_THEY_WRITE = ("cuda",)
 
@@ -56,7 +59,7 @@ class Combiner:
                 ordered = [like.shape[axis] for axis in order]
                 back = sorted(range(like.ndim), key=order.__getitem__)
                 self.views[node] = group.values[offset : offset + like.numel()].view(ordered).permute(back)
-                offset += like.numel()
+                offset += _room(like)
             self._groups.append((group, orders))
         self._row_coefficients: tuple[float, ...] | None = None
 
@@ -153,7 +156,14 @@ def _at_points(base: Tensor, coefficients: Tensor, moving: Tensor) -> Tensor:
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
+    """One after another, each beginning where instructions find it as if it lay alone."""
+    if len(parts) == 1:
+        return parts[0].contiguous()
+    return torch.cat([piece for part in parts for piece in (part, part.new_zeros(_room(part) - part.numel()))])
+
+
+def _room(tensor: Tensor) -> int:
+    return -(-tensor.numel() // _ALIGNED) * _ALIGNED
 
 
 def _memory_order(node: fx.Node, tensor: Tensor, layout: Layout) -> list[int]:
