@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from slicer_core.evaluate.matrix_layout import laid_out
 from slicer_core.evaluate.partition import Partition
 
 Aten = torch.ops.aten
@@ -50,7 +51,7 @@ def seen_run(
         result = call(node, values)
         inputs = node.all_input_nodes
         if node.target is Aten.linear.default and isinstance(result, Tensor):
-            result = _laid_out_like(values.get(inputs[0]), result)
+            result = laid_out(node, values.get(inputs[0]), result)
         lies_in = memory_of(result)
         moving = {entry: memory_of(values[entry]) for entry in inputs if entry in values}
         shared = {groups[entry] for entry, memory in moving.items() if memory & lies_in}
@@ -104,10 +105,3 @@ def _joined(groups: dict[fx.Node, int], shared: set[int]) -> int:
         if other in shared:
             groups[entry] = group
     return group
-
-
-def _laid_out_like(inputs: Any, result: Tensor) -> Tensor:
-    """A matrix with the samples of each feature side by side, if the matrix that it is computed from is so."""
-    if isinstance(inputs, Tensor) and inputs.ndim == 2 and inputs.stride(0) == 1 and inputs.shape[1] > 1:
-        return result.t().contiguous().t()
-    return result

@@ -22,6 +22,7 @@ from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
 from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
+from slicer_core.evaluate.matrix_layout import known_layout
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, moving_shape, partition
 from slicer_core.evaluate.prologue import (
@@ -239,8 +240,10 @@ class PartialKernel(Kernel):
         return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
-        if not any(node.op != "placeholder" and parts[0].ndim == 2 for node, parts in frontier.items()):
-            return "rows"
+        matrices = [node for node, parts in frontier.items() if node.op != "placeholder" and parts[0].ndim == 2]
+        known = known_layout(matrices, self.parts.general, self.objective.device)
+        if known is not None:
+            return known
         return "columns" if self._seconds(frontier, "columns") < self._seconds(frontier, "rows") else "rows"
 
     def _seconds(self, frontier: Mapping[fx.Node, Components], layout: Layout) -> float:
