@@ -116,8 +116,10 @@ class Session:
         """The values at the center that the moving part reads."""
         missing = [node for node in parts.constants if node not in self._values]
         if missing:
-            # An earlier block's values lead to those of the layers after it.
-            self._values |= center_values(trace, state, batch, missing, known=self._values)
+            # An earlier block's values lead to those of the layers after it, and so does what it moved.
+            key, still = self.still
+            moved = {node: center for node, (_, center) in still.items()} if key and key[0] is trace else {}
+            self._values |= center_values(trace, state, batch, missing, known=moved | self._values)
         return {node: self._values[node] for node in parts.constants}
 
 

@@ -1,0 +1,56 @@
+"""Blocks that move one layer each, in order: what one has computed leads to the next."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from slicer_core import ModelWrapper
+from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, Session, Traces
+from slicer_core.plan import PointBlock
+from slicer_core.subject import Batch
+
+SAMPLES, WIDTHS = 9, (4, 80, 70, 5)
+Aten = torch.ops.aten
+
+
+class Products(TorchDispatchMode):
+    """The number of columns of each matrix product's first factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket in (Aten.addmm, Aten.mm):
+            rows: Tensor = args[1] if func.overloadpacket is Aten.addmm else args[0]
+            self.widths.append(rows.shape[1])
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_layer_that_has_moved_is_not_run_again_for_the_next() -> None:
+    layers = [nn.Linear(*pair) for pair in itertools.pairwise(WIDTHS)]
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+    inputs, target = torch.randn(SAMPLES, WIDTHS[0]), torch.randint(0, WIDTHS[-1], (SAMPLES,))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    objective, state, session = Objective(wrapper), wrapper.state(), Session(Traces())
+    batch = Batch(data=(inputs, target), num_samples=SAMPLES)
+    for number, name in enumerate(("0.weight", "2.weight", "4.weight")):
+        directions = ({name: torch.randn_like(state[name])},)
+        block = PointBlock(directions=lambda found=directions: found, coefficients=np.array([[0.4], [-1.2]]))
+        kernel = PartialKernel(objective, state, block, session=session)
+        with wrapper.evaluating():
+            # The capture is a pass of its own.
+            session.traces.tracer.trace(objective, kernel.held, session.laid_out(batch, objective))
+            with Products() as products:
+                ours = kernel.terms(batch, slice(0, 2))
+            expected = LoopKernel(objective, state, block).terms(batch, slice(0, 2))
+        torch.testing.assert_close(ours["loss"][0], expected["loss"][0], rtol=1e-5, atol=1e-6)
+        assert not set(WIDTHS[:number]) & set(products.widths)
+        assert WIDTHS[number] in products.widths
