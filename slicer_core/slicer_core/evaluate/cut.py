@@ -20,9 +20,15 @@ _CLEARLY = 8
 
 
 def dear_nodes(
-    parts: Partition, components: Mapping[fx.Node, Components], constants: Mapping[fx.Node, Any]
+    parts: Partition,
+    components: Mapping[fx.Node, Components],
+    constants: Mapping[fx.Node, Any],
+    seconds: Mapping[fx.Node, float],
 ) -> set[fx.Node]:
-    """Affine calls that should rather be general: whole cones from the varied tensors up to a frontier node."""
+    """Affine calls that should rather be general: whole cones from the varied tensors up to a frontier node.
+
+    `seconds`: what a run of each took when the components were computed.
+    """
     dear: set[fx.Node] = set()
     for node in parts.frontier:
         value = components[node][0]
@@ -30,6 +36,8 @@ def dear_nodes(
             continue
         cone = _cone(node, parts)
         combined = _seconds(_combination(components[node]), value.device)
+        if sum(seconds.get(entry, 0.0) for entry in cone) > _CLEARLY * combined:
+            continue
         again = _seconds(
             lambda cone=cone: _run(cone, parts, components, constants), value.device, enough=_CLEARLY * combined
         )

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, backends, fx
 
+from slicer_core.evaluate.clock import clock
+from slicer_core.evaluate.finite import is_finite
+from slicer_core.evaluate.origin import value_at_origin
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.trace import Trace, batch_tensors
 from slicer_core.parameters import NamedTensors
@@ -67,12 +70,14 @@ def affine_components(
     *,
     checked: bool,
     still: StillParts,
+    seconds: dict[fx.Node, float] | None = None,
 ) -> dict[fx.Node, Components]:
     """The components of the varied tensors and of the frontier's nodes.
 
     cⱼ = f(vⱼ) - f(0) for the node's moving inputs v, the others at their constant values: exact for what is affine,
     without a rule for each operation. `checked` holds each node against f at a random point. `still` has what an
-    earlier block of the same tensors and the same batch left there, and gets more.
+    earlier block of the same tensors and the same batch left there, and gets more. `seconds`, where it is given, gets
+    what each node took for the last direction.
 
     Raises:
         NotAffineError: a node fails the check, or is not finite at the origin on this batch.
@@ -87,7 +92,7 @@ def affine_components(
     remaining = _reads(calls)
     generator = torch.Generator().manual_seed(_CHECK_SEED)
     for node in calls:
-        components = _node_components(node, found, constants, len(directions), still)
+        components = _node_components(node, found, constants, len(directions), still, seconds)
         if checked:
             weights = torch.rand(len(directions), generator=generator).tolist()
             _check(node, components, found, constants, weights)
@@ -114,26 +119,36 @@ def _node_components(
     constants: Mapping[fx.Node, Any],
     num_directions: int,
     still: StillParts,
+    seconds: dict[fx.Node, float] | None,
 ) -> Components:
-    def at(index: int | None) -> Any:
-        def value(entry: fx.Node) -> Any:
-            if entry not in found:
-                return constants[entry]
-            return _map(torch.zeros_like, found[entry][0]) if index is None else found[entry][index]
+    def at(index: int) -> Any:
+        return call(node, lambda entry: found[entry][index] if entry in found else constants[entry])
 
-        return call(node, value)
+    def zeros(entry: fx.Node) -> Any:
+        return _map(torch.zeros_like, found[entry][0]) if entry in found else constants[entry]
 
     if node in still:
         origin, center = still[node]
     else:
-        origin, center = at(None), at(0)
-        if not all(tensor.isfinite().all() for tensor in _tensors(origin)):
+        center = at(0)
+        origin = value_at_origin(node, found.keys(), zeros, center)
+        if origin is None:
+            origin = call(node, zeros)
+        if not all(map(is_finite, _tensors(origin))):
             # A mask of -inf, say: nothing can be told from differences to it.
             raise NotAffineError(node)
         kept = (part for pair in (*still.values(), (origin, center)) for part in pair)
         if sum(tensor.nbytes for part in kept for tensor in _tensors(part)) <= _KEPT_BYTES:
             still[node] = (origin, center)
-    return [center, *(_map(torch.sub, at(index + 1), origin) for index in range(num_directions))]
+    device = next((tensor.device for tensor in _tensors(center)), torch.device("cpu"))
+    components = [center]
+    for index in range(1, num_directions + 1):
+        start = 0.0 if seconds is None else clock(device)
+        moved = at(index)
+        if seconds is not None:
+            seconds[node] = clock(device) - start
+        components.append(_map(torch.sub, moved, origin))
+    return components
 
 
 def _check(

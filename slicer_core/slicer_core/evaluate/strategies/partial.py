@@ -284,14 +284,15 @@ class PartialKernel(Kernel):
         while True:
             parts = partition(trace, varied, denied)
             constants = self._session.constants(trace, self.held, batch, parts)
+            seconds: dict[fx.Node, float] = {}
             try:
-                components = self._components(trace, parts, constants, checked=True)
+                components = self._components(trace, parts, constants, checked=True, seconds=seconds)
             except NotAffineError as failure:
                 denied.add(failure.node)
                 continue
             if (node := moving_shape(trace, parts)) is not None:
                 raise CannotEvaluateError(f"{node.target} has another shape at other points")
-            dear = set() if dear_known else dear_nodes(parts, components, constants)
+            dear = set() if dear_known else dear_nodes(parts, components, constants, seconds)
             dear_known = True
             if not dear:
                 if not self._recomputing:
@@ -301,10 +302,25 @@ class PartialKernel(Kernel):
                 return parts, constants, components
             denied |= dear
 
-    def _components(self, trace: Trace, parts: Partition, constants: Values, *, checked: bool) -> dict[Any, Components]:
+    def _components(
+        self,
+        trace: Trace,
+        parts: Partition,
+        constants: Values,
+        *,
+        checked: bool,
+        seconds: dict[fx.Node, float] | None = None,
+    ) -> dict[Any, Components]:
         key = (trace, parts)
         if self._session.still[0] != key:
             self._session.still = (key, {})
         return affine_components(
-            trace, parts, constants, self.center, self.directions, checked=checked, still=self._session.still[1]
+            trace,
+            parts,
+            constants,
+            self.center,
+            self.directions,
+            checked=checked,
+            still=self._session.still[1],
+            seconds=seconds,
         )
