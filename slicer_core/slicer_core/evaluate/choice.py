@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -24,17 +24,11 @@ from slicer_core.evaluate.sharing import Groups
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import (
     FAILURES,
+    PARTIAL_KINDS,
     RECORDERS,
     CannotEvaluateError,
     Kernel,
     LoopKernel,
-    PartialCompiledKernel,
-    PartialCudaGraphKernel,
-    PartialKernel,
-    PartialVmapCompiledKernel,
-    PartialVmapCudaGraphKernel,
-    PartialVmapKernel,
-    PartialWinogradKernel,
     Session,
     VmapKernel,
 )
@@ -43,16 +37,6 @@ from slicer_core.evaluate.trials import Trials, typical_block
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch, ModelWrapper
-
-_PARTIAL: Mapping[str, type[PartialKernel]] = {
-    "partial": PartialKernel,
-    "partial-vmap": PartialVmapKernel,
-    "partial-winograd": PartialWinogradKernel,
-    "partial-compiled": PartialCompiledKernel,
-    "partial-vmap-compiled": PartialVmapCompiledKernel,
-    "partial-cudagraph": PartialCudaGraphKernel,
-    "partial-vmap-cudagraph": PartialVmapCudaGraphKernel,
-}
 
 # Strategies whose points processes may share; compiled code has threads of its own, which a fork does not take along.
 _SHARED = ("loop", "vmap", "partial", "partial-vmap", "partial-winograd")
@@ -167,7 +151,7 @@ class StrategyChoice:
         if self._candidate.strategy in ("partial", "partial-vmap") and self._compiling == "on":
             self._candidate = Candidate(strategy=f"{self._candidate.strategy}-compiled")
         if self._candidate.strategy.startswith("partial") and is_splittable(self._objective, batch):
-            is_tiled = _PARTIAL[self._candidate.strategy].has_tiles
+            is_tiled = PARTIAL_KINDS[self._candidate.strategy].has_tiles
             sizes = part_sizes(self._objective, self._state, batch, tiled=is_tiled)
             self._candidate = replace(self._candidate, part_size=sizes[0])
 
@@ -370,7 +354,7 @@ class StrategyChoice:
             raise CannotEvaluateError("BatchNorm statistics differ from point to point")
         if name == "vmap":
             return VmapKernel(self._objective, self._state, block)
-        return _PARTIAL[name](
+        return PARTIAL_KINDS[name](
             self._objective,
             self._state,
             block,

@@ -5,6 +5,7 @@ from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Traces
 from slicer_core.evaluate.strategies.partial_compiled import PartialCompiledKernel
 from slicer_core.evaluate.strategies.partial_cudagraph import PartialCudaGraphKernel
+from slicer_core.evaluate.strategies.partial_kinds import PARTIAL_KINDS
 from slicer_core.evaluate.strategies.partial_vmap import PartialVmapKernel
 from slicer_core.evaluate.strategies.partial_vmap_compiled import PartialVmapCompiledKernel
 from slicer_core.evaluate.strategies.partial_vmap_cudagraph import PartialVmapCudaGraphKernel
@@ -15,6 +16,7 @@ from slicer_core.evaluate.strategies.vmap import VmapKernel
 
 __all__ = [
     "FAILURES",
+    "PARTIAL_KINDS",
     "RECORDERS",
     "CannotEvaluateError",
     "Kernel",
