@@ -38,6 +38,8 @@ def leaves_of(data: Any) -> list[Any]:
 
 def map_leaves(function: Callable[[Any], Any], data: Any) -> Any:
     """The same nesting with what the function gives for each leaf."""
+    if _is_plain(data):
+        return type(data)(function(leaf) for leaf in data)
     leaves, structure = flatten(data)
     return unflatten([function(leaf) for leaf in leaves], structure)
 
@@ -104,7 +106,14 @@ pytree.register_pytree_node(
 
 def _opened(data: Any) -> Any:
     """The nesting with each such container in it opened; what torch knows stays as it is."""
+    if _is_plain(data):
+        return data
     return pytree.tree_map(_opened_leaf, data)
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether it is the usual batch, some tensors in a row; they are many, and torch's flattening is slow."""
+    return type(data) in (tuple, list) and all(isinstance(leaf, Tensor) for leaf in data)
 
 
 def _opened_leaf(leaf: Any) -> Any:
