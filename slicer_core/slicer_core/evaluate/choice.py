@@ -16,7 +16,7 @@ from slicer_core.choices import CompileChoice, Layout
 from slicer_core.evaluate.agreement import hold_against_loop
 from slicer_core.evaluate.candidate import Candidate
 from slicer_core.evaluate.decisions import moved_key
-from slicer_core.evaluate.layout import is_splittable, split_batch
+from slicer_core.evaluate.layout import is_splittable
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread
 from slicer_core.evaluate.part_sizes import part_sizes
@@ -228,7 +228,7 @@ class StrategyChoice:
         size = min(self._candidate.part_size, self._max_part)
         if size >= batch.num_samples or not is_splittable(self._objective, batch):
             return [batch]
-        return split_batch(batch, size)
+        return self._session.split(batch, size)
 
     def limit_parts(self, size: int) -> None:
         """No part of a batch has more samples from now on."""
@@ -242,7 +242,7 @@ class StrategyChoice:
         if size < 1 or not is_splittable(self._objective, batch):
             return []
         self.limit_parts(size)
-        return split_batch(batch, size)
+        return self._session.split(batch, size)
 
     def keep_less(self) -> bool:
         """From now on keeps less between points, where a batch that can't be cut does not fit the memory.

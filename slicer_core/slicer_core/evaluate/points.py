@@ -20,7 +20,7 @@ from slicer_core.evaluate.strategies import FAILURES, Kernel, PartsKernel, terms
 from slicer_core.evaluate.strategies.kernel import ChunkTerms
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
-from slicer_core.subject import Batch
+from slicer_core.subject import Batch, SampleTerms
 
 Advance = Callable[[float], None]
 PartKey = tuple[int, int, int]
@@ -48,6 +48,8 @@ class KnownBatches:
 
     def __init__(self) -> None:
         self._terms: dict[PartKey, Terms] = {}
+        # How many samples the largest part has that begins a batch, by the batch's number.
+        self._begun: dict[int, int] = {}
         self._left = self._BYTES
         self.held: set[PartKey] = set()
 
@@ -68,12 +70,29 @@ class KnownBatches:
         """The center's terms of the part."""
         if key in self._terms:
             return self._terms[key]
+        if (known := self._within(key)) is not None:
+            return known
         terms = compute()
         size = sum(part.sums.nbytes + part.counts.nbytes for part in terms.values())
         if size <= self._left:
             self._left -= size
             self._terms[key] = terms
+            index, start, count = key
+            if start == 0:
+                self._begun[index] = max(count, self._begun.get(index, 0))
         return terms
+
+    def _within(self, key: PartKey) -> Terms | None:
+        """Those of the part as a piece of a larger one, where that has one entry a sample."""
+        index, start, size = key
+        count = self._begun.get(index, 0)
+        if start + size > count:
+            return None
+        terms = self._terms[index, 0, count]
+        if any(not own.sums.numel() == own.counts.numel() == count for own in terms.values()):
+            return None
+        own = slice(start, start + size)
+        return {name: SampleTerms(sums=whole.sums[own], counts=whole.counts[own]) for name, whole in terms.items()}
 
 
 class PointsRun:

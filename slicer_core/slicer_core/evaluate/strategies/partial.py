@@ -21,7 +21,7 @@ from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.cut import dear_nodes
 from slicer_core.evaluate.decisions import Decisions, moved_key
 from slicer_core.evaluate.epilogue import Epilogue, compile_epilogue
-from slicer_core.evaluate.layout import batch_laid_out, weight_laid_out
+from slicer_core.evaluate.layout import batch_laid_out, split_batch, weight_laid_out
 from slicer_core.evaluate.matrix_layout import known_layout
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.partition import Partition, moving_shape, partition
@@ -99,6 +99,15 @@ class Session:
         self._given: Batch | None = None
         self._laid_out: Batch | None = None
         self._values: Values = {}
+        self._split: tuple[Batch | None, dict[int, list[Batch]]] = (None, {})
+
+    def split(self, batch: Batch, size: int) -> list[Batch]:
+        """`split_batch`; the last batch's parts are the same objects each time, so that what is known of them stays."""
+        if self._split[0] is not batch:
+            self._split = (batch, {})
+        if size not in self._split[1]:
+            self._split[1][size] = split_batch(batch, size)
+        return self._split[1][size]
 
     def laid_out(self, batch: Batch, objective: Objective) -> Batch:
         """The batch in the layout that the model runs fastest on; a new one lets go of the last one's values."""
