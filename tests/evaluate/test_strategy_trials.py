@@ -77,29 +77,74 @@ def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytes
     assert "too short to pay for a capture" in found.evaluation["reason"]
 
 
-@pytest.mark.parametrize(("batches", "slices", "workers"), [(1000, 1, 2), (1, 1, 1), (4, 250, 1)])
-def test_processes_are_started_for_each_slice_and_not_for_each_batch(
-    batches: int, slices: int, workers: int, captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def tried(captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> tuple[trials.Trials, Any, PointBlock]:
+    """Trials that would start processes for any job, with the batch and the block that they are made on."""
     found = captured(Slow(), *data(64))
     state, session = found.wrapper.state(), Session(Traces())
     direction = {name: torch.randn_like(state[name]) for name in found.wrapper.varying_names()}
     block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 9)[:, None])
-    seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
-    monkeypatch.setattr(trials, "_timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
-    monkeypatch.setattr(trials, "shared_out", lambda shares: ([share() for share in shares], []))
     monkeypatch.setattr(trials.Trials, "_sizes", lambda *args: [sys.maxsize])
     monkeypatch.setattr(trials, "_FORKS_WORTH", 0)
     monkeypatch.setattr(trials, "_FORKS_WORTH_WHERE_QUICK", 0)
-    tried = trials.Trials(
-        found.objective,
-        state,
-        session,
-        lambda name, block, buffers: PartialKernel(found.objective, state, block, session=session),
-    )
+
+    def create(name: str, block: PointBlock, buffers: None) -> PartialKernel:
+        return PartialKernel(found.objective, state, block, session=session)
+
+    return trials.Trials(found.objective, state, session, create), found, block
+
+
+@pytest.mark.parametrize(("batches", "slices", "workers"), [(1000, 1, 2), (1, 1, 1), (4, 250, 1)])
+def test_processes_are_started_for_each_slice_and_not_for_each_batch(
+    batches: int, slices: int, workers: int, captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
+    monkeypatch.setattr(trials, "timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(trials, "shared_out", lambda shares: ([share() for share in shares], []))
+    tries, found, block = tried(captured, monkeypatch)
     with found.wrapper.evaluating():
-        chosen = tried.fastest(found.batch, [block], batches=batches, slices=slices, max_workers=2, compiling="off")
+        chosen = tries.fastest(found.batch, [block], batches=batches, slices=slices, max_workers=2, compiling="off")
     assert (chosen.strategy, chosen.workers) == ("partial", workers)
+
+
+@pytest.mark.parametrize(("contention", "label"), [(1.5, "partial, one of 2 workers"), (1e9, "partial, 2 workers")])
+def test_of_a_short_job_one_process_is_timed_where_it_is_far_ahead(
+    contention: float, label: str, captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
+    monkeypatch.setattr(trials, "timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(
+        trials, "shared_out", lambda shares: started.append(len(shares)) or ([run() for run in shares], [])
+    )
+    monkeypatch.setattr(trials, "_CONTENTION", contention)
+    tries, found, block = tried(captured, monkeypatch)
+    with found.wrapper.evaluating():
+        chosen = tries.fastest(found.batch, [block], batches=100, slices=1, max_workers=2, compiling="off")
+    assert (chosen.strategy, chosen.workers) == ("partial", 2)
+    assert tries.timings[label] == pytest.approx(1e-3 if "one" in label else 5e-4)
+    assert chosen.seconds(tries.timings) == pytest.approx(5e-4)
+    assert (2 in started) == ("one" not in label)
+
+
+def test_processes_that_one_outran_are_timed_again(
+    captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def attempt(self: trials.Trials, candidate: Any, batch: Any, block: Any) -> tuple[float, float] | None:
+        asked.append(candidate.workers)
+        # Held up at first.
+        point = {1: 2e-3, 2: 4e-3 if asked.count(2) == 1 else 1e-3}[candidate.workers]
+        self.timings[candidate.label] = point
+        return (point, 0.0) if candidate.strategy == "partial" else None
+
+    monkeypatch.setattr(trials.Trials, "_try", attempt)
+    tries, found, block = tried(captured, monkeypatch)
+    monkeypatch.setattr(trials, "timed", lambda *_: (1e-2, 0.0))
+    with found.wrapper.evaluating():
+        chosen = tries.fastest(found.batch, [block], batches=1000, slices=1, max_workers=2, compiling="off")
+    assert (chosen.strategy, chosen.workers) == ("partial", 2)
+    assert asked[-3:] == [2, 1, 2]
 
 
 def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 # How many times as long as a point the loop takes, where no trial tells, and how long a prologue.
@@ -36,11 +36,23 @@ class Candidate:
         part = "" if self.part_size == sys.maxsize else f", parts of {self.part_size}"
         return f"{self.strategy}{part}" + (f", {self.workers} workers" if self.workers > 1 else "")
 
+    @property
+    def label_of_one(self) -> str:
+        """As the time of one of the processes stands, where all were not started for a trial."""
+        return f"{replace(self, workers=1).label}, one of {self.workers} workers"
+
+    def seconds(self, timings: Mapping[str, float]) -> float | None:
+        """What trials say of a point: of all processes together, or as if each went on as fast as one alone."""
+        if self.label in timings:
+            return timings[self.label]
+        own = timings.get(self.label_of_one)
+        return None if own is None else own / self.workers
+
     def points_before(self, timings: Mapping[str, float]) -> float:
         """About how many points' time goes by on a part of the data before its first: center, check and prologue."""
         if self.strategy == "loop":
             return 1.0
-        loop, own = timings.get("loop"), timings.get(self.label)
+        loop, own = timings.get("loop"), self.seconds(timings)
         passes = _USUAL_GAIN if loop is None or own is None else loop / (own * self.workers)
         return 2 * passes + _PROLOGUE_POINTS
 

@@ -100,6 +100,11 @@ class StrategyChoice:
         return self._candidate.label
 
     @property
+    def seconds(self) -> float | None:
+        """What the trials say of a point of the batch by what was chosen; None where there were none."""
+        return self._candidate.seconds(self.timings)
+
+    @property
     def workers(self) -> int:
         """How many processes share the points."""
         return self._candidate.workers

@@ -153,9 +153,8 @@ class PointEvaluator:
 
     def seconds_a_point(self) -> float | None:
         """What the trials say of the strategy that was settled on; None where there were none."""
-        if self._choice is None or self._choice.label not in self._choice.timings:
-            return None
-        return self._choice.timings[self._choice.label] * self._data.num_samples / self._trial_samples
+        seconds = None if self._choice is None else self._choice.seconds
+        return None if seconds is None else seconds * self._data.num_samples / self._trial_samples
 
     def evaluate(self, blocks: Sequence[PointBlock], advance: Advance | None = None) -> Evaluation:
         """The sums at the points of `blocks`, some of those that were announced; see `evaluate`."""
@@ -241,9 +240,10 @@ class PointEvaluator:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenStrategy:
-    """What an evaluation would take, by its label, and the seconds a point of one batch of each candidate."""
+    """What an evaluation would take, by its label; the seconds a point of one batch, of it and of each candidate."""
 
     label: str
+    seconds: float | None
     timings: Mapping[str, float]
 
 
@@ -265,12 +265,14 @@ def choose_strategy(
     forget_if_changed(wrapper)
     with wrapper.evaluating():
         if reads_elsewhere(wrapper, data):
-            return ChosenStrategy(label=STREAMING, timings={})
+            return ChosenStrategy(label=STREAMING, seconds=None, timings={})
         first = cast_batch(next(iter(data.batches())), wrapper.device, settings.dtype)
         settled = _settled(wrapper, data, blocks, objective, state, settings, first, has_buffers=False)
     choice, scale = settled.choice, first.num_samples / settled.batch.num_samples
     return ChosenStrategy(
-        label=choice.label, timings={label: seconds * scale for label, seconds in choice.timings.items()}
+        label=choice.label,
+        seconds=None if choice.seconds is None else choice.seconds * scale,
+        timings={label: seconds * scale for label, seconds in choice.timings.items()},
     )
 
 

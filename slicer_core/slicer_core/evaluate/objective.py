@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -67,7 +68,8 @@ class Objective(nn.Module):
         self._may_be_written = frozenset(_small_buffers(wrapper.model)) | _renormalized(wrapper.model)
         self.written = self._may_be_written
         self._writes_batch = False
-        self._examined: tuple[Batch | None, float | None] = (None, None)
+        # What a pass took over the batch that was examined last, which is not to be kept for that.
+        self._examined: tuple[weakref.ref[Batch] | None, float | None] = (None, None)
         self._moved: tuple[PointBlock, list[dict[str, Tensor]]] | None = None
 
     @property
@@ -201,7 +203,7 @@ class Objective(nn.Module):
             else:
                 put_back(self.written)
             self.holding(held, lambda: self._check.batch(batch, found[LOSS]))
-        self._examined = batch, self._check.pass_seconds
+        self._examined = weakref.ref(batch), self._check.pass_seconds
         if put_back is not None:
             put_back(self.written)
         return found
@@ -209,7 +211,8 @@ class Objective(nn.Module):
     def pass_seconds(self, batch: Batch) -> float | None:
         """What a pass over the batch took when it was examined; None where it was not, or nothing took the time."""
         examined, seconds = self._examined
-        return seconds if batch is examined and self.device.type == "cpu" else None
+        is_examined = examined is not None and examined() is batch
+        return seconds if is_examined and self.device.type == "cpu" else None
 
     def check_halves(self, state: NamedTensors, batch: Batch) -> None:
         """See `LossCheck.halves`."""

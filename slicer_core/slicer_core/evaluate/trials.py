@@ -16,9 +16,8 @@ from torch import nn
 
 from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.candidate import Candidate, Outcome
-from slicer_core.evaluate.clock import clock
 from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
-from slicer_core.evaluate.layout import is_splittable, split_batch, weight_laid_out
+from slicer_core.evaluate.layout import is_splittable, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.part_sizes import part_sizes
@@ -26,6 +25,7 @@ from slicer_core.evaluate.sharing import Groups, parts_pay
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
 from slicer_core.evaluate.tiled import may_be_tiled
+from slicer_core.evaluate.timed import SLOW_SECONDS, timed
 from slicer_core.evaluate.winograd import compiled
 from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
@@ -46,7 +46,6 @@ _MODULES_A_RECURRENT_LAYER = 20
 # that has to be done all the same, so that less is gained.
 _WORTH = 2.0
 _WORTH_WHERE_SLOW = 8.0
-_SLOW_SECONDS = 5e-3
 # What the trials may take of the time that the job would take by the best way known, and how long they may take at
 # least and at most.
 _SHARE = 0.05
@@ -63,6 +62,10 @@ _FINAL_BYTES = 64 * 2**20
 _FORK_SECONDS = 0.05
 _FORKS_WORTH = 10
 _FORKS_WORTH_WHERE_QUICK = 30
+# Where that is more than such a share of what the trials may take, one process is timed first, which tells enough where
+# the processes would still be ahead if they were in one another's way so much.
+_FORK_SHARE = 0.1
+_CONTENTION = 1.5
 # The trial of a loop that is shared takes some passes, and so many are to be made for it to pay.
 _SHARED_LOOP_PASSES = 100
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
@@ -112,7 +115,7 @@ class Trials:
         block, repeats = typical_block(blocks), batches * slices
         num_points = sum(len(block.coefficients) for block in blocks) * repeats
         loop = LoopKernel(self._objective, self._state, block)
-        self.timings["loop"], _ = _timed(loop, batch, 0.0)
+        self.timings["loop"] = self._seconds_in_loop(loop, batch)
         in_loop = self.timings["loop"] * num_points
         # Its copy of the weights is not to lie beside those of the others.
         del loop
@@ -122,8 +125,8 @@ class Trials:
         self._preparing = 0.0
         self._prepared_for: set[int] = set()
         alone = Candidate(strategy="loop")
-        best, seconds = alone, in_loop
-        outcomes: dict[str, Outcome] = {}
+        best, seconds, self._best_point, self._is_estimate = alone, in_loop, self.timings["loop"], False
+        outcomes = self._outcomes = dict[str, Outcome]()
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
         for candidate in self._candidates(batch, max_workers, in_loop):
             found = self._try(candidate, batch, block)
@@ -140,18 +143,28 @@ class Trials:
             if known is None or total < known.total:
                 outcomes[candidate.strategy] = Outcome(candidate, point, prologue, total)
             if total < seconds:
-                best, seconds = candidate, total
+                best, seconds, self._best_point = candidate, total, point
+                self._is_estimate = candidate.label not in self.timings
                 # What is left to be gained by more trials.
                 self._limit = min(self._limit, _trial_seconds(seconds))
         if best != alone:
             best, seconds = self._final(outcomes, outcomes[best.strategy], batch, block, num_points)
         if best != alone and seconds > in_loop / _WORTH:
             # As carefully as the others.
-            again, _ = _timed(LoopKernel(self._objective, self._state, block), batch, _TRIAL_SHARE * self._limit)
+            again, _ = timed(LoopKernel(self._objective, self._state, block), batch, _TRIAL_SHARE * self._limit)
             self.timings["loop"] = min(again, self.timings["loop"])
             if self.timings["loop"] * num_points < seconds:
                 best = alone
         return best
+
+    def _seconds_in_loop(self, loop: LoopKernel, batch: Batch) -> float:
+        """Of a point: what is known of a pass that takes long, and the point's tensors; or all of it timed."""
+        known = self._objective.pass_seconds(batch)
+        if known is None or known <= SLOW_SECONDS:
+            return timed(loop, batch, 0.0)[0]
+        start = time.perf_counter()
+        loop.move_to(0)
+        return known + time.perf_counter() - start
 
     def _final(
         self,
@@ -168,12 +181,13 @@ class Trials:
             if outcome.candidate.workers == best.candidate.workers and not outcome.candidate.is_compiled
         }
         close = [outcomes[name] for name in close_totals(alike, within=_CLOSE)]
-        parts = [_part(batch, outcome.candidate.part_size) for outcome in close]
+        parts = [self._part(batch, outcome.candidate.part_size) for outcome in close]
         scales = [batch.num_samples / part.num_samples for part in parts]
         cost = sum(
             (outcome.prologue + (ROUNDS + 1) * outcome.point * outcome.candidate.workers) / scale
             for outcome, scale in zip(close, scales, strict=True)
         )
+        cost += _FORK_SECONDS if best.candidate.workers > 1 else 0.0
         is_large = sum(tensor.nbytes for tensor in self._state.values()) > _FINAL_BYTES
         if best not in close or self._begun is None or is_large:
             return best.candidate, best.total
@@ -215,14 +229,14 @@ class Trials:
 
     def _sizes(self, batch: Batch, in_loop: float) -> list[int]:
         """Of parts to try, in the order of promise; none where a capture costs too much of a job of so many seconds."""
-        worth = in_loop / (_WORTH if self.timings["loop"] < _SLOW_SECONDS else _WORTH_WHERE_SLOW)
+        worth = in_loop / (_WORTH if self.timings["loop"] < SLOW_SECONDS else _WORTH_WHERE_SLOW)
         worth -= _CAPTURE_PASSES * self.timings["loop"]
         num_modules = sum(map(_modules_in, self._objective.model.modules()))
         is_short = worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE
         if is_short and not self._session.traces.tracer.knows(self._state, batch):
             return []
         sizes = self._part_sizes(batch)
-        if self._records(_part(batch, sizes[0])):
+        if self._records(self._part(batch, sizes[0])):
             return sizes
         seconds = _EXPORT_SECONDS + num_modules * _EXPORT_SECONDS_A_MODULE
         if "torch._dynamo" not in sys.modules:
@@ -234,6 +248,9 @@ class Trials:
             return [sys.maxsize]
         return part_sizes(self._objective, self._state, batch, tiled=tiled)
 
+    def _part(self, batch: Batch, size: int) -> Batch:
+        return batch if size >= batch.num_samples else self._session.split(batch, size)[0]
+
     def _records(self, part: Batch) -> bool:
         """Whether there is a capture of such parts, or now is one that took no long time."""
         held = self._objective.unharmed(self._state)
@@ -243,7 +260,7 @@ class Trials:
 
     def _candidates(self, batch: Batch, max_workers: int, in_loop: float) -> Iterator[Candidate]:
         """In the order of promise; the trials end when their time is up."""
-        forks_worth = _FORKS_WORTH_WHERE_QUICK if self.timings["loop"] < _SLOW_SECONDS else _FORKS_WORTH
+        forks_worth = _FORKS_WORTH_WHERE_QUICK if self.timings["loop"] < SLOW_SECONDS else _FORKS_WORTH
         shares_loop = max_workers > 1 and in_loop > max(
             _FORKS_WORTH * _FORK_SECONDS, _SHARED_LOOP_PASSES * self.timings["loop"]
         )
@@ -257,13 +274,13 @@ class Trials:
             return
         first = Candidate(strategy="partial", part_size=sizes[0], workers=max_workers if shares_points else 1)
         yield first
-        partials = [label for label in self.timings if label.startswith("partial")]
-        if not partials:
+        known = self._outcomes.get("partial")
+        if known is None:
             yield Candidate(strategy="vmap")
             if max_workers > 1:
                 yield shared_loop
             return
-        if shares_loop and self.timings[partials[0]] > self.timings["loop"] / _WORTH:
+        if shares_loop and known.point > self.timings["loop"] / _WORTH:
             yield shared_loop
         device = self._objective.device.type
         if device == "cpu" and in_loop > _TILES_WORTH_SECONDS and may_be_tiled(self._objective.model):
@@ -272,7 +289,7 @@ class Trials:
             for size in self._part_sizes(batch, tiled=True):
                 yield replace(first, strategy="partial-winograd", part_size=size)
         small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
-        is_small, records = self.timings[partials[0]] * first.workers < small, device in RECORDERS
+        is_small, records = known.point * first.workers < small, device in RECORDERS
         if is_small:
             yield Candidate(strategy="partial-vmap", part_size=sizes[0])
         if records and is_small:
@@ -282,8 +299,15 @@ class Trials:
         for size in sizes:
             for workers in (max_workers, 1) if shares_points else (1,):
                 candidate = Candidate(strategy="partial", part_size=size, workers=workers)
-                if candidate != first:
-                    yield candidate
+                # Where processes are too dear to be tried, they are taken to outrun one of as many threads, as they
+                # usually do: see `parallel`.
+                is_taken = size == first.part_size and self._is_estimate
+                if candidate == first or is_taken:
+                    continue
+                yield candidate
+                if shares_points and workers == 1 and self._outcomes["partial"].candidate == candidate:
+                    # That one outruns several is rare, and that they were held up a moment is not.
+                    yield replace(candidate, workers=max_workers)
         if self._compiles:
             # Its threads are its own, so it is not shared among processes.
             yield Candidate(strategy="partial-compiled", part_size=sizes[0])
@@ -300,7 +324,7 @@ class Trials:
 
         `_TOO_LARGE` where smaller parts of the batch may fit the memory.
         """
-        part = _part(batch, candidate.part_size)
+        part = self._part(batch, candidate.part_size)
         if self._begun is not None and not candidate.is_compiled:
             # Another size of parts needs a capture and a cut of its own, which for larger ones takes longer.
             ahead = 0.0 if self._session.traces.tracer.knows(self._state, part) else self._preparing * part.num_samples
@@ -309,7 +333,7 @@ class Trials:
         limit = _TRIAL_SHARE * self._limit
 
         def share() -> tuple[float, float]:
-            return _timed(self._make(candidate.strategy, block), part, limit)
+            return timed(self._make(candidate.strategy, block), part, limit)
 
         try:
             if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
@@ -321,6 +345,8 @@ class Trials:
                 self._preparing = max(self._preparing, (time.perf_counter() - start) / part.num_samples)
             if self._begun is None:
                 self._begun = time.perf_counter()
+            if (alone := self._timed_alone(candidate, batch.num_samples / part.num_samples, share)) is not None:
+                return alone
             # Processes want memory and cache of one another, so they are timed together.
             found, reasons = shared_out([share] * candidate.workers)
         except (*FAILURES, MemoryShortageError) as error:
@@ -338,9 +364,20 @@ class Trials:
         # What was compiled is kept for all batches.
         return point, 0.0 if candidate.is_compiled else scale * max(prologue for _, prologue in found)
 
-
-def _part(batch: Batch, size: int) -> Batch:
-    return batch if size >= batch.num_samples else split_batch(batch, size)[0]
+    def _timed_alone(
+        self, candidate: Candidate, scale: float, share: Callable[[], tuple[float, float]]
+    ) -> tuple[float, float] | None:
+        """What `_try` gives, by one of the processes; None where all have to be started to tell."""
+        if candidate.workers == 1 or _FORK_SHARE * self._limit >= _FORK_SECONDS:
+            return None
+        with one_thread():
+            seconds, prologue = share()
+        point = scale * seconds / candidate.workers
+        # Beside another that was timed so, both are in the same way.
+        if not self._is_estimate and point * _CONTENTION > self._best_point:
+            return None
+        self.timings[candidate.label_of_one] = scale * seconds
+        return point, scale * prologue
 
 
 def _modules_in(module: nn.Module) -> int:
@@ -358,27 +395,3 @@ def _trial_seconds(job: float) -> float:
 def typical_block(blocks: Sequence[PointBlock]) -> PointBlock:
     """One in an early layer, where there are several: what comes after it makes up most of the work of all."""
     return blocks[len(blocks) // 4]
-
-
-def _timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
-    """Seconds a point of the part on average over the limit, and of what the kernel does once before.
-
-    The average and not the best: what others take of the machine is part of what a point costs. Without a limit, of a
-    point that takes long the first run is enough, where nothing has to be done before.
-    """
-    device = kernel.objective.device
-    start = clock(device)
-    kernel.terms(part, slice(0, 1))
-    first = clock(device) - start
-    if limit <= 0 and first > _SLOW_SECONDS:
-        return first, 0.0
-    count = min(kernel.trial_size(part), len(kernel.coefficients))
-    begun, points = clock(device), 0
-    while True:
-        # Where one point takes long, several at once would take longer than the limit.
-        size = 1 if points == 0 and not kernel.in_chunks else count
-        kernel.terms(part, slice(0, size))
-        points += size
-        taken = clock(device) - begun
-        if taken >= limit:
-            return taken / points, max(0.0, first - taken / points)

@@ -211,9 +211,8 @@ def _cost_of_a_point(prepared: PreparedJob, plan: SlicePlan, center: CenterPoint
     share = data.num_samples / first.num_samples
     if not streaming:
         chosen = choose_strategy(prepared.wrapper, data, plan.blocks, center.state, settings=prepared.settings)
-        if len(chosen.timings) > 1:
-            seconds = chosen.timings[chosen.label] * share
-            return _PointCost(seconds=seconds, strategy=chosen.label, trials=dict(chosen.timings))
+        if len(chosen.timings) > 1 and chosen.seconds is not None:
+            return _PointCost(seconds=chosen.seconds * share, strategy=chosen.label, trials=dict(chosen.timings))
 
     def timed(num_passes: int) -> Evaluation:
         coefficients = np.full((num_passes, block.coefficients.shape[1]), 1e-3 if streaming else 0.0)

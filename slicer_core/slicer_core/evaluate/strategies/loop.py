@@ -49,7 +49,7 @@ class LoopKernel(Kernel):
 
         def visit() -> None:
             for point in range(points.start, points.stop):
-                self._move_to(point)
+                self.move_to(point)
                 for name, terms in self.objective.terms(batch).items():
                     collected.setdefault(name, []).append((terms.sums, terms.counts))
 
@@ -69,18 +69,15 @@ class LoopKernel(Kernel):
         """Copies of the named buffers after the model has seen the batches at the point."""
 
         def visit() -> None:
-            self._move_to(point)
+            self.move_to(point)
             for batch in batches:
                 self.objective.terms(batch)
 
         self.objective.holding(self._held, visit)
         return {name: self._held[name].clone() for name in names}
 
-    def chunk_size(self, batch: Batch) -> int:
-        """Bounded by the bytes of the collected terms: sums and counts, in float32 and float64."""
-        return max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // (24 * max(1, batch.num_samples))))
-
-    def _move_to(self, point: int) -> None:
+    def move_to(self, point: int) -> None:
+        """Builds the point's tensors."""
         for name in self._restored:
             self._held[name].copy_(self.center[name])
         if self.buffers is not None:
@@ -93,3 +90,7 @@ class LoopKernel(Kernel):
                     total.add_(direction[name], alpha=coefficient)
             if self._sums:
                 self._held[name].copy_(total)
+
+    def chunk_size(self, batch: Batch) -> int:
+        """Bounded by the bytes of the collected terms: sums and counts, in float32 and float64."""
+        return max(1, min(_CHUNK_POINTS, _CHUNK_BYTES // (24 * max(1, batch.num_samples))))

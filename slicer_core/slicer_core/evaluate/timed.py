@@ -1,0 +1,34 @@
+"""How long a kernel takes for a point, and for what it does before its first."""
+
+from __future__ import annotations
+
+from slicer_core.evaluate.clock import clock
+from slicer_core.evaluate.strategies import Kernel
+from slicer_core.subject import Batch
+
+SLOW_SECONDS = 5e-3
+"""Of a point that takes longer, the first run tells enough."""
+
+
+def timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
+    """Seconds a point of the part on average over the limit, and of what the kernel does once before.
+
+    The average and not the best: what others take of the machine is part of what a point costs. Without a limit, of a
+    point that takes long the first run is enough, where nothing has to be done before.
+    """
+    device = kernel.objective.device
+    start = clock(device)
+    kernel.terms(part, slice(0, 1))
+    first = clock(device) - start
+    if limit <= 0 and first > SLOW_SECONDS:
+        return first, 0.0
+    count = min(kernel.trial_size(part), len(kernel.coefficients))
+    begun, points = clock(device), 0
+    while True:
+        # Where one point takes long, several at once would take longer than the limit.
+        size = 1 if points == 0 and not kernel.in_chunks else count
+        kernel.terms(part, slice(0, size))
+        points += size
+        taken = clock(device) - begun
+        if taken >= limit:
+            return taken / points, max(0.0, first - taken / points)
