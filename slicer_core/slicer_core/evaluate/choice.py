@@ -82,6 +82,8 @@ class StrategyChoice:
         self._given_up: set[frozenset[str]] = set()
         self._given_up_at_first: frozenset[frozenset[str]] = frozenset()
         self._checked: set[frozenset[str]] = set()
+        # What `holds` made last, for when its block is run.
+        self._probed: tuple[PointBlock, Batch, Kernel] | None = None
         self.timings: dict[str, float] = {}
 
     def take_used(self) -> dict[str, int]:
@@ -172,6 +174,11 @@ class StrategyChoice:
         can_run = self._objective.device.type in RECORDERS or not candidate.is_recorded
         return candidate if can_run else None
 
+    @property
+    def may_decide_later(self) -> bool:
+        """Whether no other process, at the same time or later, has to know what timing decides."""
+        return self.workers == 1 and not self._session.traces.decides_alike
+
     def decide_all(self, batch: Batch, blocks: Sequence[PointBlock]) -> None:
         """Decides what is open for each set of moved tensors, so that all of it is known before the first tile."""
         if not self._candidate.strategy.startswith("partial"):
@@ -260,7 +267,7 @@ class StrategyChoice:
         self._reasons[f"{name}: what would be combined does not fit the memory"] = None
         if self._recomputing:
             self._candidate = replace(self._candidate, strategy="loop")
-        self._recomputing = True
+        self._recomputing, self._probed = True, None
         return True
 
     def holds(self, block: PointBlock, batch: Batch, buffers: Sequence[NamedTensors] | None, *, probe: int) -> bool:
@@ -270,7 +277,9 @@ class StrategyChoice:
             return True
         used = dict(self._used)
         try:
-            self.kernel(block, batch, buffers, probe=probe)
+            kernel = self.kernel(block, batch, buffers, probe=probe)
+            if buffers is None and kernel.is_light:
+                self._probed = block, batch, kernel
         except MemoryShortageError:
             return False
         finally:
@@ -306,12 +315,11 @@ class StrategyChoice:
 
         None for no check, unless it is the first block that moves these tensors.
         """
+        name, varied = self._candidate.strategy, _varied(block)
         kernel = None
-        name = self._candidate.strategy
-        varied = _varied(block)
         if name != "loop" and varied not in self._given_up:
             try:
-                kernel = self._create(name, block, buffers)
+                kernel = (probe is None and self._take_probed(block, batch)) or self._create(name, block, buffers)
                 if probe is not None or varied not in self._checked:
                     kernel = self._held(kernel, block, batch, probe)
                     self._checked.add(varied)
@@ -324,6 +332,13 @@ class StrategyChoice:
         used = name if kernel is not None else "loop"
         self._used[used] = self._used.get(used, 0) + 1
         return kernel or LoopKernel(self._objective, self._state, block, buffers)
+
+    def _take_probed(self, block: PointBlock, batch: Batch) -> Kernel | None:
+        """The kernel that was held against the loop by `holds`, which need not be prepared again."""
+        if self._probed is None or self._probed[0] is not block or self._probed[1] is not batch:
+            return None
+        (_, _, kernel), self._probed = self._probed, None
+        return kernel
 
     def _held(self, kernel: Kernel, block: PointBlock, batch: Batch, probe: int | None) -> Kernel:
         """The kernel, held against the loop; another one where it ran a trace that the model has left behind.

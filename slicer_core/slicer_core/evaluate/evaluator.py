@@ -117,8 +117,11 @@ class PointEvaluator:
         self._shares: Shares | None = None
         self._to_compare = COMPARED_POINTS
 
-    def settle(self) -> None:
-        """Chooses how points are run, and decides all that timing decides; done by the first `evaluate` otherwise."""
+    def settle(self, *, is_all: bool = False) -> None:
+        """Chooses how points are run, and decides all that timing decides; done by the first `evaluate` otherwise.
+
+        `is_all`: all points are asked for next, so that what one process runs alone it may decide as it goes.
+        """
         wrapper, center = self._wrapper, self._center
         if self._streams or self._choice is not None:
             if self._streams and not streams(wrapper, "auto", self._settings.memory_budget):
@@ -146,7 +149,8 @@ class PointEvaluator:
                 has_buffers=self._recompute is not None,
             )
             self._choice, self._trial_samples = settled.choice, settled.batch.num_samples
-            self._choice.decide_all(settled.batch, self._blocks)
+            if not (is_all and self._choice.may_decide_later):
+                self._choice.decide_all(settled.batch, self._blocks)
         self._shares = Shares(
             self._objective, self._state, settled.data, is_total=wrapper.form.is_total, known=settled.known
         )
@@ -159,7 +163,7 @@ class PointEvaluator:
     def evaluate(self, blocks: Sequence[PointBlock], advance: Advance | None = None) -> Evaluation:
         """The sums at the points of `blocks`, some of those that were announced; see `evaluate`."""
         start = time.perf_counter()
-        self.settle()
+        self.settle(is_all=blocks is self._blocks)
         if self._streams:
             return self._stream(blocks, advance, start)
         assert self._choice is not None

@@ -42,6 +42,9 @@ class Kernel(ABC):
     in_chunks: ClassVar[bool] = False
     """Whether a point alone takes about as long as a chunk of them."""
 
+    is_light: bool = False
+    """Whether what it holds is so little that it may wait while others run; known once it is prepared."""
+
     def __init__(
         self,
         objective: Objective,

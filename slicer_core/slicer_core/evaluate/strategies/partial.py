@@ -215,7 +215,10 @@ class PartialKernel(Kernel):
                 traces.layouts[key, threads] = self._faster_layout(frontier)
             layout = traces.layouts[key, threads]
         # What is large is not to stay behind where the next kernel may be another.
-        is_kept = not self._recomputing and sum(parts[0].nbytes for parts in frontier.values()) <= _KEPT_BYTES
+        combined = sum(parts[0].nbytes for parts in frontier.values())
+        is_kept = not self._recomputing and combined <= _KEPT_BYTES
+        moved = sum(tensor.nbytes for direction in self.directions for tensor in direction.values())
+        self.is_light = is_kept and moved <= _KEPT_BYTES
         forms = tuple((node, form_of(parts[0])) for node, parts in frontier.items())
         runner = self._session.runner if is_kept else None
         runner_key = (type(self), self.key, layout, forms, len(self.directions))
