@@ -21,6 +21,7 @@ from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel, Session, Traces, partial
 from slicer_core.evaluate.winograd import (
     ConvolutionShape,
+    TiledConvolution,
     by_compiler,
     convolution,
     filters_of,
@@ -83,13 +84,14 @@ def curves(wrapper: ModelWrapper, settings: EvaluationSettings, moved: str | Non
     return slicer.slice(bounds=(-1.0, 1.0), n_samples=3, params_to_slice=[first, first + 50])
 
 
-def seen_tiles(monkeypatch: pytest.MonkeyPatch) -> list[ConvolutionShape]:
-    """The shapes of the convolutions that are made from now on."""
-    seen: list[ConvolutionShape] = []
+def seen_tiles(monkeypatch: pytest.MonkeyPatch) -> dict[ConvolutionShape, TiledConvolution]:
+    """The convolutions that are made from now on, by shape."""
+    seen: dict[ConvolutionShape, TiledConvolution] = {}
 
-    def made(shapes: list[ConvolutionShape]) -> Any:
-        seen.extend(shapes)
-        return tiled_convolutions_of(shapes)
+    def made(shapes: list[ConvolutionShape], *, most_bytes: int) -> Any:
+        found = tiled_convolutions_of(shapes, most_bytes=most_bytes)
+        seen.update({shape: run for shape, run in zip(shapes, found, strict=True) if run is not None})
+        return found
 
     monkeypatch.setattr(tiled, "tiled_convolutions_of", made)
     return seen
@@ -122,6 +124,8 @@ def test_tiles_give_torchs_convolution(
     other = dataclasses.replace(shape, images=2 * images, height=height + 3)
     # Memory that a larger one uses too.
     run, between = tiled_convolutions_of([shape, other])
+    assert run is not None
+    assert between is not None
     out = torch.full(exact.shape, float("nan"), dtype=dtype).contiguous(memory_format=memory)
     tolerance = {"rtol": 0.0, "atol": (1e-5 if dtype is torch.float32 else 1e-14) * exact.abs().max().item()}
     for _ in range(2):
@@ -141,6 +145,7 @@ def test_tiles_give_torchs_convolution(
 def test_an_image_whose_sums_overflow_is_nan_and_nothing_that_looks_like_a_number(transforms: str) -> None:
     shape = ConvolutionShape(images=2, channels=20, height=8, width=8, outputs=3, padding=(1, 1), dtype=torch.float32)
     (run,), weight = tiled_convolutions_of([shape]), 1e-38 * torch.randn(3, 20, 3, 3)
+    assert run is not None
     x = torch.randn(2, 20, 8, 8)
     x[1, 4, 5, 6] = 2e38
     out = run(x, filters_of(weight), None, out=torch.empty(2, 3, 8, 8))
@@ -154,12 +159,41 @@ def test_planes_and_lines_are_the_loops(transforms: str, monkeypatch: pytest.Mon
     wrapper, shapes = residual(), seen_tiles(monkeypatch)
     # Of the second, the weights that don't move are transformed once; of the third, at each point.
     for moved, kept in ((None, 2**26), ("first.weight", 2**26), ("first.weight", 0)):
-        monkeypatch.setattr(partial, "_TILED_BYTES", kept)
+        monkeypatch.setattr(tiled, "_KEPT_BYTES", kept)
         found = curves(wrapper, SETTINGS, moved)
         plain = curves(wrapper, EvaluationSettings(strategy="loop"), moved)
         assert found.evaluation["strategy"] == "partial-winograd", found.evaluation.get("reason")
         np.testing.assert_allclose(found.loss, plain.loss, rtol=1e-5)
     assert {(shape.channels, shape.outputs) for shape in shapes} == {(32, 40), (40, 40), (40, 32)}
+
+
+@pytest.mark.usefixtures("few_tiles", "transforms")
+def test_what_does_not_fit_the_memory_beside_what_is_combined_has_no_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper, seen, combined, measure = residual(), seen_tiles(monkeypatch), [0], partial._combined_bytes
+
+    def measured(frontier: Any) -> int:
+        combined.append(measure(frontier))
+        return combined[-1]
+
+    def tiles(half: int) -> tuple[set[ConvolutionShape], int]:
+        """The shapes that have them, and the bytes of their buffers."""
+        seen.clear()
+        settings = dataclasses.replace(SETTINGS, batch_size=10, memory_budget=max(combined) + 2 * half)
+        found = curves(wrapper, settings, None)
+        assert found.evaluation["strategy"] == "partial-winograd"
+        np.testing.assert_allclose(found.loss, plain.loss, rtol=1e-5)
+        buffers = {id(flat): flat.nbytes for run in seen.values() for flat in run._memory._flat.values()}
+        return set(seen), sum(buffers.values())
+
+    monkeypatch.setattr(partial, "_combined_bytes", measured)
+    plain = curves(wrapper, EvaluationSettings(strategy="loop"), None)
+    every, together = tiles(2**30)
+    assert len(every) == 3
+    assert tiles(together) == (every, together)
+    some, taken = tiles(together - 1)
+    assert set() < some < every
+    assert taken < together
+    assert tiles(1000) == (set(), 0)
 
 
 @pytest.mark.usefixtures("few_tiles", "transforms")

@@ -59,7 +59,7 @@ def compile_epilogue(
 ) -> Epilogue:
     """Python code for the general nodes, in place or into kept buffers where nobody sees the difference.
 
-    `tiled`: with convolutions by tiles, where they pay, and so many bytes for weights that are transformed once.
+    `tiled`: with convolutions by tiles, where they pay, which have so many bytes for themselves.
 
     What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
     What such a run showed is kept in `seen`, so that the next batch of the same shape needs none.
@@ -108,7 +108,7 @@ class _Plan:
         self._dies = self._find_deaths()
         self._tiled = {}
         if tiled is not None:
-            self._tiled = tiled_convolutions(parts.general, self._form, constants, kept_bytes=tiled)
+            self._tiled = tiled_convolutions(parts.general, self._form, constants, memory=tiled)
 
     def source(self) -> tuple[str, dict[str, Any]]:
         """The code of `run`, and what the names in it stand for."""

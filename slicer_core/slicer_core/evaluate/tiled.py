@@ -32,6 +32,8 @@ _DTYPES = (torch.float32, torch.float64)
 # computed in vain.
 _MIN_TILES = 32
 _MIN_COVERED = 0.5
+# What transformed weights may take, at most.
+_KEPT_BYTES = 64 * 2**20
 
 
 def may_be_tiled(model: nn.Module) -> bool:
@@ -59,20 +61,24 @@ def tiled_convolutions(
     form: Callable[[fx.Node], Form],
     constants: Mapping[fx.Node, Any],
     *,
-    kept_bytes: int,
+    memory: int,
 ) -> dict[fx.Node, Callable[[Tensor], Call]]:
     """Node -> what makes its operation from the place of its result, for each convolution that tiles pay for.
 
-    They share their memory, so they run one after another. `form` tells of what a node gives; `constants` has what is
-    the same at all points. Of weights among them, transforms of so many bytes are kept; others are made at each point.
+    They share what they write to, so they run one after another, and it takes up to half of `memory`, in bytes: one
+    with which it would take more is left as it is. `form` tells of what a node gives; `constants` has what is the same
+    at all points. Of weights among them, transforms are kept in the other half as far as they fit; others are made at
+    each point.
     """
-    kept = 0
+    kept, most = 0, memory // 2
     shapes = {node: shape for node in nodes if (shape := _shape(node, form)) is not None and _pays(shape)}
-    found = zip(shapes, tiled_convolutions_of(list(shapes.values())), strict=True)
+    found = zip(shapes, tiled_convolutions_of(list(shapes.values()), most_bytes=most), strict=True)
     makers: dict[fx.Node, Callable[[Tensor], Call]] = {}
     for node, convolution in found:
+        if convolution is None:
+            continue
         weight, filters = constants.get(_inputs(node)[1]), None
-        if weight is not None and kept + FILTER_GROWTH * weight.nbytes <= kept_bytes:
+        if weight is not None and kept + FILTER_GROWTH * weight.nbytes <= min(most, _KEPT_BYTES):
             filters = filters_of(weight)
             kept += filters.nbytes
         makers[node] = _maker(convolution, filters)

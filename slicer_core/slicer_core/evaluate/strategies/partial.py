@@ -44,8 +44,6 @@ _CHUNK_BYTES = 32 * 2**20
 _CHUNK_POINTS = 256
 _LAYOUT_RUNS = 3
 _KEPT_BYTES = 16 * 2**20
-# What transformed weights may take of the memory, at most.
-_TILED_BYTES = 64 * 2**20
 
 
 class Traces:
@@ -198,9 +196,7 @@ class PartialKernel(Kernel):
         self.trace, self.parts, self.constants = trace, parts, constants
         self.key = (trace, varied, number)
         frontier = {node: components[node] for node in parts.frontier}
-        # Beside the components there are a row's part and the point itself.
-        needed = sum(tensors[0].nbytes * (len(tensors) + 2) for tensors in frontier.values())
-        if needed > self._memory_budget:
+        if (needed := _combined_bytes(frontier)) > self._memory_budget:
             raise MemoryShortageError(f"what is combined takes {needed} bytes")
         self.make_epilogue(frontier)
         self._batch = batch
@@ -250,7 +246,7 @@ class PartialKernel(Kernel):
         # A partition that is made anew for each block is not to be remembered.
         seen = None if self._recomputing else self._session.traces.seen
         views = combiner.views
-        tiled = min(_TILED_BYTES, self._memory_budget // 4) if self.has_tiles else None
+        tiled = max(0, self._memory_budget - _combined_bytes(frontier)) if self.has_tiles else None
         return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
@@ -336,3 +332,8 @@ class PartialKernel(Kernel):
             still=self._session.still[1],
             seconds=seconds,
         )
+
+
+def _combined_bytes(frontier: Mapping[fx.Node, Components]) -> int:
+    """Of components, and beside them a row's part and the point itself."""
+    return sum(tensors[0].nbytes * (len(tensors) + 2) for tensors in frontier.values())

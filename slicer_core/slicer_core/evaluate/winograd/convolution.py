@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
@@ -78,14 +79,22 @@ class TiledConvolution:
         return out
 
 
-def tiled_convolutions_of(shapes: Sequence[ConvolutionShape]) -> list[TiledConvolution]:
-    """One for each shape, which run one after another, since they share their memory."""
-    memory = Memory()
-    kinds = [_kind(shape) for shape in shapes]
-    for kind, shape in zip(kinds, shapes, strict=True):
-        filters = (shape.outputs, PRODUCTS, shape.channels)
-        memory.reserve({**kind.needs(shape), "filters": [[filters]]}, shape.dtype)
-    return [TiledConvolution(shape, kind(shape, memory), memory) for kind, shape in zip(kinds, shapes, strict=True)]
+def tiled_convolutions_of(
+    shapes: Sequence[ConvolutionShape], *, most_bytes: int = sys.maxsize
+) -> list[TiledConvolution | None]:
+    """One for each shape, which run one after another, since they share their memory.
+
+    None for those with which that would take more than `most_bytes`.
+    """
+    memory, fitting = Memory(), set[ConvolutionShape]()
+    for shape in shapes:
+        needs = {**_kind(shape).needs(shape), "filters": [[(shape.outputs, PRODUCTS, shape.channels)]]}
+        if memory.bytes_with(needs, shape.dtype) <= most_bytes:
+            memory.reserve(needs, shape.dtype)
+            fitting.add(shape)
+    return [
+        TiledConvolution(shape, _kind(shape)(shape, memory), memory) if shape in fitting else None for shape in shapes
+    ]
 
 
 def saves_products(shape: ConvolutionShape) -> bool:

@@ -25,9 +25,11 @@ class Memory:
 
     def reserve(self, needs: Mapping[str, Sequence[Sizes]], dtype: torch.dtype) -> None:
         """Sees to it, before the first `parts`, that there is enough."""
-        for name, uses in needs.items():
-            needed = max(sum(map(math.prod, sizes)) for sizes in uses)
-            self._sizes[name, dtype] = max(needed, self._sizes.get((name, dtype), 0))
+        self._sizes = self._with(needs, dtype)
+
+    def bytes_with(self, needs: Mapping[str, Sequence[Sizes]], dtype: torch.dtype) -> int:
+        """What all buffers would take, were these reserved too."""
+        return sum(size * own.itemsize for (_, own), size in self._with(needs, dtype).items())
 
     def parts(self, name: str, dtype: torch.dtype, sizes: Sizes) -> list[Tensor]:
         """Tensors of these sizes one after another in the buffer of that name."""
@@ -39,4 +41,11 @@ class Memory:
         for size in sizes:
             found.append(self._flat[key][start : start + math.prod(size)].view(*size))
             start += math.prod(size)
+        return found
+
+    def _with(self, needs: Mapping[str, Sequence[Sizes]], dtype: torch.dtype) -> dict[tuple[str, torch.dtype], int]:
+        found = dict(self._sizes)
+        for name, uses in needs.items():
+            needed = max(sum(map(math.prod, sizes)) for sizes in uses)
+            found[name, dtype] = max(needed, found.get((name, dtype), 0))
         return found
