@@ -185,18 +185,22 @@ class _Slot:
 
 def _slots_of(constant: Tensor, hidden: Sequence[Any]) -> list[_Slot]:
     """Where a tensor is held, and where the containers that hold it are."""
-    found = _slots(constant, hidden)
-    tuples = [referrer for referrer in _referrers(constant, hidden) if isinstance(referrer, tuple)]
+    referrers = _referrers([constant], hidden)
+    found = _slots(constant, referrers)
+    tuples = [referrer for referrer in referrers if isinstance(referrer, tuple)]
     containers = [*(slot.container for slot in found if not isinstance(slot.container, CellType)), *tuples]
-    ours = [*hidden, found, *found, tuples, containers]
-    return found + [slot for container in containers for slot in _slots(container, ours)]
+    if not containers:
+        return found
+    above = _referrers(containers, [*hidden, referrers, found, *found, tuples])
+    return found + [slot for container in containers for slot in _slots(container, above)]
 
 
-def _slots(value: Any, hidden: Sequence[Any]) -> list[_Slot]:
+def _slots(value: Any, referrers: Sequence[Any]) -> list[_Slot]:
     found = []
-    for referrer in _referrers(value, hidden):
+    for referrer in referrers:
         if isinstance(referrer, CellType):
-            found.append(_Slot(referrer, None, value))
+            if referrer.cell_contents is value:
+                found.append(_Slot(referrer, None, value))
         elif isinstance(referrer, list):
             found += [_Slot(referrer, index, value) for index, entry in enumerate(referrer) if entry is value]
         elif isinstance(container := _dictionary_of(referrer), dict):
@@ -204,9 +208,10 @@ def _slots(value: Any, hidden: Sequence[Any]) -> list[_Slot]:
     return found
 
 
-def _referrers(value: Any, hidden: Sequence[Any]) -> list[Any]:
-    ids = set(map(id, hidden))
-    return [referrer for referrer in gc.get_referrers(value) if id(referrer) not in ids]
+def _referrers(values: Sequence[Any], hidden: Sequence[Any]) -> list[Any]:
+    """What holds one of the values; all objects of the process are looked through for that, once for all values."""
+    ids = {id(values), *map(id, hidden)}
+    return [referrer for referrer in gc.get_referrers(*values) if id(referrer) not in ids]
 
 
 def _dictionary_of(referrer: Any) -> Any:
