@@ -7,6 +7,7 @@ table of rules for each architecture. Those rules are applied here to tensors th
 from __future__ import annotations
 
 import copy
+import importlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +43,8 @@ def _converted(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Ten
         return None
     own: Any = model
     try:
-        from transformers import conversion_mapping, core_model_loading
+        conversion_mapping = importlib.import_module("transformers.conversion_mapping")
+        core_model_loading = importlib.import_module("transformers.core_model_loading")
 
         rules = conversion_mapping.get_model_conversion_mapping(own)
         renamings = [rule for rule in rules if isinstance(rule, core_model_loading.WeightRenaming)]

@@ -248,9 +248,8 @@ def _transformers() -> Any:
         # One that was built for another torch. Texts need none, but `transformers` imports what is there.
         sys.modules["torchvision"] = None  # type: ignore[assignment] - None is how Python marks what is not to be imported
     try:
-        import transformers
+        return importlib.import_module("transformers")
     except ImportError as error:
         raise ModuleError(
             f"--hf needs transformers ({error}): pip install 'tensorboard-loss-slicer[transformers]'"
         ) from error
-    return transformers

@@ -20,7 +20,8 @@ from tensorboard_loss_slicer.callbacks.settings import LandscapeSettings, Settin
 from tensorboard_loss_slicer.summary_v2 import log_slice
 
 with library("transformers", extra="transformers"):
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers.trainer_callback import TrainerCallback, TrainerControl, TrainerState
+    from transformers.training_args import TrainingArguments
 
 __all__ = ["LossLandscapeCallback"]
 
