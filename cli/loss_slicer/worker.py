@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from loss_slicer.allocator import keep_freed_memory
-from loss_slicer.imports import lasting_imports
 from loss_slicer.options import given_values, with_config, with_job_options
 from loss_slicer.run import ConfigFile, Quiet, Verbose
 from loss_slicer.statuses import Status, reported, say
+from slicer_core.collector import lasting_imports
 from slicer_core.job.configuration import Job
 from slicer_core.job.shards import Shard
 

@@ -21,3 +21,15 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def lasting_imports() -> Iterator[None]:
+    """What is imported within is never looked through for garbage, neither meanwhile nor later.
+
+    Only for a process that is ours, the command's or a worker's, and once: in a library's, other objects are there too.
+    """
+    with collector_paused():
+        yield
+    if not gc.get_freeze_count():
+        gc.freeze()

@@ -1,4 +1,4 @@
-"""What the command's process imports is kept from the collector of garbage; all else is collected."""
+"""What a process of ours imports is kept from the collector of garbage; all else is collected."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loss_slicer.imports import lasting_imports
-from slicer_core.collector import collector_paused
+from slicer_core.collector import collector_paused, lasting_imports
 
 
 class Knot:

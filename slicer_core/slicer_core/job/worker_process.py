@@ -10,6 +10,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+from slicer_core.collector import lasting_imports
 from slicer_core.errors import SlicerError
 from slicer_core.executors.processes import answer, serve
 
@@ -33,11 +34,12 @@ def main() -> None:
 def _work(hello: tuple[Job, list[str]], connection: Connection) -> None:
     job, path = hello
     # torch takes a second to import, in which the run that started this one may have ended.
-    import torch
+    with lasting_imports():
+        import torch
 
-    from slicer_core.job.prepare import prepare
-    from slicer_core.job.reporter import Reporter
-    from slicer_core.job.work import TileEvaluator
+        from slicer_core.job.prepare import prepare
+        from slicer_core.job.reporter import Reporter
+        from slicer_core.job.work import TileEvaluator
 
     # The module finds what it finds in the run.
     sys.path[:] = path
