@@ -22,7 +22,7 @@ import tensorboard_loss_slicer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Frame, Locator, Page
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Frame, Locator, Page
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SWITCHES = [
@@ -140,8 +140,11 @@ class Tab:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium; a machine without one fails, unless SKIP_BROWSER=1 asks for a skip outside CI."""
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """A reader's profile in Chromium, where what was compiled of TensorBoard's page stays for the next test.
+
+    A machine without Chromium fails, unless SKIP_BROWSER=1 asks for a skip outside CI.
+    """
     missing = [
         what
         for what, there in (
@@ -161,10 +164,41 @@ def browser() -> Iterator[Browser]:
         pytest.fail(f"{message}; SKIP_BROWSER=1 skips them where CI is not set")
     from playwright.sync_api import sync_playwright
 
+    folder = str(tmp_path_factory.mktemp("profile"))
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=SWITCHES)
-        yield launched
-        launched.close()
+        made = playwright.chromium.launch_persistent_context(
+            folder, executable_path=CHROMIUM, headless=True, args=SWITCHES, accept_downloads=True
+        )
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def browser(profile: BrowserContext) -> Iterator[BrowserContext]:
+    """The profile, as if its reader had left nothing there."""
+    blank = profile.pages[0]
+    origins: set[str] = set()
+
+    def note_origins(page: Page) -> None:
+        page.on("framenavigated", lambda frame: origins.add(_origin(frame.url)))
+
+    profile.on("page", note_origins)
+    yield profile
+    profile.remove_listener("page", note_origins)
+    for page in profile.pages:
+        if page is not blank:
+            page.close()
+    session = profile.new_cdp_session(blank)
+    for origin in origins:
+        session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage,indexeddb"})
+    session.detach()
+    profile.clear_cookies()
+    profile.clear_permissions()
+
+
+def _origin(url: str) -> str:
+    """`http://localhost:6006`; of a file, `file://`."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 @pytest.fixture(scope="session")
@@ -223,10 +257,9 @@ def board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: py
 
 
 @pytest.fixture
-def open_document(browser: Browser) -> Iterator[Callable[..., Tab]]:
+def open_document(browser: BrowserContext) -> Iterator[Callable[..., Tab]]:
     """Opens an address with a view (keys as in the address). What the browser reports fails the test."""
     tabs: list[Tab] = []
-    contexts = []
 
     def open_(
         address: str,
@@ -239,16 +272,12 @@ def open_document(browser: Browser) -> Iterator[Callable[..., Tab]]:
         script: str = "",
         **view: str,
     ) -> Tab:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            accept_downloads=True,
-            color_scheme="dark" if dark else "light",
-        )
-        contexts.append(context)
-        context.add_init_script(REPORT_VIOLATIONS)
+        page = browser.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        page.add_init_script(REPORT_VIOLATIONS)
         if script:
-            context.add_init_script(script)
-        page = context.new_page()
+            page.add_init_script(script)
         problems: list[str] = []
         page.on("console", lambda message: problems.extend(_complaints(message)))
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -259,14 +288,24 @@ def open_document(browser: Browser) -> Iterator[Callable[..., Tab]]:
         tab = Tab(page=page, frame=frame, problems=problems)
         if wait:
             tab.frame.wait_for_selector(wait)
-            assert tab.frame.evaluate(SETTLED), "something was still loading after 30 seconds"
+            _settle(tab)
         tabs.append(tab)
         return tab
 
     yield open_
-    for context in contexts:
-        context.close()
+    for tab in tabs:
+        tab.page.close()
     assert [problem for tab in tabs for problem in tab.problems] == []
+
+
+def _settle(tab: Tab) -> None:
+    assert tab.frame.evaluate(SETTLED), "something was still loading after 30 seconds"
+
+
+@pytest.fixture(scope="session")
+def settle() -> Callable[[Tab], None]:
+    """Waits until the page has drawn all that it has begun."""
+    return _settle
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Board, Tab
-    from playwright.sync_api import Browser, Frame, Page
+    from playwright.sync_api import BrowserContext, Frame, Page
 
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 ADAM = '["resnet20-adam/loss_slicer"]'
@@ -211,9 +211,10 @@ def test_paper_says_what_was_not_loaded(open_page: Callable[..., Tab], board: Bo
 
 
 def test_in_a_frame_of_another_origin_the_page_works(
-    browser: Browser, notebook: str, find_frame: Callable[[Page], Frame]
+    browser: BrowserContext, notebook: str, find_frame: Callable[[Page], Frame]
 ) -> None:
-    page = browser.new_context(viewport={"width": 1000, "height": 800}).new_page()
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1000, "height": 800})
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(notebook)
@@ -226,7 +227,6 @@ def test_in_a_frame_of_another_origin_the_page_works(
     frame.get_by_test_id("step").get_by_text("1,000").wait_for()
     assert page.url == notebook
     assert problems == []
-    page.context.close()
 
 
 def test_letters_are_as_large_as_the_reader_asked_the_browser_for(open_page: Callable[..., Tab], board: Board) -> None:
