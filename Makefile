@@ -19,6 +19,8 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 PEER := loss-landscapes==3.0.6
 PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
+# What is imported is compiled then, which most of what is installed never is.
+INSTALL := python -m pip install --quiet --no-compile
 DEMO_LOG ?= runs/demo
 TENSORBOARD ?= http://localhost:6006
 CHROMIUM ?= /usr/bin/chromium
@@ -37,14 +39,15 @@ help:
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/$(INSTALL) --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 # A dependency of curvlinops' asks for torchvision, which nothing here uses. Beside a CPU build of torch the one from PyPI
 # does not import, and then neither do the models of transformers and Lightning, which try it where it is installed.
 	@$(BIN)/python -c 'import torchvision' 2> /dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
@@ -88,7 +91,13 @@ bench-page: $(VENV)/.installed-dev browser
 	$(BIN)/python hatch_build.py
 	$(BIN)/python tests/benchmarks/page.py
 
-test: check page-check browser pytest
+# What is before the tests takes one core a target, and much of it waits for what it fetches. Each target's lines come
+# together where make can do that; the one of macOS can't.
+WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+test:
+	@$(MAKE) --no-print-directory --jobs=2 $(WHOLE) browser check page-check
+	@$(MAKE) --no-print-directory pytest
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
