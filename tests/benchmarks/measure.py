@@ -22,6 +22,7 @@ from rows import Row
 from slicer_core import EvaluationSettings, ModelWrapper
 from slicer_core.choices import StrategyName
 from slicer_core.evaluate import Evaluation, choose_strategy, evaluate
+from slicer_core.evaluate.parallel import await_ended
 from slicer_core.plan import PointBlock
 from subjects import Subject
 
@@ -327,6 +328,8 @@ def _take_turn(
     start = machine.clock()
     found = run_engine(subject.wrapper(), subject, blocks, dtype=row.dtype, repeats=_MANY if effort.quick else 1)
     engine = machine.clock() - start
+    # What the engine's processes leave to the system is not to be in the loop's way.
+    await_ended()
     for half in halves[1:]:
         run_loops(half)
     first, *others = (torch.cat(losses) for losses in expected.values())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +21,7 @@ from slicer_core.errors import StopRequested
 from slicer_core.evaluate import Decisions, decide_alike, evaluate, shares
 from slicer_core.evaluate.evaluator import PointEvaluator
 from slicer_core.evaluate.objective import Objective
-from slicer_core.evaluate.parallel import shared_out
+from slicer_core.evaluate.parallel import await_ended, shared_out
 from slicer_core.evaluate.strategies import partial as partial_evaluation
 from slicer_core.plan import PointBlock
 
@@ -207,6 +211,54 @@ def test_an_interrupt_right_after_the_fork_does_not_run_the_program_twice(monkey
     assert reasons == ["a worker process ended by signal 2, so its points were run again"]
 
 
+def test_half_of_a_result_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, pipe, parent = os.fork, os.pipe, os.getpid()
+    children: list[int] = []
+    readers: list[int] = []
+
+    def noted_fork() -> int:
+        children.append(fork())
+        return children[-1]
+
+    def noted_pipe() -> tuple[int, int]:
+        ends = pipe()
+        readers.append(ends[0])
+        return ends
+
+    def until_the_other_writes() -> int:
+        while not int.from_bytes(fcntl.ioctl(readers[0], termios.FIONREAD, bytes(4)), sys.byteorder):
+            time.sleep(1e-3)
+        os.kill(children[0], signal.SIGKILL)
+        return 1
+
+    monkeypatch.setattr(os, "fork", noted_fork)
+    monkeypatch.setattr(os, "pipe", noted_pipe)
+    # More than a pipe holds, in the process that is ended.
+    results, reasons = shared_out([until_the_other_writes, lambda: bytes(2**22) if os.getpid() != parent else b"again"])
+    assert results == [1, b"again"]
+    assert reasons == ["a worker process ended by signal 9, so its points were run again"]
+
+
+def test_why_a_share_failed_is_told() -> None:
+    parent = os.getpid()
+
+    def share() -> int:
+        if os.getpid() != parent:
+            raise ValueError("not here")
+        return 2
+
+    results, reasons = shared_out([lambda: 1, share])
+    assert results == [1, 2]
+    assert reasons == ["a worker process failed: ValueError: not here, so its points were run again"]
+
+
+def test_processes_that_gave_their_results_are_forgotten() -> None:
+    assert shared_out([lambda: 1, lambda: 2]) == ([1, 2], [])
+    await_ended()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_a_stop_leaves_no_process_behind(network: Callable[[str], Any]) -> None:
     net = network("mlp")
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
@@ -216,6 +268,7 @@ def test_a_stop_leaves_no_process_behind(network: Callable[[str], Any]) -> None:
     def stop(points: float) -> None:
         raise StopRequested(75)
 
+    await_ended()
     with pytest.raises(StopRequested):
         evaluate(wrapper, wrapper.split("train", 9), [block], wrapper.state(), settings=settings("loop"), advance=stop)
     with pytest.raises(ChildProcessError):

@@ -22,6 +22,10 @@ import torch
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+# Before what a child gives stands how many bytes it is: 0 where it failed, and says why.
+_LENGTH_BYTES = 8
+# Children that have given all, and only have their memory taken back by the system, which takes tens of milliseconds.
+_ENDING: list[int] = []
 
 
 def can_fork() -> bool:
@@ -53,12 +57,23 @@ def shared_out(shares: Sequence[Callable[[], Result]]) -> tuple[list[Result], li
             child.close()
 
 
+def await_ended(*, wait: bool = True) -> None:
+    """Lets the system forget children that have given their results; without `wait`, those that have ended by now."""
+    for pid in list(_ENDING):
+        # The program may have waited for all of its children.
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, 0 if wait else os.WNOHANG)[0] == 0:
+                continue
+        _ENDING.remove(pid)
+
+
 class _ChildFailedError(Exception):
     """What became of a child that gave no result."""
 
 
 class _Child:
     def __init__(self, share: Callable[[], Any]) -> None:
+        await_ended(wait=False)
         reader, writer = os.pipe()
         # Output that waits in buffers would be written by both.
         sys.stdout.flush()
@@ -87,12 +102,15 @@ class _Child:
         with open(self._reader, "rb") as stream:
             self._reader = None
             data = stream.read()
+        length, given = int.from_bytes(data[:_LENGTH_BYTES], "little"), data[_LENGTH_BYTES:]
+        if given and len(given) == length:
+            _ENDING.append(self._pid)
+            self._pid = 0
+            return pickle.loads(given)
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         code = os.waitstatus_to_exitcode(status)
-        if code != 0:
-            raise _ChildFailedError(f"ended by signal {-code}" if code < 0 else f"failed: {data.decode()[:200]}")
-        return pickle.loads(data)
+        raise _ChildFailedError(f"ended by signal {-code}" if code < 0 else f"failed: {given.decode()[:200]}")
 
     def close(self) -> None:
         """Ends the child if it is there."""
@@ -119,11 +137,11 @@ def _run_and_exit(share: Callable[[], Any], reader: int, writer: int, heard: set
         torch.set_num_threads(1)
         with open(writer, "wb") as stream:
             try:
-                result = pickle.dumps(share())
-                code = 0
+                given = pickle.dumps(share())
+                length, code = len(given), 0
             except BaseException as error:  # noqa: BLE001 - the parent is told, and runs the share itself
-                result = f"{type(error).__name__}: {error}".encode()
-            stream.write(result)
+                given, length = f"{type(error).__name__}: {error}".encode(), 0
+            stream.write(length.to_bytes(_LENGTH_BYTES, "little") + given)
     finally:
         os._exit(code)
 
