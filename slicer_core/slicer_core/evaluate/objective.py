@@ -202,7 +202,8 @@ class Objective(nn.Module):
                     held[name].copy_(state[name])
             else:
                 put_back(self.written)
-            self.holding(held, lambda: self._check.batch(batch, found[LOSS]))
+            spare = None if self._writes_batch else trial
+            self.holding(held, lambda: self._check.batch(batch, found[LOSS], spare=spare))
         self._examined = weakref.ref(batch), self._check.pass_seconds
         if put_back is not None:
             put_back(self.written)

@@ -35,14 +35,16 @@ class LossCheck:
         self.pass_seconds: float | None = None
         """What the user's own loss of the batch that was checked last took, in two halves; None where not measured."""
 
-    def batch(self, batch: Batch, terms: SampleTerms) -> None:
+    def batch(self, batch: Batch, terms: SampleTerms, *, spare: Batch | None = None) -> None:
         """Holds the loss terms of a batch against the user's own value of it.
+
+        `spare` has the same values, and may be written to.
 
         Raises:
             DataError: they differ, the loss is random or couples its samples, or evaluation left eval mode.
         """
         self.pass_seconds = None
-        if self._holds_by_halves(batch, terms):
+        if self._holds_by_halves(batch if spare is None else spare, terms, is_spare=spare is not None):
             return
         before = self._random_state()
         whole = self._wrapper.own_value(batch, widened=self._widened)
@@ -63,7 +65,7 @@ class LossCheck:
             raise DataError(f"the loss of a batch is {whole:.8g}, but its samples add up to {ours:.8g}")
         self.halves(batch, terms)
 
-    def _holds_by_halves(self, batch: Batch, terms: SampleTerms) -> bool:
+    def _holds_by_halves(self, batch: Batch, terms: SampleTerms, *, is_spare: bool) -> bool:
         """Whether the user's own loss of each half is what its samples add up to in the whole batch.
 
         That is all there is to check, in one pass. False says nothing yet.
@@ -76,7 +78,7 @@ class LossCheck:
         try:
             for half in split_halves(batch.data, count):
                 own = slice(first, first + half.num_samples)
-                value = self._wrapper.own_value(half, widened=self._widened)
+                value = self._wrapper.own_value(half, widened=self._widened, is_spare=is_spare)
                 ours = self._value(SampleTerms(sums=terms.sums[own], counts=terms.counts[own]))
                 if not _close(ours, value, abs(value)):
                     return False

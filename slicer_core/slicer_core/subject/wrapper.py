@@ -245,10 +245,13 @@ class ModelWrapper:
         assert self.loss_fn is not None
         return terms_of_value(self.loss_fn(output, target), num_samples)
 
-    def own_value(self, batch: Batch, *, widened: bool = False) -> float:
-        """The user's own loss of a batch, as they would compute it, with the tensors that the model holds now."""
+    def own_value(self, batch: Batch, *, widened: bool = False, is_spare: bool = False) -> float:
+        """The user's own loss of a batch, as they would compute it, with the tensors that the model holds now.
+
+        Of a copy of the batch, unless it is a spare one that may be written to.
+        """
         self._forget()
-        data = copied(batch.data)
+        data = batch.data if is_spare else copied(batch.data)
         if self.batch_loss is not None:
             value = self.batch_loss(self.model, data)
         else:
