@@ -79,6 +79,22 @@ def test_the_softmax_finds_the_scores_of_a_class_side_by_side(criterion: nn.Modu
         torch.testing.assert_close(ours[name][0], sums, rtol=1e-5, atol=1e-6)
 
 
+def test_scores_that_are_combined_are_combined_as_the_softmax_wants_them() -> None:
+    inputs, target = torch.randn(SAMPLES, 4), torch.randint(0, 5, (SAMPLES,))
+    model = nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 5))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    objective, state, batch = Objective(wrapper), wrapper.state(), Batch(data=(inputs, target), num_samples=SAMPLES)
+    block = line({"2.weight": state["2.weight"]})
+    partial = PartialKernel(objective, state, block)
+    with wrapper.evaluating():
+        partial.terms(batch, slice(0, 1))
+        with Softmaxes() as softmaxes:
+            ours = partial.terms(batch, slice(0, 3))
+        expected = LoopKernel(objective, state, block).terms(batch, slice(0, 3))
+    assert [(tuple(given.shape), given.is_contiguous()) for given in softmaxes.given] == [((5, SAMPLES), True)] * 3
+    torch.testing.assert_close(ours["loss"][0], expected["loss"][0], rtol=1e-5, atol=1e-6)
+
+
 def perceptron(hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 80), nn.ReLU(), nn.Linear(80, 5))
 

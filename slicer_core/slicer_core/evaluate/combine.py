@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from slicer_core.choices import Layout
+from slicer_core.evaluate.matrix_layout import is_wanted_whole
 from slicer_core.evaluate.prologue import Components
 
 # From here on the calls that joining spares are worth less than the memory that it takes.
@@ -173,4 +174,6 @@ def _memory_order(node: fx.Node, tensor: Tensor, layout: Layout) -> list[int]:
     """
     if layout == "columns" and tensor.ndim == 2 and node.op != "placeholder":
         return [1, 0]
+    if is_wanted_whole(node):
+        return list(range(tensor.ndim))
     return sorted(range(tensor.ndim), key=lambda axis: (-tensor.stride(axis), axis))

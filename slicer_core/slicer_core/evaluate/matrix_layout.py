@@ -24,6 +24,11 @@ def _is_read_turned(node: fx.Node) -> bool:
     )
 
 
+def is_wanted_whole(node: fx.Node) -> bool:
+    """Whether what reads the matrix, a transpose, would first copy it into the order of its own dimensions."""
+    return node.target is Aten.transpose.int and all(user.target is Aten._log_softmax.default for user in node.users)
+
+
 def laid_out(node: fx.Node, given: Any, result: Tensor) -> Tensor:
     """A product with the samples of each feature side by side, if what it is computed from is so, or what reads it."""
     if result.ndim != 2:
