@@ -184,5 +184,6 @@ def _group_sums(values: Tensor, groups: Tensor, scratch: _Scratch) -> Tensor:
     widened[:, :-1] = values
     widened[:, -1] = 0
     dealt = scratch.take("dealt", values, num_rows, groups.numel())
-    torch.index_select(widened, 1, groups.reshape(-1), out=dealt)
+    # Not `index_select`, which on a CPU takes three times as long along rows.
+    torch.gather(widened, 1, groups.reshape(1, -1).expand(num_rows, -1), out=dealt)
     return dealt.view(-1, groups.shape[1]).sum(dim=1).view(num_rows, -1)
