@@ -34,14 +34,15 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_layer_that_has_moved_is_not_run_again_for_the_next() -> None:
+def products_of_blocks(*names: str) -> list[list[int]]:
+    """The products of each block that moves one of the weights, one block after another; each agrees with the loop."""
     layers = [nn.Linear(*pair) for pair in itertools.pairwise(WIDTHS)]
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
     inputs, target = torch.randn(SAMPLES, WIDTHS[0]), torch.randint(0, WIDTHS[-1], (SAMPLES,))
     wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
     objective, state, session = Objective(wrapper), wrapper.state(), Session(Traces())
-    batch = Batch(data=(inputs, target), num_samples=SAMPLES)
-    for number, name in enumerate(("0.weight", "2.weight", "4.weight")):
+    batch, found = Batch(data=(inputs, target), num_samples=SAMPLES), []
+    for name in names:
         directions = ({name: torch.randn_like(state[name])},)
         block = PointBlock(directions=lambda found=directions: found, coefficients=np.array([[0.4], [-1.2]]))
         kernel = PartialKernel(objective, state, block, session=session)
@@ -52,5 +53,17 @@ def test_a_layer_that_has_moved_is_not_run_again_for_the_next() -> None:
                 ours = kernel.terms(batch, slice(0, 2))
             expected = LoopKernel(objective, state, block).terms(batch, slice(0, 2))
         torch.testing.assert_close(ours["loss"][0], expected["loss"][0], rtol=1e-5, atol=1e-6)
-        assert not set(WIDTHS[:number]) & set(products.widths)
-        assert WIDTHS[number] in products.widths
+        found.append(products.widths)
+    return found
+
+
+def test_a_layer_that_has_moved_is_not_run_again_for_the_next() -> None:
+    for number, widths in enumerate(products_of_blocks("0.weight", "2.weight", "4.weight")):
+        assert not set(WIDTHS[:number]) & set(widths)
+        assert WIDTHS[number] in widths
+
+
+def test_a_layer_that_led_to_a_later_one_is_not_run_again_at_the_center() -> None:
+    alone, *_ = products_of_blocks("0.weight")
+    _, after = products_of_blocks("4.weight", "0.weight")
+    assert after.count(WIDTHS[0]) == alone.count(WIDTHS[0]) - 1 > 0

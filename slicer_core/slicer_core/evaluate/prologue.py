@@ -38,22 +38,37 @@ class NotAffineError(Exception):
 
 
 def center_values(
-    trace: Trace, state: NamedTensors, batch: Batch, wanted: Iterable[fx.Node], known: Values | None = None
+    trace: Trace,
+    state: NamedTensors,
+    batch: Batch,
+    wanted: Iterable[fx.Node],
+    known: Values | None = None,
+    entered: Values | None = None,
 ) -> Values:
     """The values of the wanted nodes at the center; what only led to them is let go as soon as it was read.
 
     `known`: values at the same center on the same batch, from which the walk starts instead of from the inputs.
+    `entered`, where it is given, gets the values of nodes in which parameters meet the data: a block that moves these
+    parameters begins with them.
     """
     keep = set(wanted)
     known = known or {}
+    entered = {} if entered is None else entered
+    room = _KEPT_BYTES - _num_bytes(entered.values())
     values: Values = dict(trace.constants)
     values |= {node: state[name] for name, node in trace.states.items()}
     values |= dict(zip(trace.leaves, batch_tensors(batch), strict=True))
     values |= known
     needed = _ancestors(trace, keep, known)
     remaining = _reads(needed)
+    of_state = set(trace.states.values())
     for node in needed:
         values[node] = call(node, values.__getitem__)
+        from_state = [entry in of_state for entry in node.all_input_nodes]
+        if all(from_state):
+            of_state.add(node)
+        elif any(from_state) and (room := room - _num_bytes([values[node]])) >= 0:
+            entered[node] = values[node]
         for entry in node.all_input_nodes:
             remaining[entry] -= 1
             if remaining[entry] == 0 and entry not in keep and entry.op != "placeholder":
@@ -70,14 +85,15 @@ def affine_components(
     *,
     checked: bool,
     still: StillParts,
+    entered: Values | None = None,
     seconds: dict[fx.Node, float] | None = None,
 ) -> dict[fx.Node, Components]:
     """The components of the varied tensors and of the frontier's nodes.
 
     cⱼ = f(vⱼ) - f(0) for the node's moving inputs v, the others at their constant values: exact for what is affine,
     without a rule for each operation. `checked` holds each node against f at a random point. `still` has what an
-    earlier block of the same tensors and the same batch left there, and gets more. `seconds`, where it is given, gets
-    what each node took for the last direction.
+    earlier block of the same tensors and the same batch left there, and gets more; `entered` is that of
+    `center_values`. `seconds`, where it is given, gets what each node took for the last direction.
 
     Raises:
         NotAffineError: a node fails the check, or is not finite at the origin on this batch.
@@ -92,7 +108,7 @@ def affine_components(
     remaining = _reads(calls)
     generator = torch.Generator().manual_seed(_CHECK_SEED)
     for node in calls:
-        components = _node_components(node, found, constants, len(directions), still, seconds)
+        components = _node_components(node, found, constants, len(directions), still, entered or {}, seconds)
         if checked:
             weights = torch.rand(len(directions), generator=generator).tolist()
             _check(node, components, found, constants, weights)
@@ -119,6 +135,7 @@ def _node_components(
     constants: Mapping[fx.Node, Any],
     num_directions: int,
     still: StillParts,
+    entered: Values,
     seconds: dict[fx.Node, float] | None,
 ) -> Components:
     def at(index: int) -> Any:
@@ -130,7 +147,7 @@ def _node_components(
     if node in still:
         origin, center = still[node]
     else:
-        center = at(0)
+        center = entered[node] if node in entered else at(0)
         origin = value_at_origin(node, found.keys(), zeros, center)
         if origin is None:
             origin = call(node, zeros)
@@ -138,7 +155,7 @@ def _node_components(
             # A mask of -inf, say: nothing can be told from differences to it.
             raise NotAffineError(node)
         kept = (part for pair in (*still.values(), (origin, center)) for part in pair)
-        if sum(tensor.nbytes for part in kept for tensor in _tensors(part)) <= _KEPT_BYTES:
+        if _num_bytes(kept) <= _KEPT_BYTES:
             still[node] = (origin, center)
     device = next((tensor.device for tensor in _tensors(center)), torch.device("cpu"))
     components = [center]
@@ -199,6 +216,10 @@ def _map(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
 
 def _tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else [entry for entry in value if isinstance(entry, Tensor)]
+
+
+def _num_bytes(values: Iterable[Any]) -> int:
+    return sum(tensor.nbytes for value in values for tensor in _tensors(value))
 
 
 def _ancestors(trace: Trace, wanted: set[fx.Node], known: Values) -> list[fx.Node]:

@@ -94,6 +94,8 @@ class Session:
         self.runner: Runner | None = None
         # For the set of tensors that moved last, what `affine_components` computes whichever way they move.
         self.still: tuple[Any, StillParts] = (None, {})
+        # Values at the center of what blocks begin with, see `center_values`.
+        self.entered: Values = {}
         self._given: Batch | None = None
         self._laid_out: Batch | None = None
         self._values: Values = {}
@@ -111,13 +113,13 @@ class Session:
         """The batch in the layout that the model runs fastest on; a new one lets go of the last one's values."""
         if batch is not self._given or self._laid_out is None:
             self._given, self._laid_out, self._values = batch, batch_laid_out(batch, objective), {}
-            self.runner, self.still = None, (None, {})
+            self.runner, self.still, self.entered = None, (None, {}), {}
         return self._laid_out
 
     def forget(self) -> None:
         """Lets go of what belongs to the batch."""
         self._given, self._laid_out, self._values = None, None, {}
-        self.runner, self.still = None, (None, {})
+        self.runner, self.still, self.entered = None, (None, {}), {}
 
     def constants(self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition) -> Values:
         """The values at the center that the moving part reads."""
@@ -126,7 +128,8 @@ class Session:
             # An earlier block's values lead to those of the layers after it, and so does what it moved.
             key, still = self.still
             moved = {node: center for node, (_, center) in still.items()} if key and key[0] is trace else {}
-            self._values |= center_values(trace, state, batch, missing, known=moved | self._values)
+            known = moved | self.entered | self._values
+            self._values |= center_values(trace, state, batch, missing, known, self.entered)
         return {node: self._values[node] for node in parts.constants}
 
 
@@ -330,6 +333,7 @@ class PartialKernel(Kernel):
             self.directions,
             checked=checked,
             still=self._session.still[1],
+            entered=self._session.entered,
             seconds=seconds,
         )
 
