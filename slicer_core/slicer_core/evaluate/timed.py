@@ -11,12 +11,12 @@ SLOW_SECONDS = 5e-3
 
 
 def timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
-    """Seconds a point of the part on average over the limit, and of what the kernel does once before.
+    """Seconds a point of the part on average over the limit, and of what the kernel does, or has done, once before.
 
     The average and not the best: what others take of the machine is part of what a point costs. Without a limit, of a
     point that takes long the first run is enough, where nothing has to be done before.
     """
-    device = kernel.objective.device
+    device, before = kernel.objective.device, kernel.seconds_before
     start = clock(device)
     kernel.terms(part, slice(0, 1))
     first = clock(device) - start
@@ -31,4 +31,4 @@ def timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
         points += size
         taken = clock(device) - begun
         if taken >= limit:
-            return taken / points, max(0.0, first - taken / points)
+            return taken / points, max(0.0, first - taken / points) if before is None else before

@@ -330,10 +330,10 @@ class Trials:
             ahead = 0.0 if self._session.traces.tracer.knows(self._state, part) else self._preparing * part.num_samples
             if time.perf_counter() + ahead - self._begun > self._limit:
                 return None
-        limit = _TRIAL_SHARE * self._limit
+        limit, prepared = _TRIAL_SHARE * self._limit, None
 
-        def share() -> tuple[float, float]:
-            return timed(self._make(candidate.strategy, block), part, limit)
+        def share(kernel: Kernel | None = None) -> tuple[float, float]:
+            return timed(kernel or self._make(candidate.strategy, block), part, limit)
 
         try:
             if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
@@ -341,11 +341,13 @@ class Trials:
                 self._prepared_for.add(candidate.workers)
                 start = time.perf_counter()
                 with one_thread() if candidate.workers > 1 else contextlib.nullcontext():
-                    self._create(candidate.strategy, block, None).terms(part, slice(0, 1))
+                    prepared = self._create(candidate.strategy, block, None)
+                    prepared.terms(part, slice(0, 1))
                 self._preparing = max(self._preparing, (time.perf_counter() - start) / part.num_samples)
             if self._begun is None:
                 self._begun = time.perf_counter()
-            if (alone := self._timed_alone(candidate, batch.num_samples / part.num_samples, share)) is not None:
+            alone = self._timed_alone(candidate, batch.num_samples / part.num_samples, lambda: share(prepared))
+            if alone is not None:
                 return alone
             # Processes want memory and cache of one another, so they are timed together.
             found, reasons = shared_out([share] * candidate.workers)

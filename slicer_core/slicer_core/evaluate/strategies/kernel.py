@@ -45,6 +45,9 @@ class Kernel(ABC):
     is_light: bool = False
     """Whether what it holds is so little that it may wait while others run; known once it is prepared."""
 
+    seconds_before: float | None = None
+    """What another block of the same tensors does before its first point, where preparing this one has shown it."""
+
     def __init__(
         self,
         objective: Objective,

@@ -306,6 +306,7 @@ class PartialKernel(Kernel):
             dear = set() if dear_known else dear_nodes(parts, components, constants, seconds)
             dear_known = True
             if not dear:
+                self.seconds_before = len(self.directions) * sum(seconds.values())
                 if not self._recomputing:
                     self._session.traces.partitions.setdefault((trace, varied), []).append(parts)
                 if not whole:
