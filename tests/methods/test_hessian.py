@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,3 +122,18 @@ def test_bad_options_are_told(network) -> None:
 def test_the_slice_is_json(network) -> None:
     found = take(network, n_samples=3)
     assert json.loads(encode_slice(found)[0])["directions"][0]["eigenvalue"] == found.directions[0].eigenvalue
+
+
+def test_what_torch_has_deprecated_is_no_error_of_who_makes_errors_of_warnings() -> None:
+    code = (
+        "import torch\n"
+        "from torch import nn\n"
+        "from slicer_core import EvaluationSettings, HessianSlicer, ModelWrapper, RandomDirectionSlicer\n"
+        "data = torch.randn(8, 3), torch.arange(8) % 2\n"
+        "wrapper = ModelWrapper(nn.Linear(3, 2), nn.CrossEntropyLoss(), data)\n"
+        "HessianSlicer(wrapper, progress=False).slice_1d(n_samples=2, curvature='ggn')\n"
+        "settings = EvaluationSettings(strategy='partial', compile='on')\n"
+        "found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=2)\n"
+        "assert found.evaluation['strategy'] == 'partial-compiled', found.evaluation\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -8,6 +8,7 @@ recurrent layers lack. Here it is that of whatever loss the user has: `batch_los
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import torch
 from curvlinops import GGNLinearOperator
 from curvlinops._torch_base import PyTorchLinearOperator  # the base of its operators; it has no public name
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from slicer_core.errors import DataError, UsageError
 from slicer_core.evaluate.gradient import DifferentiableLoss, gradients
@@ -112,6 +114,7 @@ class GaussNewton(_LossOperator):
                 "the module a loss_fn, or --curvature hessian"
             )
         self._wrapper = wrapper
+        _import_forward_mode()
 
     def _product(self, vector: Sequence[Tensor]) -> list[Tensor]:
         loss, wrapper = self._loss, self._wrapper
@@ -180,3 +183,10 @@ def _second_derivatives(curvature: str) -> Iterator[None]:
             f"the curvature ({curvature}) can't be had: the model or its loss has an operation that torch can't "
             f"differentiate twice ({reason}). Take another operation in its place{other}"
         ) from error
+
+
+def _import_forward_mode() -> None:
+    """What torch imports when a tensor is first given a tangent warns of what torch itself has deprecated."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore")
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))

@@ -7,6 +7,7 @@ its own.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 
 from torch import fx, nn
@@ -36,9 +37,15 @@ def general_module(trace: Trace, parts: Partition, frontier: Sequence[fx.Node]) 
 
 
 @contextlib.contextmanager
-def in_this_process() -> Iterator[None]:
-    """Without the compiler's pool of processes, which would outlive the evaluation."""
-    import torch._inductor.config as inductor
+def compiler() -> Iterator[None]:
+    """Around what has something compiled, which may be the first call of it.
 
-    with inductor.patch(compile_threads=1):
-        yield
+    Without the compiler's pool of processes, which would outlive the evaluation. What it warns of is its own: it sees
+    no code of the user's.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch._inductor.config as inductor
+
+        with inductor.patch(compile_threads=1):
+            yield

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from slicer_core.evaluate.epilogue import Epilogue
 from slicer_core.evaluate.prologue import Components
-from slicer_core.evaluate.strategies.compiling import general_module, in_this_process, read_constants
+from slicer_core.evaluate.strategies.compiling import compiler, general_module, read_constants
 from slicer_core.evaluate.strategies.partial import PartialKernel
 
 
@@ -22,7 +22,8 @@ class PartialCompiledKernel(PartialKernel):
         nodes = list(self._combiner.views)
         known, key = self._session.traces.compiled, (type(self), *self.key)
         if key not in known:
-            known[key] = torch.compile(general_module(self.trace, self.parts, nodes), dynamic=None)
+            with compiler():
+                known[key] = torch.compile(general_module(self.trace, self.parts, nodes), dynamic=None)
         compiled = known[key]
         given = [self._combiner.views[node] for node in nodes]
         fixed = [self.constants[node] for node in read_constants(self.parts)]
@@ -30,6 +31,6 @@ class PartialCompiledKernel(PartialKernel):
         def run() -> tuple[Tensor, ...]:
             return compiled(*given, *fixed)
 
-        with in_this_process():
+        with compiler():
             run()
         self._epilogue = Epilogue(run=run, results=plain.results)

@@ -10,7 +10,7 @@ from torch.func import vmap
 
 from slicer_core.evaluate.prologue import Components
 from slicer_core.evaluate.strategies.batching import quiet_batching
-from slicer_core.evaluate.strategies.compiling import general_module, in_this_process, read_constants
+from slicer_core.evaluate.strategies.compiling import compiler, general_module, read_constants
 from slicer_core.evaluate.strategies.full_chunks import FullChunksKernel
 
 
@@ -27,10 +27,11 @@ class PartialVmapCompiledKernel(FullChunksKernel):
         known, key = self._session.traces.compiled, (type(self), *self.key)
         if key not in known:
             module = general_module(self.trace, self.parts, list(frontier))
-            known[key] = torch.compile(vmap(module, in_dims=(*[0] * len(frontier), *[None] * len(constants))))
+            with compiler():
+                known[key] = torch.compile(vmap(module, in_dims=(*[0] * len(frontier), *[None] * len(constants))))
         self._moved_at = known[key]
         self._fixed = [self.constants[node] for node in constants]
 
     def _of_full_chunk(self, coefficients: Tensor) -> tuple[Tensor, ...]:
-        with in_this_process(), quiet_batching():
+        with compiler(), quiet_batching():
             return self._moved_at(*self._chunks.at(coefficients).values(), *self._fixed)
