@@ -67,6 +67,23 @@ def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiled, "saves_products", lambda shape: shape.channels >= 32)
 
 
+class OwnConvolution(nn.Module):
+    """A convolution with a weight of its own, as code that is no layer of torch's has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(2, 32, 1), nn.Linear(32, 3)
+        self.weight = nn.Parameter(0.05 * torch.randn(32, 32, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(F.conv2d(F.relu(self.stem(x)), self.weight, padding=1)).mean((2, 3)))
+
+
+def strided() -> nn.Module:
+    """Its convolutions are not tiled."""
+    return nn.Sequential(nn.Conv2d(2, 32, 3), nn.Conv2d(32, 32, 3, stride=2), nn.Flatten(), nn.Linear(512, 3))
+
+
 def residual() -> ModelWrapper:
     model = Residual()
     with torch.no_grad():
@@ -241,15 +258,16 @@ def test_models_without_such_convolutions_say_so(network: Callable[[str], Any]) 
     assert "no convolution of 3 by 3" in found.evaluation["reason"]
 
 
-@pytest.mark.parametrize("has_tiles", [True, False])
-def test_auto_tries_tiles_where_there_are_such_convolutions(has_tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("make", "has_tiles"), [(Residual, True), (OwnConvolution, True), (strided, False)])
+def test_auto_tries_tiles_where_there_are_such_convolutions(
+    make: Callable[[], nn.Module], has_tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trials, "_trial_seconds", lambda job: 60.0)
     monkeypatch.setattr(trials, "_RECORDING_SECONDS", -1e9)
     monkeypatch.setattr(trials, "_TRIAL_SHARE", 1e-6)
     monkeypatch.setattr(trials, "_TILES_WORTH_SECONDS", 0.0)
-    flat = nn.Sequential(nn.Flatten(), nn.Linear(288, 3))
-    model, data = (Residual() if has_tiles else flat), (torch.randn(10, 2, 12, 12), torch.randint(0, 3, (10,)))
-    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), data)
+    data = torch.randn(10, 2, 12, 12), torch.randint(0, 3, (10,))
+    wrapper = ModelWrapper(make(), nn.CrossEntropyLoss(), data)
     found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=5)
     assert any(label.startswith("partial-winograd") for label in found.evaluation["trials"]) == has_tiles
 

@@ -37,15 +37,21 @@ _KEPT_BYTES = 64 * 2**20
 
 
 def may_be_tiled(model: nn.Module) -> bool:
-    """Whether a layer of the model is a convolution that tiles may pay for."""
-    return any(
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (3, 3)
-        and module.stride == module.dilation == (1, 1)
-        and module.groups == 1
-        and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
-        for module in model.modules()
-    )
+    """Whether a layer of the model is a convolution that tiles may pay for, or has a parameter that looks like its."""
+    return any(map(_may_be_tiled, model.modules()))
+
+
+def _may_be_tiled(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        is_plain = module.stride == module.dilation == (1, 1) and module.groups == 1
+        return is_plain and _has_sizes((module.out_channels, module.in_channels, *module.kernel_size))
+    # A module of the user's may call `conv2d`; torch's other layers have kernels for something else.
+    is_torchs = type(module).__module__.startswith("torch.nn.")
+    return not is_torchs and any(_has_sizes(tuple(own.shape)) for own in module.parameters(recurse=False))
+
+
+def _has_sizes(weight: tuple[int, ...]) -> bool:
+    return len(weight) == 4 and weight[2:] == (3, 3) and min(weight[:2]) >= FEWEST_CHANNELS
 
 
 def may_have_tiles(node: fx.Node) -> bool:
