@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.choices import StrategyName
+from slicer_core.evaluate import timed as timing
 from slicer_core.evaluate import trials
 from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, Session, Traces
 from slicer_core.plan import PointBlock
+from slicer_core.subject import Batch
 
 
 class Slow(nn.Module):
@@ -98,7 +100,7 @@ def test_processes_are_started_for_each_slice_and_not_for_each_batch(
     batches: int, slices: int, workers: int, captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
-    monkeypatch.setattr(trials, "timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(trials, "timed", lambda kernel, *_, **__: (seconds[type(kernel)], 1e-3))
     monkeypatch.setattr(trials, "shared_out", lambda shares: ([share() for share in shares], []))
     tries, found, block = tried(captured, monkeypatch)
     with found.wrapper.evaluating():
@@ -112,7 +114,7 @@ def test_of_a_short_job_one_process_is_timed_where_it_is_far_ahead(
 ) -> None:
     started = []
     seconds = {LoopKernel: 2e-3, PartialKernel: 1e-3}
-    monkeypatch.setattr(trials, "timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(trials, "timed", lambda kernel, *_, **__: (seconds[type(kernel)], 1e-3))
     monkeypatch.setattr(
         trials, "shared_out", lambda shares: started.append(len(shares)) or ([run() for run in shares], [])
     )
@@ -140,11 +142,69 @@ def test_processes_that_one_outran_are_timed_again(
 
     monkeypatch.setattr(trials.Trials, "_try", attempt)
     tries, found, block = tried(captured, monkeypatch)
-    monkeypatch.setattr(trials, "timed", lambda *_: (1e-2, 0.0))
+    monkeypatch.setattr(trials, "timed", lambda *_, **__: (1e-2, 0.0))
     with found.wrapper.evaluating():
         chosen = tries.fastest(found.batch, [block], batches=1000, slices=1, max_workers=2, compiling="off")
     assert (chosen.strategy, chosen.workers) == ("partial", 2)
     assert asked[-3:] == [2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "before", "is_warm", "runs", "found"),
+    [
+        # What comes before is in the first run, and shows in it.
+        ((0.5, 0.1), None, False, 2, (0.1, 0.4)),
+        ((0.1, 0.3), 0.2, True, 1, (0.1, 0.2)),
+        ((0.1, 0.3), None, True, 1, (0.1, 0.0)),
+        # Too quick for one run to tell.
+        ((1e-3, 2e-3), 0.2, True, 2, (2e-3, 0.2)),
+    ],
+)
+def test_a_first_run_that_is_as_the_others_is_enough_where_it_takes_long(
+    seconds: tuple[float, float],
+    before: float | None,
+    is_warm: bool,
+    runs: int,
+    found: tuple[float, float],
+    captured: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, subject, block = tried(captured, monkeypatch)
+    kernel = LoopKernel(subject.objective, subject.wrapper.state(), block)
+    kernel.seconds_before = before
+    asked, now = [], [0.0]
+
+    def terms(batch: Batch, points: slice) -> dict[str, Any]:
+        now[0] += seconds[min(len(asked), 1)] * (points.stop - points.start)
+        asked.append(points)
+        return {}
+
+    monkeypatch.setattr(kernel, "terms", terms)
+    monkeypatch.setattr(timing, "clock", lambda device: now[0])
+    assert timing.timed(kernel, subject.batch, 0.0, is_warm=is_warm) == pytest.approx(found)
+    assert len(asked) == runs
+
+
+def test_a_kernel_is_prepared_once_for_a_trial_in_one_process(
+    captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, found, block = tried(captured, monkeypatch)
+    made: list[PartialKernel] = []
+    create = tries._create
+
+    def noted(*args: Any) -> Any:
+        made.append(create(*args))
+        return made[-1]
+
+    monkeypatch.setattr(tries, "_create", noted)
+    # No second candidate.
+    monkeypatch.setattr(trials, "_trial_seconds", lambda job: 0.0)
+    monkeypatch.setattr(trials, "_SMALL_SECONDS", {"cpu": 0.0})
+    with found.wrapper.evaluating():
+        tries.fastest(found.batch, [block], batches=1, slices=1, max_workers=1, compiling="off")
+    assert len(made) == 1
+    assert made[0].seconds_before is not None
+    assert tries.timings["partial"] > 0
 
 
 def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,7 +282,7 @@ def test_what_comes_out_close_is_timed_in_turns_in_a_long_job(
     block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 9)[:, None])
     seconds = {LoopKernel: 5e-3, PartialKernel: 1e-3, PartialWinogradKernel: 1.1e-3}
     kinds = {"partial": PartialKernel, "partial-winograd": PartialWinogradKernel}
-    monkeypatch.setattr(trials, "timed", lambda kernel, part, limit: (seconds[type(kernel)], 1e-3))
+    monkeypatch.setattr(trials, "timed", lambda kernel, *_, **__: (seconds[type(kernel)], 1e-3))
     monkeypatch.setattr(trials.Trials, "_sizes", lambda *args: [sys.maxsize])
 
     def turns(entrants: Any, *, workers: int) -> list[float]:

@@ -10,18 +10,18 @@ SLOW_SECONDS = 5e-3
 """Of a point that takes longer, the first run tells enough."""
 
 
-def timed(kernel: Kernel, part: Batch, limit: float) -> tuple[float, float]:
+def timed(kernel: Kernel, part: Batch, limit: float, *, is_warm: bool = False) -> tuple[float, float]:
     """Seconds a point of the part on average over the limit, and of what the kernel does, or has done, once before.
 
-    The average and not the best: what others take of the machine is part of what a point costs. Without a limit, of a
-    point that takes long the first run is enough, where nothing has to be done before.
+    The average and not the best: what others take of the machine is part of what a point costs. `is_warm`: the first
+    run is as those after it, so that it is enough where it takes longer than the limit. Else it is left out.
     """
     device, before = kernel.objective.device, kernel.seconds_before
     start = clock(device)
     kernel.terms(part, slice(0, 1))
     first = clock(device) - start
-    if limit <= 0 and first > SLOW_SECONDS:
-        return first, 0.0
+    if is_warm and first > max(limit, SLOW_SECONDS):
+        return first, before or 0.0
     count = min(kernel.trial_size(part), len(kernel.coefficients))
     begun, points = clock(device), 0
     while True:

@@ -66,6 +66,8 @@ _FORKS_WORTH_WHERE_QUICK = 30
 # the processes would still be ahead if they were in one another's way so much.
 _FORK_SHARE = 0.1
 _CONTENTION = 1.5
+# A pass that took as long was timed well enough when the loss was checked, in two halves.
+_KNOWN_SECONDS = 1e-3
 # The trial of a loop that is shared takes some passes, and so many are to be made for it to pay.
 _SHARED_LOOP_PASSES = 100
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
@@ -114,11 +116,8 @@ class Trials:
         """
         block, repeats = typical_block(blocks), batches * slices
         num_points = sum(len(block.coefficients) for block in blocks) * repeats
-        loop = LoopKernel(self._objective, self._state, block)
-        self.timings["loop"] = self._seconds_in_loop(loop, batch)
+        self.timings["loop"] = self._seconds_in_loop(block, batch)
         in_loop = self.timings["loop"] * num_points
-        # Its copy of the weights is not to lie beside those of the others.
-        del loop
         self._limit = _trial_seconds(in_loop)
         self._begun: float | None = None
         # What preparing takes, in seconds a sample.
@@ -151,17 +150,19 @@ class Trials:
             best, seconds = self._final(outcomes, outcomes[best.strategy], batch, block, num_points)
         if best != alone and seconds > in_loop / _WORTH:
             # As carefully as the others.
-            again, _ = timed(LoopKernel(self._objective, self._state, block), batch, _TRIAL_SHARE * self._limit)
+            loop = LoopKernel(self._objective, self._state, block)
+            again, _ = timed(loop, batch, _TRIAL_SHARE * self._limit, is_warm=True)
             self.timings["loop"] = min(again, self.timings["loop"])
             if self.timings["loop"] * num_points < seconds:
                 best = alone
         return best
 
-    def _seconds_in_loop(self, loop: LoopKernel, batch: Batch) -> float:
+    def _seconds_in_loop(self, block: PointBlock, batch: Batch) -> float:
         """Of a point: what is known of a pass that takes long, and the point's tensors; or all of it timed."""
+        loop = LoopKernel(self._objective, self._state, block)
         known = self._objective.pass_seconds(batch)
-        if known is None or known <= SLOW_SECONDS:
-            return timed(loop, batch, 0.0)[0]
+        if known is None or known <= _KNOWN_SECONDS:
+            return timed(loop, batch, 0.0, is_warm=True)[0]
         start = time.perf_counter()
         loop.move_to(0)
         return known + time.perf_counter() - start
@@ -333,7 +334,7 @@ class Trials:
         limit, prepared = _TRIAL_SHARE * self._limit, None
 
         def share(kernel: Kernel | None = None) -> tuple[float, float]:
-            return timed(kernel or self._make(candidate.strategy, block), part, limit)
+            return timed(kernel or self._make(candidate.strategy, block), part, limit, is_warm=kernel is not None)
 
         try:
             if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
@@ -349,8 +350,10 @@ class Trials:
             alone = self._timed_alone(candidate, batch.num_samples / part.num_samples, lambda: share(prepared))
             if alone is not None:
                 return alone
-            # Processes want memory and cache of one another, so they are timed together.
-            found, reasons = shared_out([share] * candidate.workers)
+            # Processes want memory and cache of one another, so they are timed together, what goes before the points
+            # too.
+            shares = [share] * candidate.workers if candidate.workers > 1 else [lambda: share(prepared)]
+            found, reasons = shared_out(shares)
         except (*FAILURES, MemoryShortageError) as error:
             if is_shortage(error) and is_splittable(self._objective, batch):
                 return _TOO_LARGE
