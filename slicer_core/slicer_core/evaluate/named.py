@@ -96,7 +96,7 @@ def _moved(tensor: Tensor) -> Tensor:
         return tensor.clone()
     generator = torch.Generator().manual_seed(_SEED)
     noise = torch.rand(tensor.shape, generator=generator).to(tensor)
-    return tensor + (noise - 0.5) * 0.2 * tensor + (noise - 0.5) * 0.02
+    return torch.addcmul(tensor, noise - 0.5, 0.2 * tensor + 0.02)
 
 
 def refuse_kept(wrapper: ModelWrapper, data: SplitData) -> None:

@@ -31,6 +31,8 @@ from slicer_core.subject.undisturbed import ordinary
 STREAMING = "streaming"
 # The center, one direction and the point: what the other strategies hold of the parameters at the very least.
 _COPIES = 3
+# So much is always there beside torch itself, and asking the system takes as long as many a small network's pass.
+_LITTLE_BYTES = 16 * 2**20
 
 
 def should_stream(state_bytes: int, budget_bytes: int) -> bool:
@@ -44,6 +46,8 @@ def streams(wrapper: ModelWrapper, strategy: str, memory_budget: int | None) -> 
         return strategy == STREAMING
     # Of a sparse tensor, nobody knows.
     size = sum(tensor.nbytes for tensor in wrapper.state().values() if tensor.layout is torch.strided)
+    if memory_budget is None and _COPIES * size <= _LITTLE_BYTES:
+        return False
     return should_stream(size, memory_budget_bytes(memory_budget, wrapper.device))
 
 
