@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from slicer_core import EvaluationSettings, ModelWrapper, RandomDirectionSlicer
 from slicer_core.choices import StrategyName
+from slicer_core.evaluate import capturing, trials
 from slicer_core.evaluate import timed as timing
-from slicer_core.evaluate import trials
 from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, Session, Traces
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -63,7 +63,7 @@ def test_a_long_job_times_its_candidates_and_tells_the_times() -> None:
 
 def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a process that has exported before.
-    monkeypatch.setattr(trials, "_FIRST_EXPORT_SECONDS", 0.0)
+    monkeypatch.setattr(capturing, "_FIRST_EXPORT_SECONDS", 0.0)
     found = curve(Branching(), 130, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
@@ -71,7 +71,7 @@ def test_what_cannot_be_captured_says_why_and_is_shared_as_a_loop(monkeypatch: p
 
 
 def test_what_would_not_pay_for_a_capture_is_shared_as_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "_RECORDING_SECONDS", 1000.0)
+    monkeypatch.setattr(capturing, "_RECORDING_SECONDS", 1000.0)
     found = curve(Branching(), 130, samples=20, workers=2)
     assert found.evaluation["strategy"] == "loop"
     assert found.evaluation["workers"] == 2
@@ -209,7 +209,7 @@ def test_a_kernel_is_prepared_once_for_a_trial_in_one_process(
 
 def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     # However long the loop is held up here.
-    monkeypatch.setattr(trials, "_RECORDING_SECONDS", 1000.0)
+    monkeypatch.setattr(capturing, "_RECORDING_SECONDS", 1000.0)
     net = network("mlp")
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
     found = RandomDirectionSlicer(wrapper, progress=False).slice_1d(n_samples=3)

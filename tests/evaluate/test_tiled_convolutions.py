@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
-from slicer_core.evaluate import tiled, trials
+from slicer_core.evaluate import capturing, tiled, trials
 from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, PartialWinogradKernel, Session, Traces, partial
 from slicer_core.evaluate.winograd import (
@@ -263,7 +263,7 @@ def test_auto_tries_tiles_where_there_are_such_convolutions(
     make: Callable[[], nn.Module], has_tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trials, "_trial_seconds", lambda job: 60.0)
-    monkeypatch.setattr(trials, "_RECORDING_SECONDS", -1e9)
+    monkeypatch.setattr(capturing, "_RECORDING_SECONDS", -1e9)
     monkeypatch.setattr(trials, "_TRIAL_SHARE", 1e-6)
     monkeypatch.setattr(trials, "_TILES_WORTH_SECONDS", 0.0)
     data = torch.randn(10, 2, 12, 12), torch.randint(0, 3, (10,))

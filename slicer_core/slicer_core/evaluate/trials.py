@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from torch import nn
-
 from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.candidate import Candidate, Outcome
+from slicer_core.evaluate.capturing import CAPTURE_PASSES, seconds_to_export, seconds_to_record
 from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.layout import is_splittable, weight_laid_out
 from slicer_core.evaluate.objective import Objective
@@ -31,17 +30,6 @@ from slicer_core.parameters import NamedTensors
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
 
-# What a capture takes, measured on two cores: as many passes as the graph, its parts and their check, and the trial of
-# it run; seconds; and what each module adds that has none below it. Where it has to be exported, the first one imports
-# much.
-_CAPTURE_PASSES = 6
-_RECORDING_SECONDS = 0.005
-_RECORDING_SECONDS_A_MODULE = 0.001
-_FIRST_EXPORT_SECONDS = 1.5
-_EXPORT_SECONDS = 0.05
-_EXPORT_SECONDS_A_MODULE = 0.01
-# A layer of a recurrent network is gone through step by step, and takes as long as so many modules.
-_MODULES_A_RECURRENT_LAYER = 20
 # A capture pays where the loop alone would take so many times as long. Of a point that takes long, most is arithmetic
 # that has to be done all the same, so that less is gained.
 _WORTH = 2.0
@@ -231,18 +219,14 @@ class Trials:
     def _sizes(self, batch: Batch, in_loop: float) -> list[int]:
         """Of parts to try, in the order of promise; none where a capture costs too much of a job of so many seconds."""
         worth = in_loop / (_WORTH if self.timings["loop"] < SLOW_SECONDS else _WORTH_WHERE_SLOW)
-        worth -= _CAPTURE_PASSES * self.timings["loop"]
-        num_modules = sum(map(_modules_in, self._objective.model.modules()))
-        is_short = worth < _RECORDING_SECONDS + num_modules * _RECORDING_SECONDS_A_MODULE
-        if is_short and not self._session.traces.tracer.knows(self._state, batch):
+        worth -= CAPTURE_PASSES * self.timings["loop"]
+        model = self._objective.model
+        if worth < seconds_to_record(model) and not self._session.traces.tracer.knows(self._state, batch):
             return []
         sizes = self._part_sizes(batch)
         if self._records(self._part(batch, sizes[0])):
             return sizes
-        seconds = _EXPORT_SECONDS + num_modules * _EXPORT_SECONDS_A_MODULE
-        if "torch._dynamo" not in sys.modules:
-            seconds += _FIRST_EXPORT_SECONDS
-        return sizes if worth > seconds else []
+        return sizes if worth > seconds_to_export(model) else []
 
     def _part_sizes(self, batch: Batch, *, tiled: bool = False) -> list[int]:
         if not is_splittable(self._objective, batch):
@@ -383,13 +367,6 @@ class Trials:
             return None
         self.timings[candidate.label_of_one] = scale * seconds
         return point, scale * prologue
-
-
-def _modules_in(module: nn.Module) -> int:
-    """What the module itself adds to a capture, in modules of the usual kind."""
-    if isinstance(module, nn.RNNBase):
-        return _MODULES_A_RECURRENT_LAYER * module.num_layers * (2 if module.bidirectional else 1)
-    return 1 if next(module.children(), None) is None else 0
 
 
 def _trial_seconds(job: float) -> float:
