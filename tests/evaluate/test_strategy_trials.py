@@ -128,6 +128,21 @@ def test_of_a_short_job_one_process_is_timed_where_it_is_far_ahead(
     assert (2 in started) == ("one" not in label)
 
 
+def test_what_is_left_of_a_short_job_is_not_shared_where_processes_would_take_longer_to_start(
+    captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A loop that was held up when it was timed, in which sharing seemed to pay.
+    seconds = {LoopKernel: 6e-3, PartialKernel: 5e-4}
+    monkeypatch.setattr(trials, "timed", lambda kernel, *_, **__: (seconds[type(kernel)], 1e-3))
+    tries, found, block = tried(captured, monkeypatch)
+    with found.wrapper.evaluating():
+        chosen = tries.fastest(found.batch, [block], batches=1, slices=1, max_workers=2, compiling="off")
+    assert (chosen.strategy, chosen.workers) == ("partial", 1)
+    assert tries.timings["partial, one thread"] == pytest.approx(5e-4)
+    assert chosen.seconds(tries.timings) == pytest.approx(5e-4)
+    assert not [label for label in tries.timings if "workers" in label]
+
+
 def test_processes_that_one_outran_are_timed_again(
     captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,8 +38,8 @@ class Candidate:
 
     @property
     def label_of_one(self) -> str:
-        """As the time of one of the processes stands, where all were not started for a trial."""
-        return f"{replace(self, workers=1).label}, one of {self.workers} workers"
+        """As the time of one process of one thread stands, where no more were started for a trial."""
+        return f"{replace(self, workers=1).label}, one {f'of {self.workers} workers' if self.workers > 1 else 'thread'}"
 
     def seconds(self, timings: Mapping[str, float]) -> float | None:
         """What trials say of a point: of all processes together, or as if each went on as fast as one alone."""

@@ -102,8 +102,8 @@ class Trials:
 
         The loop where all of it is shorter than a capture would take.
         """
-        block, repeats = typical_block(blocks), batches * slices
-        num_points = sum(len(block.coefficients) for block in blocks) * repeats
+        block = typical_block(blocks)
+        num_points = sum(len(block.coefficients) for block in blocks) * batches * slices
         self.timings["loop"] = self._seconds_in_loop(block, batch)
         in_loop = self.timings["loop"] * num_points
         self._limit = _trial_seconds(in_loop)
@@ -123,9 +123,14 @@ class Trials:
             if found is None:
                 continue
             point, prologue = found
-            total = point * num_points + self._before(candidate, batch, blocks, point, prologue, batches) * repeats
-            if candidate.workers > 1:
-                total += _FORK_SECONDS * slices
+            total_of = functools.partial(self._total, batch, blocks, prologue, batches=batches, slices=slices)
+            total = total_of(candidate, point)
+            if candidate.workers > 1 and candidate.label not in self.timings:
+                # With all of its threads the one that was timed takes no longer than with one.
+                of_one = replace(candidate, workers=1)
+                if (total_of_one := total_of(of_one, point * candidate.workers)) < total:
+                    self.timings[of_one.label_of_one] = self.timings.pop(candidate.label_of_one)
+                    candidate, point, total = of_one, point * candidate.workers, total_of_one
             known = outcomes.get(candidate.strategy)
             if known is None or total < known.total:
                 outcomes[candidate.strategy] = Outcome(candidate, point, prologue, total)
@@ -193,6 +198,22 @@ class Trials:
             totals.append(outcome.total + (scale * point - outcome.point) * num_points)
         least = min(totals)
         return close[totals.index(least)].candidate, least
+
+    def _total(
+        self,
+        batch: Batch,
+        blocks: Sequence[PointBlock],
+        prologue: float,
+        candidate: Candidate,
+        point: float,
+        *,
+        batches: float,
+        slices: int,
+    ) -> float:
+        """Seconds of the whole job."""
+        before = self._before(candidate, batch, blocks, point, prologue, batches)
+        a_slice = (before + point * sum(len(block.coefficients) for block in blocks)) * batches
+        return slices * (a_slice + (_FORK_SECONDS if candidate.workers > 1 else 0.0))
 
     def _before(
         self,
@@ -274,7 +295,7 @@ class Trials:
             for size in self._part_sizes(batch, tiled=True):
                 yield replace(first, strategy="partial-winograd", part_size=size)
         small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
-        is_small, records = known.point * first.workers < small, device in RECORDERS
+        is_small, records = known.point * known.candidate.workers < small, device in RECORDERS
         if is_small:
             yield Candidate(strategy="partial-vmap", part_size=sizes[0])
         if records and is_small:
