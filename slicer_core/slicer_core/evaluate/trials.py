@@ -355,10 +355,11 @@ class Trials:
             alone = self._timed_alone(candidate, batch.num_samples / part.num_samples, lambda: share(prepared))
             if alone is not None:
                 return alone
-            # Processes want memory and cache of one another, so they are timed together, what goes before the points
-            # too.
-            shares = [share] * candidate.workers if candidate.workers > 1 else [lambda: share(prepared)]
-            found, reasons = shared_out(shares)
+            if candidate.workers > 1:
+                # Each makes its own, beside which this one is not to lie.
+                prepared = None
+            # Processes want memory and cache of one another, so they are timed together.
+            found, reasons = shared_out([lambda: share(prepared)] * candidate.workers)
         except (*FAILURES, MemoryShortageError) as error:
             if is_shortage(error) and is_splittable(self._objective, batch):
                 return _TOO_LARGE
