@@ -64,7 +64,9 @@ def await_ended(*, wait: bool = True) -> None:
         with contextlib.suppress(ChildProcessError):
             if os.waitpid(pid, 0 if wait else os.WNOHANG)[0] == 0:
                 continue
-        _ENDING.remove(pid)
+        # Another thread may have seen it too.
+        with contextlib.suppress(ValueError):
+            _ENDING.remove(pid)
 
 
 class _ChildFailedError(Exception):
