@@ -65,7 +65,7 @@ def center_values(
     for node in needed:
         values[node] = call(node, values.__getitem__)
         from_state = [entry in of_state for entry in node.all_input_nodes]
-        if all(from_state):
+        if from_state and all(from_state):
             of_state.add(node)
         elif any(from_state) and (room := room - _num_bytes([values[node]])) >= 0:
             entered[node] = values[node]
