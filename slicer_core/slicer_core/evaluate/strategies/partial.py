@@ -121,15 +121,18 @@ class Session:
         self._given, self._laid_out, self._values = None, None, {}
         self.runner, self.still, self.entered = None, (None, {}), {}
 
-    def constants(self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition) -> Values:
-        """The values at the center that the moving part reads."""
+    def constants(
+        self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition, *, keeps_entered: bool
+    ) -> Values:
+        """The values at the center that the moving part reads; `keeps_entered`: for components of other blocks too."""
         missing = [node for node in parts.constants if node not in self._values]
         if missing:
             # An earlier block's values lead to those of the layers after it, and so does what it moved.
             key, still = self.still
             moved = {node: center for node, (_, center) in still.items()} if key and key[0] is trace else {}
             known = moved | self.entered | self._values
-            self._values |= center_values(trace, state, batch, missing, known, self.entered)
+            entered = self.entered if keeps_entered else None
+            self._values |= center_values(trace, state, batch, missing, known, entered)
         return {node: self._values[node] for node in parts.constants}
 
 
@@ -275,7 +278,7 @@ class PartialKernel(Kernel):
         """The first partition that holds on the batch, and which one of the known ones it is."""
         known = self._session.traces.partitions.setdefault((trace, varied), [])
         for number, parts in enumerate(() if self._recomputing else known):
-            constants = self._session.constants(trace, self.held, batch, parts)
+            constants = self._constants(trace, batch, parts)
             with contextlib.suppress(NotAffineError):
                 return number, (parts, constants, self._components(trace, parts, constants, checked=False))
         # What was affine on other batches is not on this one.
@@ -286,7 +289,7 @@ class PartialKernel(Kernel):
     ) -> tuple[Partition, Values, dict[fx.Node, Components]]:
         """Finds the partition: claims that fail their check, and cones that are dear to combine, become general."""
         # Components of the half precisions would cancel; weights alone are combined, in float32.
-        whole = self.objective.is_reduced or self._recomputing
+        whole = self._has_no_components
         denied: set[fx.Node] = set(trace.nodes) if whole else set()
         decided, key = self._session.traces.decisions.cuts, moved_key(varied)
         dear_known = whole or key in decided
@@ -294,7 +297,7 @@ class PartialKernel(Kernel):
             denied |= {node for node in trace.nodes if trace.labels[node] in decided[key]}
         while True:
             parts = partition(trace, varied, denied)
-            constants = self._session.constants(trace, self.held, batch, parts)
+            constants = self._constants(trace, batch, parts)
             seconds: dict[fx.Node, float] = {}
             try:
                 components = self._components(trace, parts, constants, checked=True, seconds=seconds)
@@ -313,6 +316,14 @@ class PartialKernel(Kernel):
                     decided.setdefault(key, tuple(sorted(trace.labels[node] for node in denied)))
                 return parts, constants, components
             denied |= dear
+
+    @property
+    def _has_no_components(self) -> bool:
+        return self.objective.is_reduced or self._recomputing
+
+    def _constants(self, trace: Trace, batch: Batch, parts: Partition) -> Values:
+        keeps_entered = not self._has_no_components
+        return self._session.constants(trace, self.held, batch, parts, keeps_entered=keeps_entered)
 
     def _components(
         self,
