@@ -204,7 +204,7 @@ def test_a_kernel_is_prepared_once_for_a_trial_in_one_process(
     captured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries, found, block = tried(captured, monkeypatch)
-    made: list[PartialKernel] = []
+    made: list[Any] = []
     create = tries._create
 
     def noted(*args: Any) -> Any:
@@ -220,6 +220,11 @@ def test_a_kernel_is_prepared_once_for_a_trial_in_one_process(
     assert len(made) == 1
     assert made[0].seconds_before is not None
     assert tries.timings["partial"] > 0
+    # What is known of the first tells the second nothing of what goes before a point.
+    with found.wrapper.evaluating():
+        tries.fastest(found.batch, [block], batches=1, slices=1, max_workers=1, compiling="off")
+    assert len(made) == 3
+    assert made[1].seconds_before is None
 
 
 def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,10 +336,11 @@ class Trials:
             ahead = 0.0 if self._session.traces.tracer.knows(self._state, part) else self._preparing * part.num_samples
             if time.perf_counter() + ahead - self._begun > self._limit:
                 return None
-        limit, prepared = _TRIAL_SHARE * self._limit, None
+        limit = _TRIAL_SHARE * self._limit
+        prepared: Kernel | None = None
 
-        def share(kernel: Kernel | None = None) -> tuple[float, float]:
-            return timed(kernel or self._make(candidate.strategy, block), part, limit, is_warm=kernel is not None)
+        def share() -> tuple[float, float]:
+            return timed(prepared or self._make(candidate.strategy, block), part, limit, is_warm=prepared is not None)
 
         try:
             if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
@@ -347,19 +348,19 @@ class Trials:
                 self._prepared_for.add(candidate.workers)
                 start = time.perf_counter()
                 with one_thread() if candidate.workers > 1 else contextlib.nullcontext():
-                    prepared = self._create(candidate.strategy, block, None)
-                    prepared.terms(part, slice(0, 1))
+                    kernel = self._create(candidate.strategy, block, None)
+                    kernel.terms(part, slice(0, 1))
+                # Of a cut that was known before, what goes before the points is yet to be timed.
+                prepared = kernel if kernel.seconds_before is not None else None
                 self._preparing = max(self._preparing, (time.perf_counter() - start) / part.num_samples)
             if self._begun is None:
                 self._begun = time.perf_counter()
-            alone = self._timed_alone(candidate, batch.num_samples / part.num_samples, lambda: share(prepared))
-            if alone is not None:
+            if (alone := self._timed_alone(candidate, batch.num_samples / part.num_samples, share)) is not None:
                 return alone
-            if candidate.workers > 1:
-                # Each makes its own, beside which this one is not to lie.
-                prepared = None
-            # Processes want memory and cache of one another, so they are timed together.
-            found, reasons = shared_out([lambda: share(prepared)] * candidate.workers)
+            # Of several processes each makes its own, beside which this one is not to lie.
+            prepared = prepared if candidate.workers == 1 else None
+            # They want memory and cache of one another, so they are timed together.
+            found, reasons = shared_out([share] * candidate.workers)
         except (*FAILURES, MemoryShortageError) as error:
             if is_shortage(error) and is_splittable(self._objective, batch):
                 return _TOO_LARGE
