@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Board, Tab
-    from playwright.sync_api import BrowserContext, Frame, Page
+    from playwright.sync_api import BrowserContext, Frame, Page, Route
 
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 ADAM = '["resnet20-adam/loss_slicer"]'
@@ -190,10 +190,19 @@ ASKED_FOR = """() => new Set(
 def test_cards_that_were_never_near_the_screen_are_printed_too(open_page: Callable[..., Tab], board: Board) -> None:
     runs = ["awkward", "measured", "resnet20-adam/loss_slicer", "resnet20-sgd/loss_slicer"]
     tab = open_page(board, runs=json.dumps(runs), method="random_direction_2d", width=500, height=400)
-    # A click of the pointer would scroll there.
-    tab.frame.get_by_role("button", name="Show more").evaluate("button => button.click()")
+    held: list[Route] = []
+    holding = True
+    tab.page.route("**/batch*", lambda route: held.append(route) if holding else route.continue_())
+    with tab.page.expect_request("**/batch*"):
+        # A click of the pointer would scroll there.
+        tab.frame.get_by_role("button", name="Show more").evaluate("button => button.click()")
+    # What paper shows and takes away meanwhile is loaded nevertheless.
+    tab.frame.evaluate(PRINTED)
+    holding = False
+    for route in held:
+        route.continue_()
     tab.frame.wait_for_function(f"({ASKED_FOR})() === 14")
-    tab.frame.wait_for_function(f"({PRINTED})().filter(Boolean).length === 14")
+    tab.frame.wait_for_function(f"({PRINTED})().filter(Boolean).length === 14", polling=100)
 
 
 def test_paper_says_what_was_not_loaded(open_page: Callable[..., Tab], board: Board) -> None:

@@ -1,4 +1,9 @@
-import { useQueryClient } from "@tanstack/react-query";
+import {
+  type FetchQueryOptions,
+  type QueryClient,
+  QueryObserver,
+  useQueryClient,
+} from "@tanstack/react-query";
 import { useEffect } from "react";
 import { type Card, stepOf, useSliceData, useStep } from "@/contexts/slice-data-context";
 import { ConnectionError } from "@/lib/api";
@@ -33,9 +38,9 @@ export function usePreload(cards: readonly Card[]): void {
         const query = sliceQuery(card, shown, { metric, split });
         if (client.getQueryState(query.queryKey)?.status === "error") continue;
         try {
-          slices.push(await client.ensureQueryData(query));
+          slices.push(await ensured(client, query));
           if (stopped || display !== "steps") continue;
-          await client.ensureQueryData(headersQuery(card, card.steps.steps));
+          await ensured(client, headersQuery(card, card.steps.steps));
         } catch (error) {
           // What the server refused, its own card says. A server that is gone is not asked for each.
           if (error instanceof ConnectionError) return;
@@ -48,4 +53,20 @@ export function usePreload(cards: readonly Card[]): void {
       clearTimeout(timer);
     };
   }, [client, cards, step, metric, split, display]);
+}
+
+/**
+ * The data of a query that is observed until it is there: else a card that is shown and taken away meanwhile, by
+ * scrolling or for paper, would end the request as its last observer.
+ */
+async function ensured<Data, Key extends readonly unknown[]>(
+  client: QueryClient,
+  query: FetchQueryOptions<Data, Error, Data, Key>,
+): Promise<Data> {
+  const release = new QueryObserver(client, { ...query, refetchOnMount: false }).subscribe(() => {});
+  try {
+    return await client.ensureQueryData(query);
+  } finally {
+    release();
+  }
 }
