@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import hashlib
 import importlib.util
 import math
@@ -34,6 +35,12 @@ MASK = 0xFFFFFFFF
 # Nothing is tested by time: a busy machine is no reason to fail.
 hypothesis_settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: each look for garbage would go through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

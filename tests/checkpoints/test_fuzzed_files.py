@@ -205,7 +205,7 @@ def fuzz(write: Callable[[Path], list[Path]], folder: Path, count: int) -> set[s
 @pytest.mark.parametrize("write", FORMATS, ids=lambda write: write.__name__)
 def test_mutated_files_end_in_a_value_or_an_error_of_ours(write, tmp_path) -> None:
     # Reading a distributed checkpoint takes several times as long as a file; the long run has its thousands too.
-    assert "refused" in fuzz(write, tmp_path / "few", 250 if write in (distributed, hostile_distributed) else 500)
+    assert "refused" in fuzz(write, tmp_path / "few", 100 if write in (distributed, hostile_distributed) else 250)
 
 
 @pytest.mark.long

@@ -18,9 +18,12 @@ class Knot:
 
 @pytest.fixture
 def _unfrozen() -> Iterator[None]:
+    others = gc.get_freeze_count()
     gc.unfreeze()
     yield
     gc.unfreeze()
+    if others:
+        gc.freeze()
 
 
 @pytest.mark.usefixtures("_unfrozen")

@@ -238,8 +238,10 @@ def not_made(*args: Any, **options: Any) -> Any:
     raise trace.NotTraceableError("it is left out")
 
 
-WAYS = ("recorded", "exported for each size", "exported for all sizes")
-CAPTURES = [(name, way) for name in NETWORKS for way in WAYS]
+ALL_SIZES, EACH_SIZE = "exported for all sizes", "exported for each size"
+# An export for one size differs from one for all where sizes are written into the graph.
+CAPTURES = [(name, way) for name in NETWORKS for way in ("recorded", ALL_SIZES)]
+CAPTURES += [(name, EACH_SIZE) for name in ("LSTM", "sums over neighbors", "batch norm", "means of embeddings")]
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's, about hooks of old
@@ -248,7 +250,7 @@ def test_a_network_is_captured_whole(
     name: str, way: str, close_to_float64: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trace, "_exported" if way == "recorded" else "_recorded", not_made)
-    monkeypatch.setattr(partial_evaluation, "Tracer", functools.partial(Tracer, 0 if "all" in way else 2))
+    monkeypatch.setattr(partial_evaluation, "Tracer", functools.partial(Tracer, 0 if way == ALL_SIZES else 2))
     make, features = NETWORKS[name]
     model, data = settled(make()), (features(), torch.randint(0, 3, (NUM_SAMPLES,)))
     if name.startswith("spectral"):

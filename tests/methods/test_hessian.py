@@ -124,6 +124,7 @@ def test_the_slice_is_json(network) -> None:
     assert json.loads(encode_slice(found)[0])["directions"][0]["eigenvalue"] == found.directions[0].eigenvalue
 
 
+@pytest.mark.long
 def test_what_torch_has_deprecated_is_no_error_of_who_makes_errors_of_warnings() -> None:
     code = (
         "import torch\n"

@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,8 +203,21 @@ def _origin(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def start_lasting_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) -> Iterator[Callable[..., Board]]:
+    """Starts a TensorBoard of an environment with the built wheel on a log directory; stopped after all tests."""
+    with _boards(tmp_path_factory, wheel_python) as start:
+        yield start
+
+
+@pytest.fixture
 def start_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) -> Iterator[Callable[..., Board]]:
-    """Starts a TensorBoard of an environment with the built wheel on a log directory; stopped after the tests."""
+    """The same for one test: one that runs reads its log again and again."""
+    with _boards(tmp_path_factory, wheel_python) as start:
+        yield start
+
+
+@contextmanager
+def _boards(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) -> Iterator[Callable[..., Board]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(logdir: Path, *options: str, prefix: str = "", wait_seconds: float = START_SECONDS) -> Board:
@@ -226,11 +240,13 @@ def start_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) ->
             time.sleep(0.1)
         raise AssertionError(f"TensorBoard did not start:\n{output.read_text()}")
 
-    yield start
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait(timeout=30)
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=30)
 
 
 def _wait_for_data(board: Board, deadline: float) -> None:
@@ -248,12 +264,12 @@ def _wait_for_data(board: Board, deadline: float) -> None:
 
 
 @pytest.fixture(scope="session")
-def board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def board(start_lasting_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
     """TensorBoard on all the logs of `make_log`."""
     logdir = tmp_path_factory.mktemp("log")
     for write in make_log.LOGS.values():
         write(logdir)
-    return start_board(logdir)
+    return start_lasting_board(logdir)
 
 
 @pytest.fixture

@@ -28,13 +28,16 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def liars(
-    start_board: Callable[..., Board], make_log: Any, make_damaged_log: Any, tmp_path_factory: pytest.TempPathFactory
+    start_lasting_board: Callable[..., Board],
+    make_log: Any,
+    make_damaged_log: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Board:
     logdir = tmp_path_factory.mktemp("liars")
     make_damaged_log.liars(logdir, make_log.curve(0, 21))
     make_log.strange_names(logdir)
     make_log.far_apart(logdir)
-    return start_board(logdir)
+    return start_lasting_board(logdir)
 
 
 def test_a_header_that_lies_fails_in_its_own_card(open_page: Callable[..., Tab], liars: Board) -> None:

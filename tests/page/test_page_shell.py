@@ -22,11 +22,13 @@ GRID = "landscape/filter-normalized"
 
 
 @pytest.fixture(scope="module")
-def large_board(start_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def large_board(
+    start_lasting_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Board:
     """500 runs × 200 tags: one slice each, all the same bytes."""
     logdir = tmp_path_factory.mktemp("large")
     make_log.large(logdir)
-    return start_board(logdir, wait_seconds=120)
+    return start_lasting_board(logdir, wait_seconds=120)
 
 
 def step_of(tab: Tab, tag: str, run: str) -> str:

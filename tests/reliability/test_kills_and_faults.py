@@ -82,7 +82,7 @@ def test_after_twenty_kills_the_sums_are_those_of_a_run_without_and_no_committed
     assert long_jobs.arrays() == undisturbed
 
 
-@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 75), ("SIGUSR1", 75), ("SIGINT", 130)])
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 75), ("SIGINT", 130)])
 def test_a_stop_commits_writes_what_is_complete_and_can_be_gone_on_from(
     number: str, status: int, workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
 ) -> None:

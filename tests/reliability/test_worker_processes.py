@@ -28,7 +28,7 @@ def test_two_workers_share_the_tiles_and_give_the_same_bits(
 def test_a_worker_that_dies_or_hangs_is_replaced_and_its_tile_run_again(
     kind: str, workplace: Path, long_jobs: SimpleNamespace, undisturbed: dict[object, bytes]
 ) -> None:
-    done = long_jobs.run("--workers", "2", FAULT=f"once:{kind}", LOSS_SLICER_TILE_TIMEOUT="6")
+    done = long_jobs.run("--workers", "2", FAULT=f"once:{kind}", LOSS_SLICER_TILE_TIMEOUT="3")
     assert done.returncode == 0, done.stderr
     assert Path("happened").exists()
     assert long_jobs.arrays() == undisturbed
