@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slicer_core import ModelWrapper
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.shortage import MemoryShortageError
 from slicer_core.evaluate.strategies import LoopKernel, PartialKernel, Session, Traces
 from slicer_core.plan import PointBlock
 from slicer_core.subject import Batch
@@ -67,3 +70,30 @@ def test_a_layer_that_led_to_a_later_one_is_not_run_again_at_the_center() -> Non
     alone, *_ = products_of_blocks("0.weight")
     _, after = products_of_blocks("4.weight", "0.weight")
     assert after.count(WIDTHS[0]) == alone.count(WIDTHS[0]) - 1 > 0
+
+
+def test_what_is_kept_for_later_blocks_has_what_the_budget_leaves() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    inputs, target = torch.randn(SAMPLES, 6), torch.randint(0, 4, (SAMPLES,))
+    wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), (inputs, target))
+    objective, state, batch = Objective(wrapper), wrapper.state(), Batch(data=(inputs, target), num_samples=SAMPLES)
+    directions = ({"2.weight": torch.randn_like(state["2.weight"])},)
+    block = PointBlock(directions=lambda: directions, coefficients=np.array([[0.4], [-1.2]]))
+
+    def run(memory_budget: int) -> tuple[int, Tensor]:
+        session = Session(Traces())
+        kernel = PartialKernel(objective, state, block, session=session, memory_budget=memory_budget)
+        with wrapper.evaluating():
+            terms = kernel.terms(batch, slice(0, 2))["loss"][0]
+        return session.kept_bytes(), terms
+
+    # The scores, of which the block has two components, a row's part and the point.
+    combined = 4 * 4 * SAMPLES * 4
+    kept, expected = run(sys.maxsize)
+    assert kept > 0
+    for half, there in ((kept, kept), (kept - 1, 0)):
+        found, terms = run(combined + 2 * half)
+        assert found == there
+        assert torch.equal(terms, expected)
+    with pytest.raises(MemoryShortageError):
+        run(combined - 1)

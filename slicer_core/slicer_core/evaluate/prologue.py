@@ -54,7 +54,7 @@ def center_values(
     keep = set(wanted)
     known = known or {}
     entered = {} if entered is None else entered
-    room = _KEPT_BYTES - _num_bytes(entered.values())
+    room = _KEPT_BYTES - num_bytes(entered.values())
     values: Values = dict(trace.constants)
     values |= {node: state[name] for name, node in trace.states.items()}
     values |= dict(zip(trace.leaves, batch_tensors(batch), strict=True))
@@ -67,7 +67,7 @@ def center_values(
         from_state = [entry in of_state for entry in node.all_input_nodes]
         if from_state and all(from_state):
             of_state.add(node)
-        elif any(from_state) and (room := room - _num_bytes([values[node]])) >= 0:
+        elif any(from_state) and (room := room - num_bytes([values[node]])) >= 0:
             entered[node] = values[node]
         for entry in node.all_input_nodes:
             remaining[entry] -= 1
@@ -155,7 +155,7 @@ def _node_components(
             # A mask of -inf, say: nothing can be told from differences to it.
             raise NotAffineError(node)
         kept = (part for pair in (*still.values(), (origin, center)) for part in pair)
-        if _num_bytes(kept) <= _KEPT_BYTES:
+        if num_bytes(kept) <= _KEPT_BYTES:
             still[node] = (origin, center)
     device = next((tensor.device for tensor in _tensors(center)), torch.device("cpu"))
     components = [center]
@@ -218,7 +218,8 @@ def _tensors(value: Any) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else [entry for entry in value if isinstance(entry, Tensor)]
 
 
-def _num_bytes(values: Iterable[Any]) -> int:
+def num_bytes(values: Iterable[Any]) -> int:
+    """Of tensors, and of the tensors in lists."""
     return sum(tensor.nbytes for value in values for tensor in _tensors(value))
 
 

@@ -32,6 +32,7 @@ from slicer_core.evaluate.prologue import (
     Values,
     affine_components,
     center_values,
+    num_bytes,
 )
 from slicer_core.evaluate.shortage import MemoryShortageError
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms, Kernel
@@ -121,6 +122,16 @@ class Session:
         self._given, self._laid_out, self._values = None, None, {}
         self.runner, self.still, self.entered = None, (None, {}), {}
 
+    def kept_bytes(self) -> int:
+        """Of what is there only to save later blocks time."""
+        pairs = [part for pair in self.still[1].values() for part in pair]
+        return num_bytes((*pairs, *self.entered.values()))
+
+    def keep_within(self, room: int) -> None:
+        """Lets go of that where there are fewer bytes for it."""
+        if self.kept_bytes() > room:
+            self.still, self.entered = (None, {}), {}
+
     def constants(
         self, trace: Trace, state: NamedTensors, batch: Batch, parts: Partition, *, keeps_entered: bool
     ) -> Values:
@@ -204,6 +215,8 @@ class PartialKernel(Kernel):
         frontier = {node: components[node] for node in parts.frontier}
         if (needed := _combined_bytes(frontier)) > self._memory_budget:
             raise MemoryShortageError(f"what is combined takes {needed} bytes")
+        # The other half is for tiles.
+        session.keep_within((self._memory_budget - needed) // 2)
         self.make_epilogue(frontier)
         self._batch = batch
 
@@ -252,7 +265,8 @@ class PartialKernel(Kernel):
         # A partition that is made anew for each block is not to be remembered.
         seen = None if self._recomputing else self._session.traces.seen
         views = combiner.views
-        tiled = max(0, self._memory_budget - _combined_bytes(frontier)) if self.has_tiles else None
+        others = _combined_bytes(frontier) + self._session.kept_bytes()
+        tiled = max(0, self._memory_budget - others) if self.has_tiles else None
         return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
