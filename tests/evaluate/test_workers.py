@@ -180,7 +180,17 @@ class DeadlyElsewhere(nn.Module):
 def test_points_of_a_process_that_died_are_evaluated_again(
     network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, *, by_parts: bool
 ) -> None:
+    fork = os.fork
+
+    def fork_and_wait() -> int:
+        # One that comes late finds nothing left to die of.
+        process = fork()
+        if process:
+            os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+        return process
+
     monkeypatch.setattr(shares, "parts_pay", lambda *args: by_parts)
+    monkeypatch.setattr(os, "fork", fork_and_wait)
     net = network("mlp")
     model = DeadlyElsewhere()
     wrapper = ModelWrapper(model, nn.CrossEntropyLoss(), net.data)
