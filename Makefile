@@ -1,6 +1,6 @@
 # make demo   the main job on the example checkpoints
 # make test   everything that has to hold before a change goes in
-# make test-all  also what takes minutes: the long fuzz of each reader, jobs on a device of its own memory
+# make test-all  also what takes minutes: the long fuzz of each reader, jobs on a device of its own memory, the gallery
 # make bench  the engine against a user's own loop, in a script of theirs and in the command's process (docs/benchmarks.md)
 # make bench-inspect  what `inspect` of a checkpoint of 1 GB takes
 # make bench-memory  the peak memory of streaming a model of 500M parameters, about half an hour

@@ -360,13 +360,20 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callab
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """The function above: a folder by its name, and what fills it."""
+    return functools.partial(_made_once, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of a fresh environment in which the wheel is installed, and of ours only what it depends on."""
 
     def install(home: Path) -> None:
-        venv.create(home, with_pip=True)
-        command = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)]
-        subprocess.run(command, check=True)
+        # Our pip installs there: one of its own would have to be installed first.
+        venv.create(home, with_pip=False)
+        pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python")]
+        subprocess.run([*pip, "install", "--quiet", "--no-deps", str(wheel)], check=True)
         (site_packages,) = home.glob("lib/python*/site-packages")
         # A path alone: the editable install of the working tree is a .pth file there, which is not followed from here.
         found = importlib.util.find_spec("tensorboard")

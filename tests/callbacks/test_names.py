@@ -27,7 +27,7 @@ def test_their_package_does_not_need_torch() -> None:
     [
         # What Lightning needs imports transformers where that is installed.
         ("lightning", ["pytorch_lightning"]),
-        ("pytorch_lightning", ["lightning"]),
+        pytest.param("pytorch_lightning", ["lightning"], marks=pytest.mark.long),
         ("transformers", ["lightning", "pytorch_lightning"]),
     ],
 )

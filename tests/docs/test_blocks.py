@@ -37,6 +37,9 @@ PAGES = [
 ELSEWHERE = {"docs/extending.md": "test_extending.py", "docs/training.md": "test_training_page.py"}
 COMMANDS: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
 
+# Pages whose commands take long together: run by `make test-all`, and held against their options by `make test`.
+MANY_FIGURES = ("docs/gallery.md",)
+
 # Commands of pages that are only held against the command's options, by how they begin, each with the reason.
 ONLY_PARSED = {
     "loss-slicer view": "starts TensorBoard and does not end; tests/page has it in a browser",
@@ -56,7 +59,14 @@ SMALLER = {
 }
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.long] if page in MANY_FIGURES else [])
+        for page in PAGES
+        if page not in ELSEWHERE
+    ],
+)
 def test_the_blocks_of_a_page_hold(page: str, site: SimpleNamespace, place: Callable[[str], Place]) -> None:
     found = [block for block in site.blocks(page) if block.language != "text" and not block.language.startswith("{")]
     if not found:
@@ -65,6 +75,16 @@ def test_the_blocks_of_a_page_hold(page: str, site: SimpleNamespace, place: Call
     for block in found:
         assert block.language in KINDS, f"{block.where}: no test covers a block of language {block.language!r}"
         KINDS[block.language](block, here)
+
+
+def test_the_commands_of_pages_that_take_long_are_accepted(site: SimpleNamespace) -> None:
+    count = 0
+    for block in (block for page in MANY_FIGURES for block in site.blocks(page)):
+        assert KINDS[block.language] is run_commands
+        for words in commands_of(block):
+            parse(words, block)
+            count += 1
+    assert count > 15
 
 
 def test_all_pages_are_looked_at(site: SimpleNamespace) -> None:

@@ -43,6 +43,7 @@ def source_distribution(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -
     return built
 
 
+@pytest.mark.long
 def test_twine_finds_no_fault_in_what_is_uploaded(wheel: Path, source_distribution: Path) -> None:
     command = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(source_distribution)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,8 +129,13 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    folder = tmp_path_factory.mktemp("script")
+def outcome(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Outcome:
+    folder = made_once("script", run_script)
+    facts = json.loads((folder / "stdout").read_text())
+    return Outcome(log=read_log(folder / "runs"), facts=facts, stderr=(folder / "stderr").read_text())
+
+
+def run_script(folder: Path) -> None:
     (folder / "script.py").write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, "-W", "always", "script.py"],
@@ -141,7 +147,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Outcome(log=read_log(folder / "runs"), facts=json.loads(done.stdout), stderr=done.stderr)
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
 
 
 def read_log(logdir: Path) -> dict[str, dict[str, dict[int, Slice]]]:
