@@ -202,9 +202,9 @@ def _origin(url: str) -> str:
     return "/".join(url.split("/", 3)[:3])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_lasting_board(tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) -> Iterator[Callable[..., Board]]:
-    """Starts a TensorBoard of an environment with the built wheel on a log directory; stopped after all tests."""
+    """Starts a TensorBoard of an environment with the built wheel on a log directory, for the tests of a file."""
     with _boards(tmp_path_factory, wheel_python) as start:
         yield start
 
@@ -264,17 +264,21 @@ def _wait_for_data(board: Board, deadline: float) -> None:
 
 
 @pytest.fixture(scope="session")
-def board(start_lasting_board: Callable[..., Board], make_log: Any, tmp_path_factory: pytest.TempPathFactory) -> Board:
+def board(make_log: Any, tmp_path_factory: pytest.TempPathFactory, wheel_python: Path) -> Iterator[Board]:
     """TensorBoard on all the logs of `make_log`."""
     logdir = tmp_path_factory.mktemp("log")
     for write in make_log.LOGS.values():
         write(logdir)
-    return start_lasting_board(logdir)
+    with _boards(tmp_path_factory, wheel_python) as start:
+        yield start(logdir)
 
 
 @pytest.fixture
-def open_document(browser: BrowserContext) -> Iterator[Callable[..., Tab]]:
-    """Opens an address with a view (keys as in the address). What the browser reports fails the test."""
+def open_document(browser: BrowserContext, start_board: Callable[..., Board]) -> Iterator[Callable[..., Tab]]:
+    """Opens an address with a view (keys as in the address). What the browser reports fails the test.
+
+    `start_board` is asked for so that it ends later: a page that is open would miss its TensorBoard.
+    """
     tabs: list[Tab] = []
 
     def open_(
