@@ -19,10 +19,10 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 PEER := loss-landscapes==3.0.6
 PACKAGES := 'import sysconfig; print(sysconfig.get_path("purelib"))'
-# What is imported is compiled then, which most of what is installed never is. Each of the hundreds of processes of the tests
-# would do it anew where an environment (many images of containers) has Python keep nothing of it.
-unexport PYTHONDONTWRITEBYTECODE
+# What is imported is compiled then, which most of what is installed never is.
 INSTALL := python -m pip install --quiet --no-compile
+# Where an environment has it, as images of containers do, each process would compile anew all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO_LOG ?= runs/demo
 TENSORBOARD ?= http://localhost:6006
 CHROMIUM ?= /usr/bin/chromium

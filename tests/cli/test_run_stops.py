@@ -95,6 +95,7 @@ def story(tools: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory, _int
             "run", "--checkpoints", "sgd/checkpoints", "--grid", "5x9", "--split", "both", "--strategy", "loop",
             "--logdir", logdir,
         )  # fmt: skip
+        # The installed command once; where the others stop, nothing is imported any more.
         if variables.get("SIGNAL") == "SIGTERM":
             process = tools.run_process(*arguments, cwd=folder, CALLS=str(calls), **variables)
         else:

@@ -265,8 +265,9 @@ class PartialKernel(Kernel):
         # A partition that is made anew for each block is not to be remembered.
         seen = None if self._recomputing else self._session.traces.seen
         views = combiner.views
-        others = _combined_bytes(frontier) + self._session.kept_bytes()
-        tiled = max(0, self._memory_budget - others) if self.has_tiles else None
+        tiled = None
+        if self.has_tiles:
+            tiled = max(0, self._memory_budget - _combined_bytes(frontier) - self._session.kept_bytes())
         return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
