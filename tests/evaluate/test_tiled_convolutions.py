@@ -24,7 +24,6 @@ from slicer_core.evaluate.winograd import (
     TiledConvolution,
     by_compiler,
     convolution,
-    filters_of,
     tiled_convolutions_of,
 )
 from slicer_core.plan import PointBlock
@@ -57,6 +56,8 @@ def transforms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(convolution, "compiled", lambda: None)
     elif by_compiler.compiled() is None:
         pytest.skip("there is no C compiler")
+    # As in the processes that share points.
+    assert torch.get_num_threads() == 1
     return request.param
 
 
@@ -148,15 +149,21 @@ def test_tiles_give_torchs_convolution(
     for _ in range(2):
         between(
             torch.randn(2 * images, channels, height + 3, width, dtype=dtype),
-            filters_of(torch.randn_like(weight)),
+            between.filters_of(torch.randn_like(weight)),
             None,
             out=torch.empty(2 * images, outputs, other.out_height, other.out_width, dtype=dtype),
         )
         found = run(x, run.filters_of(weight), bias.to(dtype), out=out)
         assert found is out
         torch.testing.assert_close(out.double(), exact, **tolerance)
-        run(x, filters_of(weight), None, out=out)
+        run(x, run.filters_of(weight, kept=True), None, out=out)
         torch.testing.assert_close(out.double() + bias.double()[:, None, None], exact, **tolerance)
+    added = torch.randn_like(out)
+    for more in (added, added.contiguous(), added.contiguous(memory_format=torch.channels_last)):
+        run(x, run.filters_of(weight), bias.to(dtype), out=out, added=more, relu=True)
+        torch.testing.assert_close(out.double(), (exact + added.double()).relu(), **tolerance)
+    run(x, run.filters_of(weight), bias.to(dtype), out=out, relu=True)
+    torch.testing.assert_close(out.double(), exact.relu(), **tolerance)
 
 
 def test_an_image_whose_sums_overflow_is_nan_and_nothing_that_looks_like_a_number(transforms: str) -> None:
@@ -165,10 +172,11 @@ def test_an_image_whose_sums_overflow_is_nan_and_nothing_that_looks_like_a_numbe
     assert run is not None
     x = torch.randn(2, 20, 8, 8)
     x[1, 4, 5, 6] = 2e38
-    out = run(x, filters_of(weight), None, out=torch.empty(2, 3, 8, 8))
-    assert out[1].isnan().all()
-    # By torch, images that are transformed together are.
-    assert out[0].isnan().all() if transforms == "torch" else out[0].isfinite().all()
+    for relu in (False, True):
+        out = run(x, run.filters_of(weight), None, out=torch.empty(2, 3, 8, 8), relu=relu)
+        assert out[1].isnan().all()
+        # By torch, images that are transformed together are.
+        assert out[0].isnan().all() if transforms == "torch" else out[0].isfinite().all()
 
 
 @pytest.mark.usefixtures("few_tiles")

@@ -24,6 +24,7 @@ from slicer_core.evaluate.aliasing import (
 from slicer_core.evaluate.heads import fused_heads
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import call
+from slicer_core.evaluate.tails import Tail, passed_on, tail_of
 from slicer_core.evaluate.tiled import tiled_convolutions
 from slicer_core.evaluate.trace import Trace
 from slicer_core.evaluate.writers import IN_PLACE, OVER_SECOND, BufferPool, Writer, can_write_into, into
@@ -106,7 +107,10 @@ class _Plan:
         self._places: dict[fx.Node, Any] = dict(views)
         self._pool = BufferPool()
         self._dies = self._find_deaths()
-        self._tiled = {}
+        self._tiled: Mapping[fx.Node, Callable[[Tensor], Callable[..., Tensor]]] = {}
+        self._tails: dict[fx.Node, Tail] = {}
+        # Those that are the same as another, since that has done what they do.
+        self._passed_on: dict[fx.Node, fx.Node] = {}
         if tiled is not None:
             self._tiled = tiled_convolutions(parts.general, self._form, constants, memory=tiled)
 
@@ -122,15 +126,17 @@ class _Plan:
             if (place := self._place(node)) is not None:
                 self._places[node] = names[f"v{index}"] = place
                 symbols[node] = f"v{index}"
-                continue
-            symbols[node] = f"t{index}"
-            function = self._function(node, index)
-            # The functions that write in place take what the operation leaves out as not given.
-            kwargs = {key: value for key, value in node.kwargs.items() if function is None or value is not None}
-            names[f"f{index}"] = function or node.target
-            args = ", ".join(self._expression(value, symbols, names) for value in node.args)
-            keywords = "".join(f", {key}={self._expression(value, symbols, names)}" for key, value in kwargs.items())
-            lines.append(f"    {symbols[node]} = f{index}({args}{keywords})")
+            else:
+                symbols[node] = f"t{index}"
+                function, more = self._function(node, index), self._tails.get(node, Tail()).keywords()
+                # The functions that write in place take what the operation leaves out as not given.
+                kwargs = {key: value for key, value in node.kwargs.items() if function is None or value is not None}
+                names[f"f{index}"] = function or node.target
+                args = ", ".join(self._expression(value, symbols, names) for value in node.args)
+                keywords = "".join(
+                    f", {key}={self._expression(value, symbols, names)}" for key, value in (kwargs | more).items()
+                )
+                lines.append(f"    {symbols[node]} = f{index}({args}{keywords})")
             dead = [
                 symbols[entry]
                 for entry in node.all_input_nodes
@@ -143,22 +149,24 @@ class _Plan:
         return "\n".join(lines), names
 
     def _function(self, node: fx.Node, index: int) -> Callable[..., Any] | None:
-        if (always := self._always_chosen(node)) is not None:
-            self._lies_in(node, self._group[always])
+        if (same := self._same_as(node)) is not None:
+            self._lies_in(node, self._group[same])
             return lambda condition, chosen, other: chosen
         if node in self._fused:
             return self._fused[node]
         if node in self._tiled and (buffer := self._buffer(node, index)) is not None:
+            self._tails[node] = tail = tail_of(node, self._parts.general, self._results, self._form_if_tensor)
+            self._passed_on |= passed_on(node, tail)
             return self._tiled[node](buffer)
         return self._over_argument(node, index) or self._into_buffer(node, index)
 
     def _place(self, node: fx.Node) -> Any:
         """What the node's result is at every point, where it is a view of what lies in kept memory; else None."""
-        if (always := self._always_chosen(node)) is not None:
-            if always in self._places:
-                # Read later, what was chosen must not be written over when it was last read itself.
-                self._lies_in(node, self._group[always])
-            return self._places.get(always)
+        if (same := self._same_as(node)) is not None:
+            if same in self._places:
+                # Read later, the other must not be written over when it was last read itself.
+                self._lies_in(node, self._group[same])
+            return self._places.get(same)
         if node not in self._aliases or any(
             entry in self._general and entry not in self._places for entry in node.all_input_nodes
         ):
@@ -213,6 +221,9 @@ class _Plan:
     def _form(self, node: fx.Node) -> tuple[Any, ...]:
         return self._meta[node] if node in self._meta else form_of(self._constants[node])
 
+    def _form_if_tensor(self, node: fx.Node) -> Any:
+        return self._meta[node] if node in self._meta else form_of_value(self._constants.get(node))
+
     def _lies_in(self, node: fx.Node, group: int) -> None:
         """The node's result lies where an argument lay, and lives on in its group."""
         old = self._group[node]
@@ -220,6 +231,10 @@ class _Plan:
         for entry, other in self._group.items():
             if other == old:
                 self._group[entry] = group
+
+    def _same_as(self, node: fx.Node) -> fx.Node | None:
+        """A node that is the same at every point."""
+        return self._passed_on.get(node) or self._always_chosen(node)
 
     def _always_chosen(self, node: fx.Node) -> fx.Node | None:
         """What is chosen where a constant condition holds everywhere, as it does where no target is ignored."""

@@ -15,8 +15,8 @@ from slicer_core.subject import Batch
 # share of the last level. A batch of less than twice as much stays whole: smaller parts cost more calls than they save
 # misses.
 _PART_BYTES = (5 * 2**18, 4 * 2**20)
-# Convolutions by tiles transform the weights for each part, so that larger ones pay.
-_TILED_PART_BYTES = (8 * 2**20, 16 * 2**20)
+# Convolutions by tiles transform the weights for each part, so that larger ones pay where these are many.
+_TILED_PART_BYTES = (5 * 2**18, 8 * 2**20)
 _MIN_PART = 4
 # So many times as large a part may be if that divides the batch evenly.
 _MORE_A_PART = 1.7

@@ -10,10 +10,8 @@ from torch import Tensor, fx, nn
 
 from slicer_core.evaluate.winograd import (
     FEWEST_CHANNELS,
-    FILTER_GROWTH,
     ConvolutionShape,
     TiledConvolution,
-    filters_of,
     saves_products,
     tiled_convolutions_of,
 )
@@ -84,17 +82,18 @@ def tiled_convolutions(
         if convolution is None:
             continue
         weight, filters = constants.get(_inputs(node)[1]), None
-        if weight is not None and kept + FILTER_GROWTH * weight.nbytes <= min(most, _KEPT_BYTES):
-            filters = filters_of(weight)
-            kept += filters.nbytes
+        if weight is not None and kept + convolution.filter_bytes <= min(most, _KEPT_BYTES):
+            filters = convolution.filters_of(weight, kept=True)
+            kept += convolution.filter_bytes
         makers[node] = _maker(convolution, filters)
     return makers
 
 
 def _maker(convolution: TiledConvolution, filters: Tensor | None) -> Callable[[Tensor], Call]:
     def into(out: Tensor) -> Call:
-        def write(x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any) -> Tensor:
-            return convolution(x, convolution.filters_of(weight) if filters is None else filters, bias, out=out)
+        def write(x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **tail: Any) -> Tensor:
+            own = convolution.filters_of(weight) if filters is None else filters
+            return convolution(x, own, bias, out=out, **tail)
 
         return write
 

@@ -60,8 +60,8 @@ _KNOWN_SECONDS = 1e-3
 _SHARED_LOOP_PASSES = 100
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
-# Transforms of tiles take about half a second to compile.
-_TILES_WORTH_SECONDS = 10.0
+# Convolutions by tiles take about 1.5 s to compile.
+_TILES_WORTH_SECONDS = 6.0
 # Below this a point is mostly Python and the starting of operations, which running many at once spares. A GPU is done
 # sooner than the next operation is started in larger networks too.
 _SMALL_SECONDS = {"cpu": 2e-4}

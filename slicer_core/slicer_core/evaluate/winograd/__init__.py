@@ -12,16 +12,13 @@ from slicer_core.evaluate.winograd.convolution import (
     saves_products,
     tiled_convolutions_of,
 )
-from slicer_core.evaluate.winograd.filters import FILTER_GROWTH, filters_of
 from slicer_core.evaluate.winograd.shape import ConvolutionShape
 
 __all__ = [
     "FEWEST_CHANNELS",
-    "FILTER_GROWTH",
     "ConvolutionShape",
     "TiledConvolution",
     "compiled",
-    "filters_of",
     "saves_products",
     "tiled_convolutions_of",
 ]

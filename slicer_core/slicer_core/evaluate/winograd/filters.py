@@ -19,10 +19,6 @@ _G = (
 )
 
 
-FILTER_GROWTH = PRODUCTS // TAPS**2
-"""How many times as large filters are when they are transformed."""
-
-
 def filters_of(weight: Tensor, *, out: Tensor | None = None) -> Tensor:
     """GgGᵀ of a weight of shape (outputs, channels, 3, 3), of shape (outputs, 36, channels), columns before rows."""
     taps = weight.permute(0, 2, 3, 1).reshape(weight.shape[0], TAPS * TAPS, weight.shape[1])

@@ -1,0 +1,68 @@
+"""What follows an operation in a graph and can be done where its result is written: a sum with a shortcut, and a ReLU.
+
+Of its own, each would read and write the result once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx
+
+Aten = torch.ops.aten
+
+
+class Tail(NamedTuple):
+    """`nodes` follow one another, and nothing else reads what they are given.
+
+    `added`: what one of them adds, that is there before the operation is run; `relu`: whether the last is one.
+    """
+
+    nodes: tuple[fx.Node, ...] = ()
+    added: fx.Node | None = None
+    relu: bool = False
+
+    def keywords(self) -> dict[str, Any]:
+        """What the operation has to be given besides."""
+        return ({} if self.added is None else {"added": self.added}) | ({"relu": True} if self.relu else {})
+
+
+def tail_of(
+    node: fx.Node, general: Sequence[fx.Node], results: Sequence[fx.Node], form: Callable[[fx.Node], Any]
+) -> Tail:
+    """That of a node of `general`, whose order they are run in.
+
+    `form` tells all of a node's result but its values.
+    """
+    order = {entry: index for index, entry in enumerate(general)}
+    found, last = Tail(), node
+    while not found.relu and last not in results and len(last.users) == 1:
+        (user,) = last.users
+        if user not in order or form(user) != form(node):
+            break
+        if user.target is Aten.relu.default:
+            found = Tail((*found.nodes, user), found.added, relu=True)
+        elif found.added is None and (added := _added(user, last)) is not None:
+            if form(added) != form(node) or order.get(added, -1) > order[node]:
+                break
+            found = Tail((*found.nodes, user), added)
+        else:
+            break
+        last = user
+    return found
+
+
+def passed_on(node: fx.Node, tail: Tail) -> Mapping[fx.Node, fx.Node]:
+    """Node -> what it is the same as where the operation of `node` has done all of it."""
+    return dict(zip(tail.nodes, (node, *tail.nodes), strict=False))
+
+
+def _added(user: fx.Node, given: fx.Node) -> fx.Node | None:
+    """What the node adds to what it is given, if it does nothing else."""
+    if user.target is not Aten.add.Tensor or user.kwargs or given not in user.args:
+        return None
+    left, right = user.args
+    other = right if left is given else left
+    return other if isinstance(other, fx.Node) and other is not given else None
