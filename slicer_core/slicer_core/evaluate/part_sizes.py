@@ -8,6 +8,7 @@ import torch
 
 from slicer_core.evaluate.activations import bytes_a_sample
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.tiled import has_many_filters
 from slicer_core.parameters import NamedTensors
 from slicer_core.subject import Batch
 
@@ -15,7 +16,7 @@ from slicer_core.subject import Batch
 # share of the last level. A batch of less than twice as much stays whole: smaller parts cost more calls than they save
 # misses.
 _PART_BYTES = (5 * 2**18, 4 * 2**20)
-# Convolutions by tiles transform the weights for each part, so that larger ones pay where these are many.
+# Convolutions by tiles transform the weights for each part, so that large ones pay where these are many.
 _TILED_PART_BYTES = (5 * 2**18, 8 * 2**20)
 _MIN_PART = 4
 # So many times as large a part may be if that divides the batch evenly.
@@ -28,7 +29,9 @@ def part_sizes(objective: Objective, state: NamedTensors, batch: Batch, *, tiled
     `tiled`: where convolutions are run by tiles.
     """
     size = max(1, bytes_a_sample(objective, state, batch))
-    limits = _TILED_PART_BYTES if tiled else part_limits(objective.device)
+    limits = part_limits(objective.device)
+    if tiled:
+        limits = _TILED_PART_BYTES[::-1] if has_many_filters(objective.model) else _TILED_PART_BYTES
     fitting = (max(_MIN_PART, limit // size) for limit in limits)
     return list(
         dict.fromkeys(

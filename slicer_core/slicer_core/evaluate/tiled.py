@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.winograd import (
     FEWEST_CHANNELS,
     ConvolutionShape,
@@ -25,6 +26,9 @@ _CONVOLUTIONS = (Aten.conv2d.default, Aten.conv2d.padding)
 # What comes after inputs and weight, where a call leaves it out.
 _DEFAULTS: tuple[Any, ...] = (None, 1, 0, 1, 1)
 _PADDINGS = {"same": (1, 1), "valid": (0, 0)}
+# They take about 1.5 s to compile.
+_WORTH_SECONDS = 6.0
+_MANY_FILTERS = 128 * 128
 _DTYPES = (torch.float32, torch.float64)
 # With fewer tiles the transform of the weight costs what the products save, and what tiles have beyond the outputs is
 # computed in vain.
@@ -34,22 +38,27 @@ _MIN_COVERED = 0.5
 _KEPT_BYTES = 64 * 2**20
 
 
-def may_be_tiled(model: nn.Module) -> bool:
-    """Whether a layer of the model is a convolution that tiles may pay for, or has a parameter that looks like its."""
-    return any(map(_may_be_tiled, model.modules()))
+def tiles_may_pay(objective: Objective, in_loop: float) -> bool:
+    """Whether tiles may pay for what they take to compile, in a job of which the loop would take so many seconds."""
+    is_long = objective.device.type == "cpu" and in_loop > _WORTH_SECONDS
+    return is_long and any(map(_tiled_weights, objective.model.modules()))
 
 
-def _may_be_tiled(module: nn.Module) -> bool:
+def has_many_filters(model: nn.Module) -> bool:
+    """Whether there may be a convolution by tiles whose transformed filters no core's cache holds."""
+    return any(shape[0] * shape[1] >= _MANY_FILTERS for module in model.modules() for shape in _tiled_weights(module))
+
+
+def _tiled_weights(module: nn.Module) -> list[tuple[int, ...]]:
+    """Shapes of a layer's weights that look like those of a convolution that tiles may pay for."""
+    found = [tuple(own.shape) for own in module.parameters(recurse=False)]
     if isinstance(module, nn.Conv2d):
         is_plain = module.stride == module.dilation == (1, 1) and module.groups == 1
-        return is_plain and _has_sizes((module.out_channels, module.in_channels, *module.kernel_size))
-    # A module of the user's may call `conv2d`; torch's other layers have kernels for something else.
-    is_torchs = type(module).__module__.startswith("torch.nn.")
-    return not is_torchs and any(_has_sizes(tuple(own.shape)) for own in module.parameters(recurse=False))
-
-
-def _has_sizes(weight: tuple[int, ...]) -> bool:
-    return len(weight) == 4 and weight[2:] == (3, 3) and min(weight[:2]) >= FEWEST_CHANNELS
+        found = [(module.out_channels, module.in_channels, *module.kernel_size)] if is_plain else []
+    elif type(module).__module__.startswith("torch.nn."):
+        # A module of the user's may call `conv2d`; torch's other layers have kernels for something else.
+        return []
+    return [shape for shape in found if shape[2:] == (3, 3) and min(shape[:2]) >= FEWEST_CHANNELS]
 
 
 def may_have_tiles(node: fx.Node) -> bool:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import torch
+
 from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.candidate import Candidate, Outcome
 from slicer_core.evaluate.capturing import CAPTURE_PASSES, seconds_to_export, seconds_to_record
@@ -23,7 +25,7 @@ from slicer_core.evaluate.part_sizes import part_sizes
 from slicer_core.evaluate.sharing import Groups, parts_pay
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
-from slicer_core.evaluate.tiled import may_be_tiled
+from slicer_core.evaluate.tiled import tiles_may_pay
 from slicer_core.evaluate.timed import SLOW_SECONDS, timed
 from slicer_core.evaluate.winograd import compiled
 from slicer_core.parameters import NamedTensors
@@ -60,13 +62,12 @@ _KNOWN_SECONDS = 1e-3
 _SHARED_LOOP_PASSES = 100
 # Compiling takes up to a minute, and is tried where the loop would take much longer.
 _LONG_SECONDS = 1800.0
-# Convolutions by tiles take about 1.5 s to compile.
-_TILES_WORTH_SECONDS = 6.0
 # Below this a point is mostly Python and the starting of operations, which running many at once spares. A GPU is done
 # sooner than the next operation is started in larger networks too.
 _SMALL_SECONDS = {"cpu": 2e-4}
 _SMALL_SECONDS_ELSEWHERE = 1e-3
-
+# The strategies that are tried first, of which one captures for all.
+_PREPARING = ("partial", "partial-winograd")
 
 _TOO_LARGE = (float("inf"), float("inf"))
 
@@ -239,7 +240,8 @@ class Trials:
 
     def _sizes(self, batch: Batch, in_loop: float) -> list[int]:
         """Of parts to try, in the order of promise; none where a capture costs too much of a job of so many seconds."""
-        worth = in_loop / (_WORTH if self.timings["loop"] < SLOW_SECONDS else _WORTH_WHERE_SLOW)
+        is_quick = self.timings["loop"] < SLOW_SECONDS or tiles_may_pay(self._objective, in_loop)
+        worth = in_loop / (_WORTH if is_quick else _WORTH_WHERE_SLOW)
         worth -= CAPTURE_PASSES * self.timings["loop"]
         model = self._objective.model
         if worth < seconds_to_record(model) and not self._session.traces.tracer.knows(self._state, batch):
@@ -279,8 +281,15 @@ class Trials:
                 yield shared_loop
             return
         first = Candidate(strategy="partial", part_size=sizes[0], workers=max_workers if shares_points else 1)
-        yield first
-        known = self._outcomes.get("partial")
+        tiles = list[Candidate]()
+        if tiles_may_pay(self._objective, in_loop):
+            tile_sizes = self._part_sizes(batch, tiled=True)
+            tiles = [replace(first, strategy="partial-winograd", part_size=size) for size in tile_sizes]
+        # In C, which processes of one thread run, they are far ahead: the time may be up before all is tried.
+        in_one_thread = first.workers > 1 or torch.get_num_threads() == 1
+        are_ahead = bool(tiles) and compiled() is not None and in_one_thread
+        yield from (*tiles[:1], first, *tiles[1:]) if are_ahead else (first, *tiles)
+        known = self._outcomes.get("partial") or self._outcomes.get("partial-winograd")
         if known is None:
             yield Candidate(strategy="vmap")
             if max_workers > 1:
@@ -289,11 +298,6 @@ class Trials:
         if shares_loop and known.point > self.timings["loop"] / _WORTH:
             yield shared_loop
         device = self._objective.device.type
-        if device == "cpu" and in_loop > _TILES_WORTH_SECONDS and may_be_tiled(self._objective.model):
-            # Here, so that it is no part of what a block costs.
-            compiled()
-            for size in self._part_sizes(batch, tiled=True):
-                yield replace(first, strategy="partial-winograd", part_size=size)
         small = _SMALL_SECONDS.get(device, _SMALL_SECONDS_ELSEWHERE)
         is_small, records = known.point * known.candidate.workers < small, device in RECORDERS
         if is_small:
@@ -311,7 +315,8 @@ class Trials:
                 if candidate == first or is_taken:
                     continue
                 yield candidate
-                if shares_points and workers == 1 and self._outcomes["partial"].candidate == candidate:
+                outcome = self._outcomes.get("partial")
+                if shares_points and workers == 1 and outcome is not None and outcome.candidate == candidate:
                     # That one outruns several is rare, and that they were held up a moment is not.
                     yield replace(candidate, workers=max_workers)
         if self._compiles:
@@ -343,7 +348,7 @@ class Trials:
             return timed(prepared or self._make(candidate.strategy, block), part, limit, is_warm=prepared is not None)
 
         try:
-            if candidate.strategy == "partial" and candidate.workers not in self._prepared_for:
+            if candidate.strategy in _PREPARING and candidate.workers not in self._prepared_for:
                 # Capture, partition and layout are work that has to be done once, and no part of what a block costs.
                 self._prepared_for.add(candidate.workers)
                 start = time.perf_counter()
