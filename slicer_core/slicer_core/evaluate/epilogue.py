@@ -95,7 +95,7 @@ class _Plan:
         tiled: int | None,
     ) -> None:
         self._parts = parts
-        self._general = set(parts.general)
+        self._order = {node: index for index, node in enumerate(parts.general)}
         self._views = views
         self._constants = constants
         self._results = results
@@ -155,7 +155,7 @@ class _Plan:
         if node in self._fused:
             return self._fused[node]
         if node in self._tiled and (buffer := self._buffer(node, index)) is not None:
-            self._tails[node] = tail = tail_of(node, self._parts.general, self._results, self._form_if_tensor)
+            self._tails[node] = tail = tail_of(node, self._order, self._results, self._form_if_tensor)
             self._passed_on |= passed_on(node, tail)
             return self._tiled[node](buffer)
         return self._over_argument(node, index) or self._into_buffer(node, index)
@@ -168,7 +168,7 @@ class _Plan:
                 self._lies_in(node, self._group[same])
             return self._places.get(same)
         if node not in self._aliases or any(
-            entry in self._general and entry not in self._places for entry in node.all_input_nodes
+            entry in self._order and entry not in self._places for entry in node.all_input_nodes
         ):
             return None
         view = self._call(node, self._places)
@@ -283,4 +283,4 @@ class _Plan:
         return deaths
 
     def _is_read_last(self, entry: fx.Node, index: int) -> bool:
-        return entry in self._general and self._last_read[entry] == index
+        return entry in self._order and self._last_read[entry] == index

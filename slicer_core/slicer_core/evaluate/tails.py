@@ -30,13 +30,12 @@ class Tail(NamedTuple):
 
 
 def tail_of(
-    node: fx.Node, general: Sequence[fx.Node], results: Sequence[fx.Node], form: Callable[[fx.Node], Any]
+    node: fx.Node, order: Mapping[fx.Node, int], results: Sequence[fx.Node], form: Callable[[fx.Node], Any]
 ) -> Tail:
-    """That of a node of `general`, whose order they are run in.
+    """That of a node.
 
-    `form` tells all of a node's result but its values.
+    `order` numbers the general nodes as they are run, and `form` tells all of a node's result but its values.
     """
-    order = {entry: index for index, entry in enumerate(general)}
     found, last = Tail(), node
     while not found.relu and last not in results and len(last.users) == 1:
         (user,) = last.users
