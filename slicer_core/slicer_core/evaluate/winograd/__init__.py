@@ -8,11 +8,11 @@ are 4 by 4 outputs. Rounding is four to six times that of the usual way: up to 2
 from slicer_core.evaluate.winograd.by_compiler import compiled
 from slicer_core.evaluate.winograd.convolution import (
     FEWEST_CHANNELS,
-    TiledConvolution,
     saves_products,
     tiled_convolutions_of,
 )
 from slicer_core.evaluate.winograd.shape import ConvolutionShape
+from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 
 __all__ = [
     "FEWEST_CHANNELS",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import math
 import os
 import shlex
 import shutil
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from slicer_core.evaluate.winograd.memory import Memory, Sizes
 from slicer_core.evaluate.winograd.shape import PRODUCTS, ConvolutionShape
-from slicer_core.evaluate.winograd.tail import with_tail
+from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 
 _SOURCE = Path(__file__).with_name("tiles.c")
 # The first that the compiler takes; what is not finite is told by arithmetic, whatever `CC` says of it.
@@ -36,83 +35,65 @@ _MANY_FILTERS_BYTES = 4 * 2**20
 _MOST_LANES, _GAP = 16, 16
 
 
-class CompiledConvolution:
+class CompiledConvolution(TiledConvolution):
     """See `TiledConvolution`."""
 
     def __init__(self, shape: ConvolutionShape, memory: Memory) -> None:
+        super().__init__(shape, memory)
         library = compiled()
         assert library is not None
-        self._library, self._shape, self._memory = library, shape, memory
+        self._library = library
 
     @staticmethod
-    def needs(shape: ConvolutionShape) -> dict[str, list[Sizes]]:
-        """See `Memory`."""
+    def filter_sizes(shape: ConvolutionShape) -> tuple[int, ...]:
+        """See `TiledConvolution`."""
+        return PRODUCTS, shape.channels * _filled_up(shape.outputs, _block()) + _GAP
+
+    @staticmethod
+    def scratch(shape: ConvolutionShape) -> dict[str, list[Sizes]]:
+        """See `TiledConvolution`."""
         group, depth = _group(shape), _filled_up(shape.channels, _MOST_LANES)
         return {
-            "filters": [[_filter_sizes(shape)]],
             "inputs": [[(PRODUCTS, group * depth + _GAP)]],
             "sums": [[(PRODUCTS, group * _filled_up(shape.outputs, _block()) + _GAP)]],
         }
 
     @cached_property
-    def _filters(self) -> Tensor:
-        """Where those of weights that move are written; there may be none."""
-        (place,) = self._memory.parts("filters", self._shape.dtype, [_filter_sizes(self._shape)])
-        return place
-
-    @cached_property
-    def _scratch(self) -> tuple[Tensor, Tensor]:
-        needs, dtype = self.needs(self._shape), self._shape.dtype
-        (inputs,), (sums,) = (self._memory.parts(name, dtype, needs[name][0]) for name in ("inputs", "sums"))
+    def _planes(self) -> tuple[Tensor, Tensor]:
+        scratch, dtype = self.scratch(self._shape), self._shape.dtype
+        (inputs,), (sums,) = (self._memory.parts(name, dtype, scratch[name][0]) for name in ("inputs", "sums"))
         return inputs, sums
 
-    @property
-    def filter_bytes(self) -> int:
-        """See `TiledConvolution`."""
-        return self._shape.dtype.itemsize * math.prod(_filter_sizes(self._shape))
-
-    def filters_of(self, weight: Tensor, *, kept: bool = False) -> Tensor:
-        """See `TiledConvolution`."""
-        place = weight.new_empty(_filter_sizes(self._shape)) if kept else self._filters
+    def _transform(self, weight: Tensor, place: Tensor) -> None:
         self._library.winograd_filters(weight.data_ptr(), *weight.shape[:2], *weight.stride(), place.data_ptr())
-        return place
 
-    def __call__(
-        self,
-        x: Tensor,
-        filters: Tensor,
-        bias: Tensor | None,
-        *,
-        out: Tensor,
-        added: Tensor | None = None,
-        relu: bool = False,
-    ) -> Tensor:
-        """See `TiledConvolution`."""
-        given, made = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1)
-        if given.stride(3) != 1:
-            given = given.contiguous()
-        if made.stride(3) != 1 or (added is not None and added.stride() != out.stride()):
-            place = torch.empty_like(out, memory_format=torch.channels_last)
-            return with_tail(out.copy_(self(x, filters, bias, out=place)), added, relu=relu)
-        # A copy has to stay alive while it is read.
+    def _convolve(
+        self, given: Tensor, filters: Tensor, bias: Tensor | None, added: Tensor | None, relu: bool, made: Tensor
+    ) -> None:
+        # Copies have to stay alive while they are read.
+        images = given if given.stride(3) == 1 else given.contiguous()
         biases = None if bias is None else bias.contiguous()
-        inputs, sums = self._scratch
+        place = made if made.stride(3) == 1 else torch.empty(made.shape, dtype=made.dtype)
+        if added is not None and added.stride() != place.stride():
+            added = torch.empty_strided(place.shape, place.stride(), dtype=place.dtype).copy_(added)
+        inputs, sums = self._planes
         self._library.winograd_convolve(
-            given.data_ptr(),
-            *given.shape,
-            *given.stride()[:3],
+            images.data_ptr(),
+            *images.shape,
+            *images.stride()[:3],
             *self._shape.padding,
             filters.data_ptr(),
             *(None if tensor is None else tensor.data_ptr() for tensor in (biases, added)),
             relu,
-            made.data_ptr(),
-            *made.shape[1:],
-            *made.stride()[:3],
+            place.data_ptr(),
+            *place.shape[1:],
+            *place.stride()[:3],
             _group(self._shape),
             inputs.data_ptr(),
             sums.data_ptr(),
         )
-        return out
+        if place is not made:
+            made.copy_(place)
 
 
 @functools.cache
@@ -155,10 +136,6 @@ def _block() -> int:
     library = compiled()
     assert library is not None
     return ctypes.c_ssize_t.in_dll(library, "winograd_block").value
-
-
-def _filter_sizes(shape: ConvolutionShape) -> tuple[int, int]:
-    return PRODUCTS, shape.channels * _filled_up(shape.outputs, _block()) + _GAP
 
 
 def _filled_up(count: int, whole: int) -> int:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from slicer_core.evaluate.winograd.filters import filters_of
+from slicer_core.evaluate.winograd.filters import write_filters
 from slicer_core.evaluate.winograd.memory import Memory, Sizes
 from slicer_core.evaluate.winograd.shape import PRODUCTS, STEP, TILE, ConvolutionShape
-from slicer_core.evaluate.winograd.tail import with_tail
+from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 
 
-class TorchConvolution:
+class TorchConvolution(TiledConvolution):
     """See `TiledConvolution`."""
 
     def __init__(self, shape: ConvolutionShape, memory: Memory) -> None:
-        self._shape, self._memory = shape, memory
+        super().__init__(shape, memory)
         n, th, tw = shape.chunk, shape.high, shape.wide
         top, left = shape.padding
         padded = torch.zeros(n, STEP * th + 2, STEP * tw + 2, shape.channels, dtype=shape.dtype)
         self._images = padded[:, top : top + shape.height, left : left + shape.width]
         self._image_rows = [padded[:, start : start + STEP * th - 3 : STEP] for start in range(TILE)]
-        needs = self.needs(shape)
         used = {
-            name: [memory.parts(name, shape.dtype, use) for use in needs[name]]
-            for name in ("rows, sums", "inputs, outputs")
+            name: [memory.parts(name, shape.dtype, use) for use in uses] for name, uses in self.scratch(shape).items()
         }
         (self._rows, *self._row_scratch), (self._sums,) = used["rows, sums"]
         (self._inputs, *self._column_scratch), (self._halves, *scratch) = used["inputs, outputs"]
@@ -36,13 +33,17 @@ class TorchConvolution:
         self._columns = [self._rows[:, :, :, start : start + STEP * tw - 3 : STEP] for start in range(TILE)]
 
     @staticmethod
-    def needs(shape: ConvolutionShape) -> dict[str, list[Sizes]]:
-        """See `Memory`: what is written over the rows and the inputs is written when they are read no more."""
+    def filter_sizes(shape: ConvolutionShape) -> tuple[int, ...]:
+        """See `TiledConvolution`."""
+        return shape.outputs, PRODUCTS, shape.channels
+
+    @staticmethod
+    def scratch(shape: ConvolutionShape) -> dict[str, list[Sizes]]:
+        """See `TiledConvolution`; what is written over rows and inputs is written when they are read no more."""
         n, th, tw = shape.chunk, shape.high, shape.wide
         row, tile = (n, th, STEP * tw + 2, shape.channels), (n, th, tw, shape.channels)
         sums, outputs = (n, th, tw, shape.outputs), (n, th, STEP, tw, STEP, shape.outputs)
         return {
-            "filters": [[_filter_sizes(shape)]],
             "rows, sums": [[(TILE, *row), row, row], [(TILE, TILE, *sums)]],
             "inputs, outputs": [
                 [(TILE, TILE, *tile), *[(TILE, *tile)] * 2],
@@ -50,34 +51,13 @@ class TorchConvolution:
             ],
         }
 
-    @cached_property
-    def _filters(self) -> Tensor:
-        """Where those of weights that move are written; there may be none."""
-        (place,) = self._memory.parts("filters", self._shape.dtype, [_filter_sizes(self._shape)])
-        return place
+    def _transform(self, weight: Tensor, place: Tensor) -> None:
+        write_filters(weight, place)
 
-    @property
-    def filter_bytes(self) -> int:
-        """See `TiledConvolution`."""
-        return self._shape.dtype.itemsize * math.prod(_filter_sizes(self._shape))
-
-    def filters_of(self, weight: Tensor, *, kept: bool = False) -> Tensor:
-        """See `TiledConvolution`."""
-        return filters_of(weight, out=None if kept else self._filters)
-
-    def __call__(
-        self,
-        x: Tensor,
-        filters: Tensor,
-        bias: Tensor | None,
-        *,
-        out: Tensor,
-        added: Tensor | None = None,
-        relu: bool = False,
-    ) -> Tensor:
-        """See `TiledConvolution`."""
-        shape = self._shape
-        given, made, matrices = x.permute(0, 2, 3, 1), out.permute(0, 2, 3, 1), filters.permute(1, 2, 0)
+    def _convolve(
+        self, given: Tensor, filters: Tensor, bias: Tensor | None, added: Tensor | None, relu: bool, made: Tensor
+    ) -> None:
+        shape, matrices = self._shape, filters.permute(1, 2, 0)
         inputs = self._inputs.view(PRODUCTS, shape.tiles, shape.channels)
         sums = self._sums.view(PRODUCTS, shape.tiles, shape.outputs)
         for start in range(0, shape.images, shape.chunk):
@@ -86,7 +66,10 @@ class TorchConvolution:
             self._read(given[first : first + shape.chunk])
             torch.bmm(inputs, matrices, out=sums)
             self._write(made[first : first + shape.chunk], bias)
-        return with_tail(out, added, relu=relu)
+        if added is not None:
+            made += added
+        if relu:
+            made.relu_()
 
     def _read(self, images: Tensor) -> None:
         """Transforms images of shape (n, height, width, channels)."""
@@ -109,10 +92,6 @@ class TorchConvolution:
             images.copy_(whole[:, : shape.out_height, : shape.out_width])
         if not math.isfinite(images.sum()):
             images.fill_(math.nan)
-
-
-def _filter_sizes(shape: ConvolutionShape) -> tuple[int, int, int]:
-    return shape.outputs, PRODUCTS, shape.channels
 
 
 def _transform_inputs(d: Sequence[Tensor], out: Tensor, scratch: Sequence[Tensor]) -> None:

@@ -1,64 +1,22 @@
-"""Convolutions by tiles, from images to images."""
+"""Which way convolutions by tiles are done."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from slicer_core.evaluate.winograd.by_compiler import CompiledConvolution, compiled
 from slicer_core.evaluate.winograd.by_torch import TorchConvolution
 from slicer_core.evaluate.winograd.memory import Memory
 from slicer_core.evaluate.winograd.shape import ConvolutionShape
+from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 
 FEWEST_CHANNELS = 16
 """With fewer, in or out, the transforms of images cost what the products save; some more by torch's operations."""
 
 _FEWEST_CHANNELS_BY_TORCH = 48
-
-
-class TiledConvolution(Protocol):
-    """Convolutions of one shape."""
-
-    @property
-    def filter_bytes(self) -> int:
-        """What `filters_of` gives takes."""
-        ...
-
-    def filters_of(self, weight: Tensor, *, kept: bool = False) -> Tensor:
-        """The transform of a weight of shape (outputs, channels, 3, 3).
-
-        In memory that the next convolution writes to, or where it is `kept`, in memory of its own.
-        """
-        ...
-
-    def __call__(
-        self,
-        x: Tensor,
-        filters: Tensor,
-        bias: Tensor | None,
-        *,
-        out: Tensor,
-        added: Tensor | None = None,
-        relu: bool = False,
-    ) -> Tensor:
-        """Writes the convolution to `out`, and what follows it.
-
-        Outputs that are not finite make at least their image NaN: sums of inputs may overflow where no output would,
-        and after an activation what is left of that could look like a number.
-
-        Args:
-            x: images, of shape (images, channels, height, width), quickest where channels are last in memory.
-            filters: the weight's, by `filters_of`.
-            bias: of shape (outputs,).
-            out: of shape (images, outputs, out_height, out_width).
-            added: what is added to that, of the same shape.
-            relu: whether what is then below zero becomes zero.
-        """
-        ...
 
 
 def tiled_convolutions_of(

@@ -19,10 +19,10 @@ _G = (
 )
 
 
-def filters_of(weight: Tensor, *, out: Tensor | None = None) -> Tensor:
+def write_filters(weight: Tensor, out: Tensor) -> None:
     """GgGᵀ of a weight of shape (outputs, channels, 3, 3), of shape (outputs, 36, channels), columns before rows."""
     taps = weight.permute(0, 2, 3, 1).reshape(weight.shape[0], TAPS * TAPS, weight.shape[1])
-    return torch.matmul(_matrix(weight.dtype), taps, out=out)
+    torch.matmul(_matrix(weight.dtype), taps, out=out)
 
 
 @functools.cache
