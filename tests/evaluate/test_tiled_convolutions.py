@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -244,20 +242,6 @@ def test_points_that_tiles_lose_are_the_loops(captured: Callable[..., Any]) -> N
         expected = loop.terms(found.batch, slice(1, 3))["loss"][0]
         assert expected.isfinite().all()
         torch.testing.assert_close(ours.terms(found.batch, slice(1, 3))["loss"][0], expected, rtol=1e-5, atol=0)
-
-
-def test_without_a_compiler_or_where_it_fails_torch_transforms_tiles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failing = tmp_path / "cc"
-    failing.write_text("#!/bin/sh\nexit 1\n")
-    failing.chmod(0o755)
-    for compiler in ("no-such-compiler", str(failing), "an 'open quote", " "):
-        monkeypatch.setenv("CC", compiler)
-        assert by_compiler.compiled.__wrapped__() is None
-    monkeypatch.delenv("CC")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    assert by_compiler.compiled.__wrapped__() is None
 
 
 def test_models_without_such_convolutions_say_so(network: Callable[[str], Any]) -> None:

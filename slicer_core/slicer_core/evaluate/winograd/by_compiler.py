@@ -5,29 +5,19 @@ A few tiles are transformed, multiplied and transformed back at a time, so that 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import os
-import shlex
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from slicer_core.evaluate.winograd.memory import Memory, Sizes
+from slicer_core.evaluate.native import Memory, Sizes, library
 from slicer_core.evaluate.winograd.shape import PRODUCTS, ConvolutionShape
 from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 
 _SOURCE = Path(__file__).with_name("tiles.c")
-# The first that the compiler takes; what is not finite is told by arithmetic, whatever `CC` says of it.
-_FLAGS = tuple(("-O3", *native, "-fno-fast-math") for native in (("-march=native",), ("-mcpu=native",), ()))
-_SECONDS = 60
 # Of how many tiles there are planes at a time. Filters that do not fit a cache are read for each group: more then.
 _GROUP, _GROUP_OF_MANY_FILTERS = 24, 96
 _MANY_FILTERS_BYTES = 4 * 2**20
@@ -99,24 +89,8 @@ class CompiledConvolution(TiledConvolution):
 @functools.cache
 def compiled() -> ctypes.CDLL | None:
     """The compiled functions; None where there is no compiler, or it fails."""
-    # Whatever is amiss, from quotes in the variable to a full disk, torch's operations do the same.
-    with contextlib.suppress(OSError, ValueError):
-        compiler = shlex.split(os.environ.get("CC") or "cc")
-        if compiler and shutil.which(compiler[0]) is not None:
-            return _made_by(compiler)
-    return None
-
-
-def _made_by(compiler: Sequence[str]) -> ctypes.CDLL | None:
-    # What is loaded needs its file no more.
-    with tempfile.TemporaryDirectory(prefix="loss-slicer-") as folder:
-        made = Path(folder) / "tiles.so"
-        for flags in _FLAGS:
-            command = [*compiler, *flags, "-shared", "-fPIC", str(_SOURCE), "-o", str(made)]
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS)
-                return _declared(ctypes.CDLL(str(made)))
-    return None
+    found = library(_SOURCE)
+    return None if found is None else _declared(found)
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from slicer_core.evaluate.native import Memory, Sizes
 from slicer_core.evaluate.winograd.filters import write_filters
-from slicer_core.evaluate.winograd.memory import Memory, Sizes
 from slicer_core.evaluate.winograd.shape import PRODUCTS, STEP, TILE, ConvolutionShape
 from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
+from slicer_core.evaluate.native import Memory
 from slicer_core.evaluate.winograd.by_compiler import CompiledConvolution, compiled
 from slicer_core.evaluate.winograd.by_torch import TorchConvolution
-from slicer_core.evaluate.winograd.memory import Memory
 from slicer_core.evaluate.winograd.shape import ConvolutionShape
 from slicer_core.evaluate.winograd.tiled_convolution import TiledConvolution
 

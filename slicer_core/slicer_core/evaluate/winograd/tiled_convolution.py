@@ -8,7 +8,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from slicer_core.evaluate.winograd.memory import Memory, Sizes
+from slicer_core.evaluate.native import Memory, Sizes
 from slicer_core.evaluate.winograd.shape import ConvolutionShape
 
 

@@ -3,48 +3,14 @@
    A group of tiles is transformed, multiplied and transformed back before the next one, so that what lies between stays
    in a cache. A tile's 36 entries lie in planes, the columns before the rows. Sizes and strides are in numbers. */
 
-#include <stddef.h>
-#include <string.h>
+#include "../native/vectors.h"
 
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX__)
-enum { LANES = 8 };
-#else
-enum { LANES = 4 };
-#endif
-
-/* Of a product's sums, so many tiles by so many outputs are held in registers at a time: with their factors, all of
-   AVX2's sixteen. */
-enum { TILES = 6, BLOCK = 2 * LANES };
 /* Channels whose weights are laid out anew at a time. */
 enum { DEPTH = 32 };
 enum { TILE = 6, STEP = 4, TAPS = 3, PRODUCTS = TILE * TILE };
 
-typedef float Vector __attribute__((vector_size(4 * LANES)));
-typedef int Bits __attribute__((vector_size(4 * LANES)));
-typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE Vector load(const float *from) { return *(const Unaligned *)from; }
-
-INLINE void store(float *to, Vector values) { *(Unaligned *)to = values; }
-
-/* The first `count` of a vector's numbers, and zeros. */
-INLINE Vector load_some(const float *from, ptrdiff_t count)
-{
-    Vector values = {0};
-    memcpy(&values, from, (size_t)count * sizeof(float));
-    return values;
-}
-
-INLINE ptrdiff_t smaller(ptrdiff_t left, ptrdiff_t right) { return left < right ? left : right; }
-
 /* Filters and sums are filled up with zeros to whole blocks of outputs. */
 const ptrdiff_t winograd_block = BLOCK;
-
-INLINE ptrdiff_t filled_up(ptrdiff_t outputs) { return (outputs + BLOCK - 1) / BLOCK * BLOCK; }
 
 /* Planes that lie a multiple of 4 KB apart would share few places of a cache. */
 INLINE ptrdiff_t plane_of(ptrdiff_t rows, ptrdiff_t columns) { return rows * columns + 16; }
@@ -175,19 +141,11 @@ INLINE void multiply_tiles(
     const float *inputs, ptrdiff_t input_stride, const float *filters, ptrdiff_t channels, float *sums,
     ptrdiff_t sum_stride, const int tiles)
 {
-    Vector held[TILES][2];
+    Vector held[ROWS][2];
 #pragma GCC unroll 6
     for (int t = 0; t < tiles; t++)
         held[t][0] = held[t][1] = (Vector){0};
-    for (ptrdiff_t c = 0; c < channels; c++) {
-        const Vector left = load(filters + c * BLOCK), right = load(filters + c * BLOCK + LANES);
-#pragma GCC unroll 6
-        for (int t = 0; t < tiles; t++) {
-            const float input = inputs[t * input_stride + c];
-            held[t][0] += input * left;
-            held[t][1] += input * right;
-        }
-    }
+    add_products(inputs, input_stride, filters, channels, held, tiles);
 #pragma GCC unroll 6
     for (int t = 0; t < tiles; t++) {
         store(sums + t * sum_stride, held[t][0]);
@@ -202,9 +160,9 @@ static void multiply(
 {
     for (ptrdiff_t first = 0; first < padded; first += BLOCK, filters += channels * BLOCK) {
         ptrdiff_t t = 0;
-        for (; t + TILES <= tiles; t += TILES)
+        for (; t + ROWS <= tiles; t += ROWS)
             multiply_tiles(inputs + t * input_stride, input_stride, filters, channels, sums + t * padded + first,
-                           padded, TILES);
+                           padded, ROWS);
         const float *rest = inputs + t * input_stride;
         float *to = sums + t * padded + first;
         switch (tiles - t) {

@@ -1,4 +1,4 @@
-"""Memory that convolutions use one after another."""
+"""Memory that operations use one after another."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Sizes = Sequence[Sequence[int]]
 
 
 class Memory:
-    """Buffers by name; what lies in them is a convolution's only while it runs.
+    """Buffers by name; what lies in them is an operation's only while it runs.
 
-    What a convolution `needs` is, by the name of a buffer, the sizes of what lies in it at first, and of what is
+    What an operation `needs` is, by the name of a buffer, the sizes of what lies in it at first, and of what is
     written over that later.
     """
 
