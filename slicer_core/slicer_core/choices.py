@@ -11,6 +11,7 @@ StrategyName = Literal[
     "auto",
     "partial",
     "partial-vmap",
+    "partial-native",
     "partial-winograd",
     "partial-compiled",
     "partial-vmap-compiled",

@@ -23,7 +23,8 @@ from slicer_core import (
 NETWORKS = ["mlp", "convolution", "attention", "encoder", "weight_norm", "shared", "lstm"]
 # Seven does not divide the 22 samples.
 SETTINGS = {
-    name: EvaluationSettings(batch_size=7, strategy=name) for name in ("loop", "vmap", "partial", "partial-vmap")
+    name: EvaluationSettings(batch_size=7, strategy=name)
+    for name in ("loop", "vmap", "partial", "partial-vmap", "partial-native")
 }
 
 

@@ -77,7 +77,9 @@ def test_they_are_done_once_and_give_the_loops_numbers(case: str, monkeypatch: p
     class Noted(epilogue._Plan):
         def source(self) -> Any:
             made = super().source()
-            seen.append({node.name: (tail.added is not None, tail.relu) for node, tail in self._tails.items()})
+            seen.append(
+                {node.name: (tail.added is not None, tail.activation == "relu") for node, tail in self._tails.items()}
+            )
             return made
 
     monkeypatch.setattr(epilogue, "_Plan", Noted)

@@ -24,8 +24,8 @@ from slicer_core.evaluate.aliasing import (
 from slicer_core.evaluate.heads import fused_heads
 from slicer_core.evaluate.partition import Partition
 from slicer_core.evaluate.prologue import call
+from slicer_core.evaluate.replaced import Replaced, Replacing
 from slicer_core.evaluate.tails import Tail, passed_on, tail_of
-from slicer_core.evaluate.tiled import tiled_convolutions
 from slicer_core.evaluate.trace import Trace
 from slicer_core.evaluate.writers import IN_PLACE, OVER_SECOND, BufferPool, Writer, can_write_into, into
 
@@ -56,17 +56,17 @@ def compile_epilogue(
     constants: Mapping[fx.Node, Any],
     seen: SeenRuns | None = None,
     *,
-    tiled: int | None = None,
+    replacing: Replacing | None = None,
 ) -> Epilogue:
     """Python code for the general nodes, in place or into kept buffers where nobody sees the difference.
 
-    `tiled`: with convolutions by tiles, where they pay, which have so many bytes for themselves.
+    `replacing`: finds operations that are run by functions of our own.
 
     What aliases what is seen in one real run at the point that the buffers hold now, so the caller puts a point there.
     What such a run showed is kept in `seen`, so that the next batch of the same shape needs none.
     """
     results = moving_results(trace, parts)
-    plan = _Plan(parts, views, constants, results, {} if seen is None else seen, tiled=tiled)
+    plan = _Plan(parts, views, constants, results, {} if seen is None else seen, replacing)
     source, names = plan.source()
     scope: dict[str, Any] = dict(names)
     # Only names that are made here stand in the source; the user's are never part of it.
@@ -91,8 +91,7 @@ class _Plan:
         constants: Mapping[fx.Node, Any],
         results: tuple[fx.Node, ...],
         seen: SeenRuns,
-        *,
-        tiled: int | None,
+        replacing: Replacing | None,
     ) -> None:
         self._parts = parts
         self._order = {node: index for index, node in enumerate(parts.general)}
@@ -107,12 +106,13 @@ class _Plan:
         self._places: dict[fx.Node, Any] = dict(views)
         self._pool = BufferPool()
         self._dies = self._find_deaths()
-        self._tiled: Mapping[fx.Node, Callable[[Tensor], Callable[..., Tensor]]] = {}
         self._tails: dict[fx.Node, Tail] = {}
         # Those that are the same as another, since that has done what they do.
         self._passed_on: dict[fx.Node, fx.Node] = {}
-        if tiled is not None:
-            self._tiled = tiled_convolutions(parts.general, self._form, constants, memory=tiled)
+        self._replaced: Replaced = {}
+        if replacing is not None:
+            left = [node for node in parts.general if node not in self._fused]
+            self._replaced = replacing(left, self._form, constants)
 
     def source(self) -> tuple[str, dict[str, Any]]:
         """The code of `run`, and what the names in it stand for."""
@@ -154,10 +154,13 @@ class _Plan:
             return lambda condition, chosen, other: chosen
         if node in self._fused:
             return self._fused[node]
-        if node in self._tiled and (buffer := self._buffer(node, index)) is not None:
-            self._tails[node] = tail = tail_of(node, self._order, self._results, self._form_if_tensor)
+        replacement = self._replaced.get(node)
+        if replacement is not None and (buffer := self._buffer(node, index)) is not None:
+            self._tails[node] = tail = tail_of(
+                node, replacement.absorbs, self._order, self._results, self._form_if_tensor
+            )
             self._passed_on |= passed_on(node, tail)
-            return self._tiled[node](buffer)
+            return replacement.into(buffer)
         return self._over_argument(node, index) or self._into_buffer(node, index)
 
     def _place(self, node: fx.Node) -> Any:

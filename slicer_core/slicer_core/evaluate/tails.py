@@ -1,4 +1,5 @@
-"""What follows an operation in a graph and can be done where its result is written: a sum with a shortcut, and a ReLU.
+"""What follows an operation in a graph and can be done where its result is written: a sum with a shortcut, and a ReLU
+or a GELU.
 
 Of its own, each would read and write the result once more.
 """
@@ -14,35 +15,46 @@ from torch import fx
 Aten = torch.ops.aten
 
 
+_ACTIVATIONS: Mapping[Any, str] = {Aten.relu.default: "relu", Aten.gelu.default: "gelu"}
+
+
 class Tail(NamedTuple):
     """`nodes` follow one another, and nothing else reads what they are given.
 
-    `added`: what one of them adds, that is there before the operation is run; `relu`: whether the last is one.
+    `added`: what one of them adds, that is there before the operation is run; `activation`: what the last is, if one.
     """
 
     nodes: tuple[fx.Node, ...] = ()
     added: fx.Node | None = None
-    relu: bool = False
+    activation: str | None = None
 
     def keywords(self) -> dict[str, Any]:
         """What the operation has to be given besides."""
-        return ({} if self.added is None else {"added": self.added}) | ({"relu": True} if self.relu else {})
+        activation = {} if self.activation is None else {self.activation: True}
+        return activation if self.added is None else {"added": self.added, **activation}
 
 
 def tail_of(
-    node: fx.Node, order: Mapping[fx.Node, int], results: Sequence[fx.Node], form: Callable[[fx.Node], Any]
+    node: fx.Node,
+    absorbs: frozenset[Any],
+    order: Mapping[fx.Node, int],
+    results: Sequence[fx.Node],
+    form: Callable[[fx.Node], Any],
 ) -> Tail:
-    """That of a node.
+    """That of a node, of operations that it `absorbs`.
 
     `order` numbers the general nodes as they are run, and `form` tells all of a node's result but its values.
     """
     found, last = Tail(), node
-    while not found.relu and last not in results and len(last.users) == 1:
+    while found.activation is None and last not in results and len(last.users) == 1:
         (user,) = last.users
-        if user not in order or form(user) != form(node):
+        if user.target not in absorbs or user not in order or form(user) != form(node):
             break
-        if user.target is Aten.relu.default:
-            found = Tail((*found.nodes, user), found.added, relu=True)
+        if user.target in _ACTIVATIONS:
+            # GELU may be asked for by another formula.
+            if user.kwargs.get("approximate", "none") != "none":
+                break
+            found = Tail((*found.nodes, user), found.added, _ACTIVATIONS[user.target])
         elif found.added is None and (added := _added(user, last)) is not None:
             if form(added) != form(node) or order.get(added, -1) > order[node]:
                 break

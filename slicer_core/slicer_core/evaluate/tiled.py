@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from slicer_core.evaluate.objective import Objective
+from slicer_core.evaluate.replaced import Call, Forms, Replaced, Replacement
 from slicer_core.evaluate.winograd import (
     FEWEST_CHANNELS,
     ConvolutionShape,
@@ -18,14 +19,12 @@ from slicer_core.evaluate.winograd import (
 )
 
 Aten = torch.ops.aten
-Call = Callable[..., Tensor]
-Form = tuple[Any, ...]
-"""Shape, dtype and device of a tensor, and what else there is to say of it."""
 
 _CONVOLUTIONS = (Aten.conv2d.default, Aten.conv2d.padding)
 # What comes after inputs and weight, where a call leaves it out.
 _DEFAULTS: tuple[Any, ...] = (None, 1, 0, 1, 1)
 _PADDINGS = {"same": (1, 1), "valid": (0, 0)}
+_ABSORBS = frozenset({Aten.add.Tensor, Aten.relu.default})
 # They take about 1.5 s to compile.
 _WORTH_SECONDS = 6.0
 _MANY_FILTERS = 128 * 128
@@ -70,23 +69,18 @@ def may_have_tiles(node: fx.Node) -> bool:
 
 
 def tiled_convolutions(
-    nodes: Sequence[fx.Node],
-    form: Callable[[fx.Node], Form],
-    constants: Mapping[fx.Node, Any],
-    *,
-    memory: int,
-) -> dict[fx.Node, Callable[[Tensor], Call]]:
-    """Node -> what makes its operation from the place of its result, for each convolution that tiles pay for.
+    nodes: Sequence[fx.Node], form: Forms, constants: Mapping[fx.Node, Any], *, memory: int
+) -> Replaced:
+    """The convolutions that tiles pay for.
 
     They share what they write to, so they run one after another, and it takes up to half of `memory`, in bytes: one
-    with which it would take more is left as it is. `form` tells of what a node gives; `constants` has what is the same
-    at all points. Of weights among them, transforms are kept in the other half as far as they fit; others are made at
-    each point.
+    with which it would take more is left as it is. Of weights that are the same at all points, transforms are kept in
+    the other half as far as they fit; others are made at each point.
     """
     kept, most = 0, memory // 2
     shapes = {node: shape for node in nodes if (shape := _shape(node, form)) is not None and _pays(shape)}
     found = zip(shapes, tiled_convolutions_of(list(shapes.values()), most_bytes=most), strict=True)
-    makers: dict[fx.Node, Callable[[Tensor], Call]] = {}
+    made: dict[fx.Node, Replacement] = {}
     for node, convolution in found:
         if convolution is None:
             continue
@@ -94,11 +88,11 @@ def tiled_convolutions(
         if weight is not None and kept + convolution.filter_bytes <= min(most, _KEPT_BYTES):
             filters = convolution.filters_of(weight, kept=True)
             kept += convolution.filter_bytes
-        makers[node] = _maker(convolution, filters)
-    return makers
+        made[node] = _replacement(convolution, filters)
+    return made
 
 
-def _maker(convolution: TiledConvolution, filters: Tensor | None) -> Callable[[Tensor], Call]:
+def _replacement(convolution: TiledConvolution, filters: Tensor | None) -> Replacement:
     def into(out: Tensor) -> Call:
         def write(x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **tail: Any) -> Tensor:
             own = convolution.filters_of(weight) if filters is None else filters
@@ -106,7 +100,7 @@ def _maker(convolution: TiledConvolution, filters: Tensor | None) -> Callable[[T
 
         return write
 
-    return into
+    return Replacement(into, _ABSORBS)
 
 
 def _pays(shape: ConvolutionShape) -> bool:
@@ -115,7 +109,7 @@ def _pays(shape: ConvolutionShape) -> bool:
     )
 
 
-def _shape(node: fx.Node, form: Callable[[fx.Node], Form]) -> ConvolutionShape | None:
+def _shape(node: fx.Node, form: Forms) -> ConvolutionShape | None:
     """None for what is no convolution of 3 by 3 with stride 1 of images on the CPU."""
     if not may_have_tiles(node):
         return None

@@ -18,6 +18,7 @@ from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.candidate import Candidate, Outcome
 from slicer_core.evaluate.capturing import CAPTURE_PASSES, seconds_to_export, seconds_to_record
 from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
+from slicer_core.evaluate.in_c import dense_may_pay
 from slicer_core.evaluate.layout import is_splittable, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
@@ -67,7 +68,7 @@ _LONG_SECONDS = 1800.0
 _SMALL_SECONDS = {"cpu": 2e-4}
 _SMALL_SECONDS_ELSEWHERE = 1e-3
 # The strategies that are tried first, of which one captures for all.
-_PREPARING = ("partial", "partial-winograd")
+_PREPARING = ("partial", "partial-winograd", "partial-native")
 
 _TOO_LARGE = (float("inf"), float("inf"))
 
@@ -289,7 +290,9 @@ class Trials:
         in_one_thread = first.workers > 1 or torch.get_num_threads() == 1
         are_ahead = bool(tiles) and compiled() is not None and in_one_thread
         yield from (*tiles[:1], first, *tiles[1:]) if are_ahead else (first, *tiles)
-        known = self._outcomes.get("partial") or self._outcomes.get("partial-winograd")
+        if (known := self._best_known()) is not None and in_one_thread and dense_may_pay(self._objective, known.total):
+            yield replace(known.candidate, strategy="partial-native")
+            known = self._best_known()
         if known is None:
             yield Candidate(strategy="vmap")
             if max_workers > 1:
@@ -324,6 +327,10 @@ class Trials:
             yield Candidate(strategy="partial-compiled", part_size=sizes[0])
             if is_small:
                 yield Candidate(strategy="partial-vmap-compiled", part_size=sizes[0])
+
+    def _best_known(self) -> Outcome | None:
+        """Of the strategies that capture the model."""
+        return min(self._outcomes.values(), key=lambda outcome: outcome.total, default=None)
 
     def _make(self, strategy: str, block: PointBlock) -> Kernel:
         if strategy == "loop":

@@ -6,6 +6,7 @@ from slicer_core.evaluate.strategies.partial import PartialKernel, Session, Trac
 from slicer_core.evaluate.strategies.partial_compiled import PartialCompiledKernel
 from slicer_core.evaluate.strategies.partial_cudagraph import PartialCudaGraphKernel
 from slicer_core.evaluate.strategies.partial_kinds import PARTIAL_KINDS
+from slicer_core.evaluate.strategies.partial_native import PartialNativeKernel
 from slicer_core.evaluate.strategies.partial_vmap import PartialVmapKernel
 from slicer_core.evaluate.strategies.partial_vmap_compiled import PartialVmapCompiledKernel
 from slicer_core.evaluate.strategies.partial_vmap_cudagraph import PartialVmapCudaGraphKernel
@@ -24,6 +25,7 @@ __all__ = [
     "PartialCompiledKernel",
     "PartialCudaGraphKernel",
     "PartialKernel",
+    "PartialNativeKernel",
     "PartialVmapCompiledKernel",
     "PartialVmapCudaGraphKernel",
     "PartialVmapKernel",

@@ -34,6 +34,7 @@ from slicer_core.evaluate.prologue import (
     center_values,
     num_bytes,
 )
+from slicer_core.evaluate.replaced import Replacing
 from slicer_core.evaluate.shortage import MemoryShortageError
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms, Kernel
 from slicer_core.evaluate.trace import NotTraceableError, Trace, Tracer
@@ -245,6 +246,10 @@ class PartialKernel(Kernel):
         self._runner, self._session.runner = runner, runner if is_kept else None
         self._combiner, self._epilogue = runner.combiner, runner.epilogue
 
+    def replacing(self, memory: int) -> Replacing | None:
+        """What finds operations that are run by functions of our own, which take so many bytes at most."""
+        return None
+
     def collected(self, rows: Mapping[fx.Node, Tensor], count: int) -> ChunkTerms:
         """The chunk's terms of the results that move, each of shape (points, entries), and of those that don't."""
 
@@ -265,10 +270,9 @@ class PartialKernel(Kernel):
         # A partition that is made anew for each block is not to be remembered.
         seen = None if self._recomputing else self._session.traces.seen
         views = combiner.views
-        tiled = None
-        if self.has_tiles:
-            tiled = max(0, self._memory_budget - _combined_bytes(frontier) - self._session.kept_bytes())
-        return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, tiled=tiled)
+        left = max(0, self._memory_budget - _combined_bytes(frontier) - self._session.kept_bytes())
+        replacing = self.replacing(left)
+        return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, replacing=replacing)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:
         matrices = [node for node, parts in frontier.items() if node.op != "placeholder" and parts[0].ndim == 2]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar
 
+from slicer_core.evaluate.replaced import Replacing
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms
 from slicer_core.evaluate.strategies.loop import LoopKernel
 from slicer_core.evaluate.strategies.partial import PartialKernel
-from slicer_core.evaluate.tiled import may_have_tiles
+from slicer_core.evaluate.tiled import may_have_tiles, tiled_convolutions
 from slicer_core.subject import Batch
 
 
@@ -28,6 +30,10 @@ class PartialWinogradKernel(PartialKernel):
         super().prepare(batch)
         if not any(map(may_have_tiles, self.trace.nodes)):
             raise CannotEvaluateError("there is no convolution of 3 by 3 with stride 1 that tiles would pay for")
+
+    def replacing(self, memory: int) -> Replacing:
+        """See `PartialKernel`."""
+        return functools.partial(tiled_convolutions, memory=memory)
 
     def terms(self, batch: Batch, points: slice) -> ChunkTerms:
         """See `Kernel`."""

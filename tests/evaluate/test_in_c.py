@@ -1,0 +1,337 @@
+"""Operations in C beside torch's own in float64, and the strategy that has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from slicer_core import AxisParallelSlicer, EvaluationSettings, ModelWrapper, RandomDirectionSlicer
+from slicer_core.evaluate import capturing, epilogue, in_c, trials
+from slicer_core.evaluate.in_c import attention, layer_norm, linear
+from slicer_core.evaluate.native import Memory
+
+SETTINGS = EvaluationSettings(strategy="partial-native", batch_size=8)
+COMPILED = pytest.mark.skipif(linear.compiled() is None, reason="there is no C compiler")
+NAN = float("nan")
+
+
+class Block(nn.Module):
+    """Causal attention and a network with GELU, with shortcuts; its projection keeps its weight the other way round."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.together = nn.Linear(width, 3 * width)
+        self.weight = nn.Parameter(torch.randn(width, width) / width)
+        self.bias = nn.Parameter(torch.randn(width))
+        self.network = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, tokens, width = x.shape
+        parts = self.together(self.first(x)).view(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*parts.unbind(0), is_causal=True)
+        rows = mixed.transpose(1, 2).reshape(n * tokens, width)
+        x = x + torch.addmm(self.bias, rows, self.weight).view(n, tokens, width)
+        return x + self.network(self.second(x))
+
+
+class Transformer(nn.Module):
+    """Two blocks on words, and a last layer of a few classes for each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(13, 64)
+        self.blocks, self.norm, self.head = (
+            nn.Sequential(Block(64, 2), Block(64, 4)),
+            nn.LayerNorm(64),
+            nn.Linear(64, 7),
+        )
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks(self.words(words)))).mean(1)
+
+
+def transformer() -> ModelWrapper:
+    data = torch.randint(13, (20, 11)), torch.randint(7, (20,))
+    return ModelWrapper(Transformer(), nn.CrossEntropyLoss(), data)
+
+
+def seen_replaced(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[bool, str | None]]:
+    """The operations that are run by functions of our own from now on, with what is added and which activation."""
+    seen: dict[str, tuple[bool, str | None]] = {}
+
+    class Noted(epilogue._Plan):
+        def source(self) -> Any:
+            made = super().source()
+            seen.update({node.name: (tail.added is not None, tail.activation) for node, tail in self._tails.items()})
+            return made
+
+    monkeypatch.setattr(epilogue, "_Plan", Noted)
+    return seen
+
+
+def laid_out(matrix: Tensor, layout: str) -> Tensor:
+    """The same numbers, elsewhere in memory."""
+    if layout == "turned":
+        return matrix.t().contiguous().t()
+    if layout == "gaps":
+        return torch.full((matrix.shape[0], 2 * matrix.shape[1]), NAN).index_copy(
+            1, torch.arange(matrix.shape[1]), matrix
+        )[:, : matrix.shape[1]]
+    return matrix
+
+
+@COMPILED
+@pytest.mark.parametrize("layout", ["plain", "turned", "gaps"])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"), [(16, 64, 64), (97, 31, 5), (200, 513, 33), (5, 4, 16), (1, 1100, 1), (389, 80, 848)]
+)
+def test_linear_layers_are_torchs(rows: int, inputs: int, outputs: int, layout: str) -> None:
+    x, weight = torch.randn(rows, inputs), torch.randn(outputs, inputs) / math.sqrt(inputs)
+    bias, added = torch.randn(outputs), torch.randn(rows, outputs)
+    memory, layer = (
+        Memory(),
+        linear.CompiledLinear(linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs), Memory()),
+    )
+    layer = linear.CompiledLinear(linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs), memory)
+    memory.reserve(layer.needs, torch.float32)
+    exact = F.linear(x.double(), weight.double())
+    x, own = laid_out(x, layout), laid_out(weight, layout)
+    out = torch.full((rows, outputs), NAN)
+    for kept in (False, True):
+        weights = layer.weights_of(own, kept=kept)
+        assert layer(x, weights, None, out=out) is out
+        torch.testing.assert_close(out.double(), exact, rtol=0, atol=1e-5)
+        for more in (None, added, laid_out(added, "turned")):
+            sums = exact + bias.double() + (0 if more is None else added.double())
+            for name, activation in (("", lambda y: y), ("relu", F.relu), ("gelu", F.gelu)):
+                layer(x, weights, bias, out=out, added=more, **{name: True} if name else {})
+                torch.testing.assert_close(out.double(), activation(sums), rtol=0, atol=1e-5)
+
+
+@COMPILED
+def test_activations_of_what_is_large_or_not_finite_are_torchs() -> None:
+    inf = float("inf")
+    x = torch.tensor([NAN, inf, -inf, 0.0, -0.0, 5.59, -5.59, 5.61, -5.61, 1e19, -1e19, 3e38, -3e38, 1e-39, -1.0, 1.0])
+    memory, layer = Memory(), None
+    layer = linear.CompiledLinear(linear.LinearShape(rows=1, inputs=1, outputs=16), memory)
+    memory.reserve(layer.needs, torch.float32)
+    weights = layer.weights_of(torch.zeros(16, 1))
+    for name, activation in (("relu", F.relu), ("gelu", F.gelu)):
+        found = layer(torch.zeros(1, 1), weights, x, out=torch.empty(1, 16), **{name: True})
+        torch.testing.assert_close(found[0], activation(x), rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: float | None) -> Tensor:
+    """By the operation in C."""
+    graph = torch.fx.Graph()
+    nodes = [graph.placeholder(name) for name in "qkv"]
+    keywords = {} if scale is None else {"scale": scale}
+    node = graph.call_function(
+        torch.ops.aten.scaled_dot_product_attention.default, (*nodes, None, 0.0, causal), keywords
+    )
+    out = torch.full((*query.shape[:3], value.shape[3]), NAN).transpose(1, 2).contiguous().transpose(1, 2)
+    forms = {
+        entry: epilogue.form_of(tensor) for entry, tensor in zip((*nodes, node), (query, key, value, out), strict=True)
+    }
+    replaced = attention.attentions([node], forms.__getitem__, {}, memory=2**20)
+    return replaced[node].into(out)(query, key, value)
+
+
+@COMPILED
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(
+    ("sequences", "heads", "queries", "tokens", "depth", "size"),
+    [(3, 2, 37, 37, 16, 32), (1, 4, 6, 20, 7, 64), (2, 1, 20, 5, 33, 32), (2, 3, 1, 1, 8, 32)],
+)
+def test_attention_is_torchs(
+    sequences: int, heads: int, queries: int, tokens: int, depth: int, size: int, causal: bool, scale: float | None
+) -> None:
+    query = torch.randn(sequences, queries, heads, depth).transpose(1, 2)
+    key, value = (
+        torch.randn(sequences, heads, tokens, depth),
+        torch.randn(sequences, tokens, heads, size).transpose(1, 2),
+    )
+    for factor in (1.0, 100.0):
+        # Scores that are far apart leave all weight to one.
+        given = factor * query, key, value
+        exact = F.scaled_dot_product_attention(*(part.double() for part in given), is_causal=causal, scale=scale)
+        found = attended(*given, causal, scale)
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-6 * factor)
+    query[0, 0, 0, 0] = NAN
+    found = attended(query, key, value, causal, scale)
+    assert found[0, 0, 0].isnan().all()
+    assert found.isnan().sum() == size
+
+
+@COMPILED
+def test_attention_without_weight_is_nothing_and_no_smallest_number() -> None:
+    query, key = torch.ones(1, 1, 1, 1), torch.tensor([0.0, -79.0, -81.0, -1e30]).view(1, 1, 4, 1)
+    value = torch.eye(4, 32).view(1, 1, 4, 32)
+    found = attended(query, key, value, False, 1.0)[0, 0, 0, :4]
+    torch.testing.assert_close(found, torch.tensor([1.0, math.exp(-79), 0.0, 0.0]), rtol=1e-6, atol=0)
+
+
+@COMPILED
+@pytest.mark.parametrize("sizes", [(), (0,), (0, 1)])
+@pytest.mark.parametrize("size", [1, 5, 16, 31, 200])
+def test_layer_normalization_is_torchs(size: int, sizes: tuple[int, ...]) -> None:
+    x = 3 * torch.randn(7, 2, size) + 100
+    parts = [torch.randn(size) if number in sizes else None for number in range(2)]
+    found = layer_norm._into(torch.full_like(x, NAN))(x, [size], *parts, 1e-3)
+    exact = F.layer_norm(x.double(), [size], *(None if part is None else part.double() for part in parts), 1e-3)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=5e-5)
+
+
+@COMPILED
+def test_a_transformer_is_run_in_c_and_has_the_loops_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper, seen = transformer(), seen_replaced(monkeypatch)
+    monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
+    monkeypatch.setattr(layer_norm, "_MIN_NUMBERS", 1)
+
+    def plane(settings: EvaluationSettings) -> Any:
+        return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_2d(grid_size=(3, 4), seed=2)
+
+    found, loop = plane(SETTINGS), plane(EvaluationSettings(strategy="loop"))
+    assert found.evaluation["strategy"] == "partial-native", found.evaluation.get("reason")
+    np.testing.assert_allclose(found.loss, loop.loss, rtol=1e-5)
+    kinds = {kind: [tail for name, tail in seen.items() if name.startswith(kind)] for kind in ("linear", "addmm")}
+    # Three layers a block with one that is turned, and the last.
+    assert sorted(kinds["linear"], key=str) == [(False, "gelu")] * 2 + [(False, None)] * 3 + [(True, None)] * 2
+    assert len(kinds["addmm"]) == 2
+    assert sum(name.startswith("scaled_dot_product") for name in seen) == 2
+    assert sum(name.startswith("layer_norm") for name in seen) == 5
+
+
+@COMPILED
+def test_weights_that_stay_are_laid_out_once_where_there_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapper, laid = transformer(), []
+    monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
+    weights_of = linear.CompiledLinear.weights_of
+
+    def noted(layer: Any, weight: Tensor, *, kept: bool = False) -> Tensor:
+        laid.append(kept)
+        return weights_of(layer, weight, kept=kept)
+
+    monkeypatch.setattr(linear.CompiledLinear, "weights_of", noted)
+
+    def lines(settings: EvaluationSettings) -> Any:
+        slicer = AxisParallelSlicer(wrapper, settings=settings, progress=False)
+        return slicer.slice(bounds=(-1.0, 1.0), n_samples=4, params_to_slice=[13 * 64 + 5])
+
+    loop = lines(EvaluationSettings(strategy="loop"))
+    for limit, are_kept in ((2**26, True), (0, False)):
+        monkeypatch.setattr(linear, "_KEPT_BYTES", limit)
+        laid.clear()
+        found = lines(SETTINGS)
+        assert found.evaluation["strategy"] == "partial-native", found.evaluation.get("reason")
+        np.testing.assert_allclose(found.loss, loop.loss, rtol=1e-5)
+        assert any(laid) == are_kept
+        assert are_kept != (False in laid)
+
+
+@COMPILED
+def test_what_does_not_fit_the_memory_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes: dict[str, int] = {}
+    found_in_c: list[dict[str, int]] = []
+    wrapper = transformer()
+    plain = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy="loop"), progress=False)
+    expected = plain.slice_1d(n_samples=4, seed=2).loss
+    monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
+    for memory in (2**30, 80_000, 0):
+        monkeypatch.setattr(
+            in_c,
+            "_KINDS",
+            tuple(_limited(kind, memory, nodes) for kind in (linear.linear_layers, attention.attentions)),
+        )
+        nodes.clear()
+        found = RandomDirectionSlicer(wrapper, settings=SETTINGS, progress=False).slice_1d(n_samples=4, seed=2)
+        assert found.evaluation["strategy"] == "partial-native"
+        np.testing.assert_allclose(found.loss, expected, rtol=1e-5)
+        found_in_c.append(dict(nodes))
+    every, some, none = found_in_c
+    # Of 64 inputs, weights of 64 outputs fit, and no more.
+    assert 0 < some["linear_layers"] < every["linear_layers"]
+    assert every["attentions"] == 2
+    assert none == {"linear_layers": 0, "attentions": 0}
+
+
+def _limited(kind: Any, limit: int, nodes: dict[str, int]) -> Callable[..., Any]:
+    def found(*args: Any, memory: int) -> Any:
+        made = kind(*args, memory=min(memory, limit))
+        nodes[kind.__name__] = len(made)
+        return made
+
+    return found
+
+
+@COMPILED
+@pytest.mark.parametrize("mask", [None, "bool", "float"])
+def test_attention_with_a_mask_is_torchs_own(mask: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.layer, self.head = nn.Embedding(13, 32), nn.Linear(32, 32), nn.Linear(32, 3)
+            seen = torch.ones(9, 9).tril().bool()
+            self.register_buffer("seen", seen if mask == "bool" else seen.float().log() if mask == "float" else None)
+
+        def forward(self, words: Tensor) -> Tensor:
+            x = self.layer(self.words(words)).relu().unsqueeze(1)
+            return self.head(F.scaled_dot_product_attention(x, x, x, attn_mask=self.seen).mean((1, 2)))
+
+    data = torch.randint(13, (20, 9)), torch.randint(3, (20,))
+    wrapper, seen = ModelWrapper(Masked(), nn.CrossEntropyLoss(), data), seen_replaced(monkeypatch)
+
+    def curve(settings: EvaluationSettings) -> Any:
+        return RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=4, seed=2)
+
+    np.testing.assert_allclose(curve(SETTINGS).loss, curve(EvaluationSettings(strategy="loop")).loss, rtol=1e-5)
+    assert any(name.startswith("scaled_dot_product") for name in seen) == (mask is None)
+
+
+@pytest.mark.parametrize("thousands", [False, True])
+def test_in_processes_of_several_threads_and_in_other_dtypes_it_is_torchs(
+    thousands: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, wrapper = seen_replaced(monkeypatch), transformer()
+    monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
+    if thousands:
+        monkeypatch.setattr(in_c.torch, "get_num_threads", lambda: 2)
+    settings = SETTINGS if thousands else dataclasses.replace(SETTINGS, dtype=torch.float64)
+    found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=4)
+    assert found.evaluation["strategy"] == "partial-native"
+    assert not seen
+
+
+def test_models_without_such_operations_say_so() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.Flatten(), nn.Softmax(1))
+    wrapper = ModelWrapper(model, nn.MSELoss(), (torch.randn(6, 2, 4), torch.randn(6, 9)))
+    found = RandomDirectionSlicer(wrapper, settings=SETTINGS, progress=False).slice_1d(n_samples=3)
+    assert found.evaluation["strategy"] == "loop"
+    assert "in C" in found.evaluation["reason"]
+
+
+@pytest.mark.parametrize("has_compiler", [True, False])
+def test_auto_tries_it_in_long_jobs_where_there_is_a_compiler(
+    has_compiler: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_compiler and linear.compiled() is None:
+        pytest.skip("there is no C compiler")
+    monkeypatch.setattr(trials, "_trial_seconds", lambda job: 60.0)
+    monkeypatch.setattr(capturing, "_RECORDING_SECONDS", -1e9)
+    monkeypatch.setattr(trials, "_TRIAL_SHARE", 1e-6)
+    monkeypatch.setattr(in_c, "_WORTH_SECONDS", 0.0)
+    if not has_compiler:
+        monkeypatch.setattr(in_c, "_COMPILED", (lambda: None,))
+    found = RandomDirectionSlicer(transformer(), progress=False).slice_1d(n_samples=5)
+    assert any(label.startswith("partial-native") for label in found.evaluation["trials"]) == has_compiler
