@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -119,6 +118,27 @@ def test_linear_layers_are_torchs(rows: int, inputs: int, outputs: int, layout: 
 
 
 @COMPILED
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(16, 64, 10), (97, 5, 33), (203, 512, 16)])
+def test_outputs_may_be_turned_and_inputs_combined(rows: int, inputs: int, outputs: int) -> None:
+    base, moving, weight = torch.randn(rows, inputs), torch.randn(rows, inputs), torch.randn(outputs, inputs)
+    bias, coefficient = torch.randn(outputs), -0.7
+    for is_turned in (False, True):
+        shape, memory = linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs, is_turned=is_turned), Memory()
+        layer = linear.CompiledLinear(shape, memory)
+        memory.reserve(layer.needs, torch.float32)
+        weights = layer.weights_of(weight)
+        out = torch.full((rows, outputs), NAN)
+        out = out.t().contiguous().t() if is_turned else out
+        for code, before in enumerate((lambda y: y, F.relu, F.gelu)):
+            for name, after in (("", lambda y: y), ("gelu", F.gelu)):
+                given = linear.Inputs(base.data_ptr(), rows, inputs, moving.data_ptr(), coefficient, code)
+                layer.into(out)(given, weights, bias, **{name: True} if name else {})
+                point = before(base.double() + coefficient * moving.double())
+                exact = after(F.linear(point, weight.double(), bias.double()))
+                torch.testing.assert_close(out.double(), exact, rtol=0, atol=1e-4)
+
+
+@COMPILED
 def test_activations_of_what_is_large_or_not_finite_are_torchs() -> None:
     inf = float("inf")
     x = torch.tensor([NAN, inf, -inf, 0.0, -0.0, 5.59, -5.59, 5.61, -5.61, 1e19, -1e19, 3e38, -3e38, 1e-39, -1.0, 1.0])
@@ -143,7 +163,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, causal: bool, scale: flo
     forms = {
         entry: epilogue.form_of(tensor) for entry, tensor in zip((*nodes, node), (query, key, value, out), strict=True)
     }
-    replaced = attention.attentions([node], forms.__getitem__, {}, memory=2**20)
+    replaced = attention.attentions([node], forms.__getitem__, memory=2**20)
     return replaced[node].into(out)(query, key, value)
 
 
@@ -242,37 +262,90 @@ def test_weights_that_stay_are_laid_out_once_where_there_is_memory(monkeypatch: 
 
 @COMPILED
 def test_what_does_not_fit_the_memory_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes: dict[str, int] = {}
-    found_in_c: list[dict[str, int]] = []
-    wrapper = transformer()
+    found_in_c: list[tuple[int, int]] = []
+    wrapper, numbers = transformer(), [0, 0]
     plain = RandomDirectionSlicer(wrapper, settings=EvaluationSettings(strategy="loop"), progress=False)
     expected = plain.slice_1d(n_samples=4, seed=2).loss
     monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
-    for memory in (2**30, 80_000, 0):
-        monkeypatch.setattr(
-            in_c,
-            "_KINDS",
-            tuple(_limited(kind, memory, nodes) for kind in (linear.linear_layers, attention.attentions)),
-        )
-        nodes.clear()
+    for limit in (2**30, 120_000, 0):
+        for number, name in enumerate(("linear_layers", "attentions")):
+            kind = getattr(in_c, name)
+
+            def limited(*args: Any, memory: int, given: Any = (number, kind, limit), **more: Any) -> Any:
+                number, kind, limit = given
+                made = kind(*args, memory=min(memory, limit), **more)
+                numbers[number] = len(made)
+                return made
+
+            monkeypatch.setattr(in_c, name, limited)
         found = RandomDirectionSlicer(wrapper, settings=SETTINGS, progress=False).slice_1d(n_samples=4, seed=2)
         assert found.evaluation["strategy"] == "partial-native"
         np.testing.assert_allclose(found.loss, expected, rtol=1e-5)
-        found_in_c.append(dict(nodes))
+        found_in_c.append((numbers[0], numbers[1]))
     every, some, none = found_in_c
     # Of 64 inputs, weights of 64 outputs fit, and no more.
-    assert 0 < some["linear_layers"] < every["linear_layers"]
-    assert every["attentions"] == 2
-    assert none == {"linear_layers": 0, "attentions": 0}
+    assert 0 < some[0] < every[0]
+    assert every[1] == 2
+    assert none == (0, 0)
 
 
-def _limited(kind: Any, limit: int, nodes: dict[str, int]) -> Callable[..., Any]:
-    def found(*args: Any, memory: int) -> Any:
-        made = kind(*args, memory=min(memory, limit))
-        nodes[kind.__name__] = len(made)
-        return made
+class Plain(nn.Module):
+    """Layers whose inputs move affinely, with what may lie between."""
 
-    return found
+    def __init__(self, case: str) -> None:
+        super().__init__()
+        self.case = case
+        self.first, self.second, self.third = nn.Linear(9, 32), nn.Linear(32, 20), nn.Linear(32, 20)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        if self.case == "a ReLU":
+            return self.second(y.relu())
+        if self.case == "a GELU":
+            return self.second(F.gelu(y))
+        if self.case == "nothing":
+            return self.second(y)
+        if self.case == "another GELU":
+            return self.second(F.gelu(y, approximate="tanh"))
+        if self.case == "another activation":
+            return self.second(y.tanh())
+        if self.case == "read twice":
+            return self.second(y.relu()) + self.third(y)
+        z = y.relu()
+        return self.second(z) + self.third(z)
+
+
+@COMPILED
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize(
+    ("case", "is_left_out"),
+    [
+        *(("a ReLU", True), ("a GELU", True), ("nothing", True), ("another GELU", False)),
+        *(("another activation", False), ("read twice", False), ("the ReLU is read twice", False)),
+    ],
+)
+def test_what_moves_affinely_is_combined_where_only_a_layer_reads_it(
+    case: str, is_left_out: bool, dimensions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = []
+    monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
+    leave_out = linear.Combiner.leave_out
+    monkeypatch.setattr(
+        linear.Combiner, "leave_out", lambda self, node: left_out.append(node.name) or leave_out(self, node)
+    )
+    data = torch.randn(50, 9), torch.randint(20, (50,))
+    wrapper = ModelWrapper(Plain(case), nn.CrossEntropyLoss(), data)
+
+    def slices(settings: EvaluationSettings) -> Any:
+        slicer = RandomDirectionSlicer(wrapper, settings=settings, progress=False)
+        # The last batch has two samples.
+        return slicer.slice_1d(n_samples=5) if dimensions == 1 else slicer.slice_2d(grid_size=(3, 4), seed=2)
+
+    settings = dataclasses.replace(SETTINGS, batch_size=24)
+    found, loop = slices(settings), slices(EvaluationSettings(strategy="loop"))
+    assert found.evaluation["strategy"] == "partial-native", found.evaluation.get("reason")
+    np.testing.assert_allclose(found.loss, loop.loss, rtol=1e-5)
+    assert bool(left_out) == is_left_out
 
 
 @COMPILED
@@ -321,9 +394,12 @@ def test_models_without_such_operations_say_so() -> None:
     assert "in C" in found.evaluation["reason"]
 
 
-@pytest.mark.parametrize("has_compiler", [True, False])
-def test_auto_tries_it_in_long_jobs_where_there_is_a_compiler(
-    has_compiler: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("has_compiler", "is_long", "is_kept", "is_tried"),
+    [(True, True, False, True), (True, False, True, True), (True, False, False, False), (False, True, False, False)],
+)
+def test_auto_tries_it_where_it_is_at_hand_or_worth_compiling(
+    has_compiler: bool, is_long: bool, is_kept: bool, is_tried: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if has_compiler and linear.compiled() is None:
         pytest.skip("there is no C compiler")
@@ -331,7 +407,9 @@ def test_auto_tries_it_in_long_jobs_where_there_is_a_compiler(
     monkeypatch.setattr(capturing, "_RECORDING_SECONDS", -1e9)
     monkeypatch.setattr(trials, "_TRIAL_SHARE", 1e-6)
     monkeypatch.setattr(in_c, "_WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(in_c, "_WORTH_COMPILING_SECONDS", 0.0 if is_long else 1e9)
+    monkeypatch.setattr(in_c, "is_kept", lambda source: is_kept)
     if not has_compiler:
-        monkeypatch.setattr(in_c, "_COMPILED", (lambda: None,))
+        monkeypatch.setattr(linear, "compiled", lambda: None)
     found = RandomDirectionSlicer(transformer(), progress=False).slice_1d(n_samples=5)
-    assert any(label.startswith("partial-native") for label in found.evaluation["trials"]) == has_compiler
+    assert any(label.startswith("partial-native") for label in found.evaluation["trials"]) == is_tried

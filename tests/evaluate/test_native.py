@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slicer_core.evaluate.native import library
+from slicer_core.evaluate.native import is_kept, library
 from slicer_core.evaluate.winograd import by_compiler
 
 load = library.__wrapped__
@@ -57,7 +57,8 @@ def test_without_a_compiler_or_where_it_fails_there_is_none(
 
 @COMPILED
 def test_it_is_compiled_once(kept: Path, source: Path, counting: Path) -> None:
-    for _ in range(2):
+    for number in range(2):
+        assert is_kept(source) == (number > 0)
         assert load(source).answer() == 42
     assert times(counting) == 1
     (made,) = kept.iterdir()
@@ -91,6 +92,7 @@ def test_what_others_could_have_written_is_not_loaded(harm: str, kept: Path, sou
     else:
         made.rename(made.with_name("elsewhere"))
         made.symlink_to("elsewhere")
+    assert not is_kept(source)
     assert load(source).answer() == 42
     assert times(counting) == 2
 

@@ -42,7 +42,7 @@ from slicer_core.subject import Batch, ModelWrapper
 _SHARED = ("loop", "vmap", "partial", "partial-vmap", "partial-native", "partial-winograd")
 
 # Strategies that decide in which layout a matrix is combined.
-_LAID_OUT = ("partial", "partial-native", "partial-winograd", "partial-cudagraph")
+_LAID_OUT = ("partial", "partial-winograd", "partial-cudagraph")
 
 Decided = tuple[dict[tuple[str, int], Layout], dict[str, tuple[str, ...]]]
 """Layouts by what moves and the number of threads, and cuts by what moves; see `Traces` and `Decisions`."""

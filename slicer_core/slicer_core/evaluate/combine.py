@@ -41,6 +41,8 @@ class Combiner:
     ) -> None:
         self.views: dict[fx.Node, Tensor] = {}
         self._groups: list[tuple[_Group, list[tuple[fx.Node, list[int]]]]] = []
+        self._ranges: dict[fx.Node, tuple[_Group, slice]] = {}
+        self.last = 0.0
         self._count = num_directions + 1
         by_dtype: dict[tuple[torch.dtype, torch.dtype], list[fx.Node]] = {}
         large: list[tuple[torch.dtype, list[fx.Node]]] = []
@@ -60,6 +62,7 @@ class Combiner:
                 ordered = [like.shape[axis] for axis in order]
                 back = sorted(range(like.ndim), key=order.__getitem__)
                 self.views[node] = group.values[offset : offset + like.numel()].view(ordered).permute(back)
+                self._ranges[node] = group, slice(offset, offset + like.numel())
                 offset += _room(like)
             self._groups.append((group, orders))
         self._row_coefficients: tuple[float, ...] | None = None
@@ -81,10 +84,29 @@ class Combiner:
     def move_to(self, coefficients: Sequence[float]) -> None:
         """Writes the point's values into `views`."""
         *shared, last = coefficients
+        self.last = last
         if is_new_row := tuple(shared) != self._row_coefficients:
             self._row_coefficients = tuple(shared)
         for group, _ in self._groups:
             group.move_to(shared, last, is_new_row=is_new_row)
+
+    def addresses_of(self, node: fx.Node) -> tuple[int, int]:
+        """Of what a point of the node is the sum of: the row's part, and the last direction's, times `last`.
+
+        In the order in which the node's numbers lie in its view; elsewhere after a `load`.
+        """
+        group, own = self._ranges[node]
+        first = own.start * group.row.itemsize
+        return group.row.data_ptr() + first, group.moving.data_ptr() + first
+
+    def leave_out(self, node: fx.Node) -> None:
+        """From now on the node's view is not written: whoever reads it adds its parts up."""
+        group, own = self._ranges[node]
+        group.leave_out(own)
+
+    def can_leave_out(self, node: fx.Node) -> bool:
+        """Whether a sum of its parts is all that the node's values are."""
+        return node in self._ranges and self._ranges[node][0].is_as_precise
 
 
 class _Group:
@@ -106,20 +128,42 @@ class _Group:
         if len(flat) > 2:
             is_apart = like.nbytes < _LARGE_BYTES or self._point.dtype != like.dtype
             self._own_row = torch.empty_like(like) if is_apart else self._point
+        self._left_out: list[slice] = []
         self.load(flat)
 
     def load(self, flat: list[Tensor]) -> None:
         """Takes other components of the same sizes."""
-        self._flat = flat
-        self._row = flat[0] if self._own_row is None else self._own_row
+        self._flat, self.moving = flat, flat[-1]
+        self.row = flat[0] if self._own_row is None else self._own_row
+        self._cut()
+
+    @property
+    def is_as_precise(self) -> bool:
+        """Whether the sums are not rounded to another dtype."""
+        return self.values is self._point
+
+    def leave_out(self, part: slice) -> None:
+        """The sum is no longer taken there."""
+        self._left_out.append(part)
+        self._cut()
+
+    def _cut(self) -> None:
+        """What is left of the sum."""
+        left_out = sorted(self._left_out, key=lambda part: part.start)
+        # Each begins where memory is as aligned as the whole.
+        starts = [0, *(-(-part.stop // _ALIGNED) * _ALIGNED for part in left_out)]
+        stops = [*(part.start for part in left_out), len(self.row)]
+        parts = [slice(start, stop) for start, stop in zip(starts, stops, strict=True) if start < stop]
+        self._pieces = [(self.row[part], self.moving[part], self._point[part]) for part in parts]
 
     def move_to(self, shared: Sequence[float], last: float, *, is_new_row: bool) -> None:
         """The sum is taken in the order of the directions, whatever of it is there already."""
-        flat, row = self._flat, self._row
+        flat, row = self._flat, self.row
         if is_new_row or row is self._point:
             for index, coefficient in enumerate(shared):
                 torch.add(flat[0] if index == 0 else row, flat[index + 1], alpha=coefficient, out=row)
-        torch.add(row, flat[-1], alpha=last, out=self._point)
+        for part, moving, point in self._pieces:
+            torch.add(part, moving, alpha=last, out=point)
         if self.values is not self._point:
             self.values.copy_(self._point)
 

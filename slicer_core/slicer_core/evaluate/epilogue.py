@@ -113,6 +113,8 @@ class _Plan:
         if replacing is not None:
             left = [node for node in parts.general if node not in self._fused]
             self._replaced = replacing(left, self._form, constants)
+            for replacement in self._replaced.values():
+                self._passed_on |= replacement.passed_on
 
     def source(self) -> tuple[str, dict[str, Any]]:
         """The code of `run`, and what the names in it stand for."""

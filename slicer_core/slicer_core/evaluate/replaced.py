@@ -19,10 +19,14 @@ Call = Callable[..., Tensor]
 
 
 class Replacement(NamedTuple):
-    """`into` makes the call from the place of the result; `absorbs`: operations that may be a part of its tail."""
+    """`into` makes the call from the place of the result; `absorbs`: operations that may be a part of its tail.
+
+    `passed_on`: nodes that the call computes for itself, and what is handed to it in their place.
+    """
 
     into: Callable[[Tensor], Call]
     absorbs: frozenset[Any] = frozenset()
+    passed_on: Mapping[fx.Node, fx.Node] = {}
 
 
 Replaced = Mapping[fx.Node, Replacement]

@@ -24,11 +24,12 @@ def timed(kernel: Kernel, part: Batch, limit: float, *, is_warm: bool = False) -
         return first, before or 0.0
     count = min(kernel.trial_size(part), len(kernel.coefficients))
     begun, points = clock(device), 0
+    # Where one point takes long, many at once would take much longer than the limit.
+    size = count if kernel.in_chunks else 1
     while True:
-        # Where one point takes long, several at once would take longer than the limit.
-        size = 1 if points == 0 and not kernel.in_chunks else count
         kernel.terms(part, slice(0, size))
         points += size
+        size = min(2 * size, count)
         taken = clock(device) - begun
         if taken >= limit:
             return taken / points, max(0.0, first - taken / points) if before is None else before

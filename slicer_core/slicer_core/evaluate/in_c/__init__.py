@@ -13,16 +13,20 @@ import torch
 from torch import fx, nn
 
 from slicer_core.evaluate.in_c import attention, layer_norm, linear
+from slicer_core.evaluate.in_c.attention import attentions
+from slicer_core.evaluate.in_c.layer_norm import layer_norms
+from slicer_core.evaluate.in_c.linear import Moved, linear_layers
+from slicer_core.evaluate.native import is_kept
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.replaced import Forms, Replaced
 
-__all__ = ["dense_may_pay", "may_be_in_c", "operations_in_c"]
+__all__ = ["Moved", "dense_may_pay", "may_be_in_c", "operations_in_c"]
 
-_KINDS = (linear.linear_layers, attention.attentions, layer_norm.layer_norms)
 _MAY_BE = (linear.may_be_linear, attention.may_be_attention, layer_norm.may_be_layer_norm)
-_COMPILED = (linear.compiled, attention.compiled, layer_norm.compiled)
-# They take about a second to compile.
-_WORTH_SECONDS = 5.0
+_PARTS = (linear, attention, layer_norm)
+# They take about a second to compile, and a few milliseconds to load.
+_WORTH_COMPILING_SECONDS = 5.0
+_WORTH_SECONDS = 0.2
 
 
 def dense_may_pay(objective: Objective, seconds: float) -> bool:
@@ -30,10 +34,13 @@ def dense_may_pay(objective: Objective, seconds: float) -> bool:
 
     They are compiled then, before processes would each do that.
     """
-    is_long = objective.device.type == "cpu" and seconds > _WORTH_SECONDS
-    if not is_long or not any(map(_has_linear_weight, objective.model.modules())):
+    if objective.device.type != "cpu" or seconds < _WORTH_SECONDS:
         return False
-    return all(compiled() is not None for compiled in _COMPILED)
+    if not any(map(_has_linear_weight, objective.model.modules())):
+        return False
+    if seconds < _WORTH_COMPILING_SECONDS and not all(is_kept(part.SOURCE) for part in _PARTS):
+        return False
+    return all(part.compiled() is not None for part in _PARTS)
 
 
 def _has_linear_weight(module: nn.Module) -> bool:
@@ -49,13 +56,17 @@ def may_be_in_c(node: fx.Node) -> bool:
 
 
 def operations_in_c(
-    nodes: Sequence[fx.Node], form: Forms, constants: Mapping[fx.Node, Any], *, memory: int
+    nodes: Sequence[fx.Node], form: Forms, constants: Mapping[fx.Node, Any], *, memory: int, moved: Moved
 ) -> Replaced:
     """Those that pay, in a process of one thread where there is a compiler, with at most so many bytes for themselves.
 
-    They share what they write to, so they run one after another.
+    They share what they write to, so they run one after another. `moved`: what may be combined where it is read.
     """
     if torch.get_num_threads() > 1:
         return {}
-    made = [found(nodes, form, constants, memory=memory // len(_KINDS)) for found in _KINDS]
-    return {node: replacement for found in made for node, replacement in found.items()}
+    own = memory // 3
+    return {
+        **linear_layers(nodes, form, constants, memory=own, moved=moved),
+        **attentions(nodes, form, memory=own),
+        **layer_norms(nodes, form),
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from slicer_core.evaluate.replaced import Call, Forms, Replaced, Replacement
 
 Aten = torch.ops.aten
 
-_SOURCE = Path(__file__).with_name("attention.c")
+SOURCE = Path(__file__).with_name("attention.c")
 # Queries whose scores lie in memory at a time: see the source.
 _ROWS = 6
 _DEFAULTS: tuple[Any, ...] = (None, 0.0, False)
@@ -26,7 +26,7 @@ _DEFAULTS: tuple[Any, ...] = (None, 0.0, False)
 @functools.cache
 def compiled() -> ctypes.CDLL | None:
     """The compiled functions; None where there is no compiler, or it fails."""
-    found = library(_SOURCE)
+    found = library(SOURCE)
     if found is not None:
         pointer = ctypes.c_void_p
         found.attention.argtypes = [*[pointer] * 5, ctypes.c_int, ctypes.c_float, *[pointer] * 4]
@@ -59,7 +59,7 @@ def may_be_attention(node: fx.Node) -> bool:
     return _attention(node) is not None
 
 
-def attentions(nodes: Sequence[fx.Node], form: Forms, constants: Mapping[fx.Node, Any], *, memory: int) -> Replaced:
+def attentions(nodes: Sequence[fx.Node], form: Forms, *, memory: int) -> Replaced:
     """Those that pay: see `operations_in_c`."""
     found = [node for node in nodes if may_be_attention(node)]
     if not found or (functions := compiled()) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from slicer_core.evaluate.replaced import Call, Forms, Replaced, Replacement, ha
 
 Aten = torch.ops.aten
 
-_SOURCE = Path(__file__).with_name("layer_norm.c")
+SOURCE = Path(__file__).with_name("layer_norm.c")
 # With fewer numbers a call costs what it computes.
 _MIN_NUMBERS = 2**12
 
@@ -25,7 +25,7 @@ _MIN_NUMBERS = 2**12
 @functools.cache
 def compiled() -> ctypes.CDLL | None:
     """The compiled functions; None where there is no compiler, or it fails."""
-    found = library(_SOURCE)
+    found = library(SOURCE)
     if found is not None:
         number, pointer = ctypes.c_ssize_t, ctypes.c_void_p
         found.layer_norm.argtypes = [pointer, number, number, pointer, pointer, ctypes.c_double, pointer]
@@ -38,7 +38,7 @@ def may_be_layer_norm(node: fx.Node) -> bool:
     return node.target is Aten.layer_norm.default and not node.kwargs and all(map(_is_tensor, _tensors(node)))
 
 
-def layer_norms(nodes: Sequence[fx.Node], form: Forms, constants: Mapping[fx.Node, Any], *, memory: int) -> Replaced:
+def layer_norms(nodes: Sequence[fx.Node], form: Forms) -> Replaced:
     """Those that pay: see `operations_in_c`."""
     found = [node for node in nodes if may_be_layer_norm(node) and _pays(node, form)]
     return {node: Replacement(_into) for node in found} if found and compiled() is not None else {}

@@ -49,6 +49,11 @@ INLINE Vector gelu(Vector x)
     return x * select(x < -end, every(0.0f), share);
 }
 
+INLINE Vector activated(Vector x, int activation)
+{
+    return activation == RELU ? relu(x) : activation == GELU ? gelu(x) : x;
+}
+
 /* Some rows of a block of outputs: what they begin with, or where there is nothing, what lies there, plus products. */
 INLINE void write_rows(
     const float *inputs, ptrdiff_t input_stride, const float *weights, ptrdiff_t depth, const Vector *begin, float *to,
@@ -92,43 +97,71 @@ static void finish(float *to, const float *added, ptrdiff_t stride, ptrdiff_t ro
             Vector values = load(to + place);
             if (added)
                 values += load(added + place);
-            store(to + place, activation == RELU ? relu(values) : activation == GELU ? gelu(values) : values);
+            store(to + place, activated(values, activation));
         }
 }
 
-/* Of `rows` rows of `depth` inputs, `group` rows at a time. `to`, and what is `added` to the outputs, if anything, has
-   rows of `outputs` numbers without gaps. `activation` is what is done then. `narrow` and `narrow_added` have room for
-   a group's rows of a block. */
+/* Inputs of a point: `base` plus a coefficient times `moving`, and an activation. */
+static void combine(
+    const float *base, const float *moving, float coefficient, ptrdiff_t count, int activation, float *to)
+{
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        store(to + i, activated(load(base + i) + coefficient * load(moving + i), activation));
+    if (i < count) {
+        const Vector rest = load_some(base + i, count - i) + coefficient * load_some(moving + i, count - i);
+        const Vector values = activated(rest, activation);
+        memcpy(to + i, &values, (size_t)(count - i) * sizeof(float));
+    }
+}
+
+/* Of `rows` rows of `depth` inputs, `group` rows at a time. Where something is `moving`, the inputs have no gaps, and it
+   is added to them times the coefficient and `before` is done to that, for which `combined` has room for a group's rows.
+   What is `added` to the outputs, if anything, lies like them, with the outputs of a row side by side; `activation` is
+   what is done then. Outputs that lie otherwise have DEPTH inputs at most. `narrow` and `narrow_added` have room for a
+   group's rows of a block. */
 void linear_layer(
-    const float *inputs, ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t input_stride, const float *weights,
-    const float *bias, const float *added, int activation, float *to, ptrdiff_t outputs, ptrdiff_t group,
+    const float *inputs, ptrdiff_t rows, ptrdiff_t depth, ptrdiff_t input_stride, const float *moving,
+    float coefficient, int before, float *combined, const float *weights, const float *bias, const float *added,
+    int activation, float *to, ptrdiff_t outputs, ptrdiff_t row_stride, ptrdiff_t column_stride, ptrdiff_t group,
     float *narrow, float *narrow_added)
 {
     const int has_tail = added || activation != NOTHING;
     for (ptrdiff_t r = 0; r < rows; r += group) {
         const ptrdiff_t some = smaller(group, rows - r);
+        const float *from = inputs + r * input_stride;
+        if (moving) {
+            combine(from, moving + r * depth, coefficient, some * depth, before, combined);
+            from = combined;
+        }
         for (ptrdiff_t start = 0; start < depth; start += DEPTH)
             for (ptrdiff_t o = 0; o < outputs; o += BLOCK) {
                 const ptrdiff_t count = smaller(BLOCK, outputs - o), left = smaller(LANES, count);
                 const Vector begin[2] = {bias ? load_some(bias + o, left) : (Vector){0},
                                          bias ? load_some(bias + o + left, count - left) : (Vector){0}};
                 /* The last outputs may be no whole block. */
-                const int is_whole = count == BLOCK, is_last = start + DEPTH >= depth;
-                float *place = to + r * outputs + o, *whole = is_whole ? place : narrow;
-                const float *more = added ? added + r * outputs + o : NULL;
-                const ptrdiff_t stride = is_whole ? outputs : BLOCK;
-                write_block(inputs + r * input_stride + start, input_stride, weights + o * depth + start * BLOCK,
+                const int is_whole = count == BLOCK && column_stride == 1, is_last = start + DEPTH >= depth;
+                float *place = to + r * row_stride + o * column_stride, *whole = is_whole ? place : narrow;
+                const float *more = added ? added + r * row_stride + o : NULL;
+                const ptrdiff_t stride = is_whole ? row_stride : BLOCK;
+                write_block(from + start, moving ? depth : input_stride, weights + o * depth + start * BLOCK,
                             smaller(DEPTH, depth - start), start ? NULL : begin, whole, stride, some);
                 if (!is_last)
                     continue;
                 if (more && !is_whole)
                     for (ptrdiff_t i = 0; i < some; i++)
-                        memcpy(narrow_added + i * BLOCK, more + i * outputs, (size_t)count * sizeof(float));
+                        memcpy(narrow_added + i * BLOCK, more + i * row_stride, (size_t)count * sizeof(float));
                 if (has_tail)
                     finish(whole, more && !is_whole ? narrow_added : more, stride, some, activation);
-                if (!is_whole)
+                if (is_whole)
+                    continue;
+                if (column_stride == 1)
                     for (ptrdiff_t i = 0; i < some; i++)
-                        memcpy(place + i * outputs, narrow + i * BLOCK, (size_t)count * sizeof(float));
+                        memcpy(place + i * row_stride, narrow + i * BLOCK, (size_t)count * sizeof(float));
+                else
+                    for (ptrdiff_t c = 0; c < count; c++)
+                        for (ptrdiff_t i = 0; i < some; i++)
+                            place[i * row_stride + c * column_stride] = narrow[i * BLOCK + c];
             }
     }
 }

@@ -33,14 +33,27 @@ def library(source: Path) -> ctypes.CDLL | None:
     """
     # Whatever is amiss, from quotes in the variable to a full disk, torch's operations do the same.
     with contextlib.suppress(OSError, ValueError):
-        compiler = shlex.split(os.environ.get("CC") or "cc")
-        if compiler and (program := shutil.which(compiler[0])) is not None:
-            return _loaded(compiler, source, _folder(), _digest(compiler, Path(program), source))
+        if (found := _compiler()) is not None:
+            return _loaded(found[0], source, _folder(), _name(*found, source))
     return None
 
 
-def _loaded(compiler: Sequence[str], source: Path, kept: Path | None, digest: str) -> ctypes.CDLL | None:
-    name = f"{source.stem}-{digest}.so"
+def is_kept(source: Path) -> bool:
+    """Whether `library` need not compile it."""
+    with contextlib.suppress(OSError, ValueError):
+        found, folder = _compiler(), _folder()
+        return found is not None and folder is not None and _is_ours(folder / _name(*found, source), stat.S_ISREG)
+    return False
+
+
+def _compiler() -> tuple[list[str], Path] | None:
+    """The command, and the program that it starts; None where there is none."""
+    command = shlex.split(os.environ.get("CC") or "cc")
+    program = shutil.which(command[0]) if command else None
+    return None if program is None else (command, Path(program))
+
+
+def _loaded(compiler: Sequence[str], source: Path, kept: Path | None, name: str) -> ctypes.CDLL | None:
     if kept is not None and _is_ours(kept / name, stat.S_ISREG):
         with contextlib.suppress(OSError):
             return ctypes.CDLL(str(kept / name))
@@ -86,7 +99,7 @@ def _is_ours(path: Path, is_kind: Callable[[int], bool]) -> bool:
     return is_kind(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _digest(compiler: Sequence[str], program: Path, source: Path) -> str:
+def _name(compiler: Sequence[str], program: Path, source: Path) -> str:
     """Tells apart all that what is compiled depends on."""
     about = program.resolve().stat()
     lines: list[str] = []
@@ -97,4 +110,4 @@ def _digest(compiler: Sequence[str], program: Path, source: Path) -> str:
     digest = hashlib.sha256(repr(told).encode())
     for path in (source, *sorted(Path(__file__).parent.glob("*.h"))):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
+    return f"{source.stem}-{digest.hexdigest()[:32]}.so"

@@ -154,6 +154,9 @@ class PartialKernel(Kernel):
     has_tiles: ClassVar[bool] = False
     """Whether convolutions are run by tiles where they pay."""
 
+    layout: ClassVar[Layout | None] = None
+    """How matrices lie that are combined; None where that is timed."""
+
     def __init__(
         self,
         objective: Objective,
@@ -224,7 +227,7 @@ class PartialKernel(Kernel):
     def make_epilogue(self, frontier: Mapping[fx.Node, Components]) -> None:
         """Makes what runs the general part from the frontier's components."""
         traces, key = self._session.traces, moved_key(self.varying)
-        layout = traces.decisions.layouts.get(key)
+        layout = self.layout or traces.decisions.layouts.get(key)
         if layout is None:
             threads = torch.get_num_threads()
             if (key, threads) not in traces.layouts:
@@ -246,8 +249,11 @@ class PartialKernel(Kernel):
         self._runner, self._session.runner = runner, runner if is_kept else None
         self._combiner, self._epilogue = runner.combiner, runner.epilogue
 
-    def replacing(self, memory: int) -> Replacing | None:
-        """What finds operations that are run by functions of our own, which take so many bytes at most."""
+    def replacing(self, memory: int, combiner: Combiner) -> Replacing | None:
+        """What finds operations that are run by functions of our own, which take so many bytes at most.
+
+        What it tells the combiner to leave out, those add up themselves.
+        """
         return None
 
     def collected(self, rows: Mapping[fx.Node, Tensor], count: int) -> ChunkTerms:
@@ -271,7 +277,7 @@ class PartialKernel(Kernel):
         seen = None if self._recomputing else self._session.traces.seen
         views = combiner.views
         left = max(0, self._memory_budget - _combined_bytes(frontier) - self._session.kept_bytes())
-        replacing = self.replacing(left)
+        replacing = self.replacing(left, combiner)
         return combiner, compile_epilogue(self.trace, self.parts, views, self.constants, seen, replacing=replacing)
 
     def _faster_layout(self, frontier: Mapping[fx.Node, Components]) -> Layout:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import ClassVar
 
+from slicer_core.evaluate.combine import Combiner
 from slicer_core.evaluate.replaced import Replacing
 from slicer_core.evaluate.strategies.kernel import CannotEvaluateError, ChunkTerms
 from slicer_core.evaluate.strategies.loop import LoopKernel
@@ -31,7 +32,7 @@ class PartialWinogradKernel(PartialKernel):
         if not any(map(may_have_tiles, self.trace.nodes)):
             raise CannotEvaluateError("there is no convolution of 3 by 3 with stride 1 that tiles would pay for")
 
-    def replacing(self, memory: int) -> Replacing:
+    def replacing(self, memory: int, combiner: Combiner) -> Replacing:
         """See `PartialKernel`."""
         return functools.partial(tiled_convolutions, memory=memory)
 
