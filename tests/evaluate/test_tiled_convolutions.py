@@ -295,7 +295,9 @@ def test_what_comes_out_close_is_timed_in_turns_in_a_long_job(
     monkeypatch.setattr(trials, "timed", lambda kernel, *_, **__: (seconds[type(kernel)], 1e-3))
     monkeypatch.setattr(trials.Trials, "_sizes", lambda *args: [sys.maxsize])
 
-    def turns(entrants: Any, *, workers: int) -> list[float]:
+    def turns(entrants: Any, *, workers: int, points: int) -> list[float]:
+        # In a job this long, turns may be.
+        assert points > 1
         assert [type(make()) for make, _ in entrants] == [PartialKernel, PartialWinogradKernel]
         return list(in_turns)
 
@@ -318,11 +320,12 @@ def test_kernels_take_turns(captured: Callable[..., Any]) -> None:
     state = found.wrapper.state()
     direction = {name: torch.randn_like(state[name]) for name in found.wrapper.varying_names()}
     block = PointBlock(directions=lambda: (direction,), coefficients=np.linspace(-1, 1, 9)[:, None])
-    order: list[str] = []
+    order, sizes = list[str](), list[int]()
 
     class Noted(LoopKernel):
         def terms(self, batch: Any, points: slice) -> Any:
             order.append(self.name)
+            sizes.append(points.stop)
             return super().terms(batch, points)
 
     def maker(name: str) -> Callable[[], Noted]:
@@ -334,8 +337,10 @@ def test_kernels_take_turns(captured: Callable[..., Any]) -> None:
         return make
 
     with found.wrapper.evaluating():
-        points = timed_in_turns([(maker(name), found.batch) for name in "ab"], workers=1)
+        points = timed_in_turns([(maker(name), found.batch) for name in "ab"], workers=1, points=20)
     assert order == ["a", "b"] * (1 + ROUNDS)
+    # All that there are.
+    assert sizes == [1] * 2 + [9] * 2 * ROUNDS
     assert len(points) == 2
     assert min(points) > 0
     assert close_totals({"a": 1.0, "b": 1.2, "c": 2.0}, within=1.3) == ["a", "b"]

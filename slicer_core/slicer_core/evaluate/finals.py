@@ -10,6 +10,8 @@ from slicer_core.evaluate.strategies import Kernel
 from slicer_core.subject import Batch
 
 ROUNDS = 4
+MOST_POINTS = 16
+"""Of a turn."""
 
 Entrant = tuple[Callable[[], Kernel], Batch]
 """What makes a kernel, and the batch that it runs."""
@@ -22,8 +24,10 @@ def close_totals(totals: Mapping[str, float], *, within: float) -> list[str]:
     return close if len(close) > 1 else []
 
 
-def timed_in_turns(entrants: Sequence[Entrant], *, workers: int) -> list[float]:
+def timed_in_turns(entrants: Sequence[Entrant], *, workers: int, points: int = 1) -> list[float]:
     """Seconds a point of each entrant's batch, where so many processes of one thread run it at the same time.
+
+    A turn takes so many points, or a chunk of points that are run together.
 
     Raises:
         Exception: what a kernel raises.
@@ -34,7 +38,7 @@ def timed_in_turns(entrants: Sequence[Entrant], *, workers: int) -> list[float]:
         sizes = []
         for kernel, (_, batch) in zip(kernels, entrants, strict=True):
             kernel.terms(batch, slice(0, 1))
-            sizes.append(min(kernel.trial_size(batch), len(kernel.coefficients)) if kernel.in_chunks else 1)
+            sizes.append(min(kernel.trial_size(batch) if kernel.in_chunks else points, len(kernel.coefficients)))
         seconds = [0.0] * len(kernels)
         for _ in range(ROUNDS):
             for number, (kernel, (_, batch)) in enumerate(zip(kernels, entrants, strict=True)):

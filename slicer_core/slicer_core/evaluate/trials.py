@@ -17,7 +17,7 @@ import torch
 from slicer_core.choices import CompileChoice
 from slicer_core.evaluate.candidate import Candidate, Outcome
 from slicer_core.evaluate.capturing import CAPTURE_PASSES, seconds_to_export, seconds_to_record
-from slicer_core.evaluate.finals import ROUNDS, close_totals, timed_in_turns
+from slicer_core.evaluate.finals import MOST_POINTS, ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.in_c import dense_may_pay
 from slicer_core.evaluate.layout import is_splittable, weight_laid_out
 from slicer_core.evaluate.objective import Objective
@@ -191,11 +191,15 @@ class Trials:
         is_large = sum(tensor.nbytes for tensor in self._state.values()) > _FINAL_BYTES
         if best not in close or self._begun is None or is_large:
             return best.candidate, best.total
-        if time.perf_counter() + cost - self._begun > _SHARE * best.total:
+        left = _SHARE * best.total - (time.perf_counter() + cost - self._begun)
+        if left < 0:
             return best.candidate, best.total
+        # Half of what is left, for longer turns: a moment says little on a machine that others use too.
+        longer = 1 + min(int(left / 2 / cost), MOST_POINTS - 1)
         makers = [functools.partial(self._make, outcome.candidate.strategy, block) for outcome in close]
         try:
-            points = timed_in_turns(list(zip(makers, parts, strict=True)), workers=best.candidate.workers)
+            entrants = list(zip(makers, parts, strict=True))
+            points = timed_in_turns(entrants, workers=best.candidate.workers, points=longer)
         except (*FAILURES, MemoryShortageError):
             return best.candidate, best.total
         totals = []
