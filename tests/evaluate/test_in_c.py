@@ -309,6 +309,13 @@ class Plain(nn.Module):
             return self.second(F.gelu(y, approximate="tanh"))
         if self.case == "another activation":
             return self.second(y.tanh())
+        if self.case == "products with itself":
+            return F.linear(y, y)[:, :20]
+        if self.case == "products of what is left":
+            return F.linear(y.relu(), y.relu())[:, :20]
+        if self.case == "of the same ReLU":
+            z = y.relu()
+            return F.linear(z, z)[:, :20]
         if self.case == "read twice":
             return self.second(y.relu()) + self.third(y)
         z = y.relu()
@@ -322,6 +329,7 @@ class Plain(nn.Module):
     [
         *(("a ReLU", True), ("a GELU", True), ("nothing", True), ("another GELU", False)),
         *(("another activation", False), ("read twice", False), ("the ReLU is read twice", False)),
+        *(("products with itself", False), ("products of what is left", False), ("of the same ReLU", False)),
     ],
 )
 def test_what_moves_affinely_is_combined_where_only_a_layer_reads_it(
@@ -333,16 +341,17 @@ def test_what_moves_affinely_is_combined_where_only_a_layer_reads_it(
     monkeypatch.setattr(
         linear.Combiner, "leave_out", lambda self, node: left_out.append(node.name) or leave_out(self, node)
     )
-    data = torch.randn(50, 9), torch.randint(20, (50,))
-    wrapper = ModelWrapper(Plain(case), nn.CrossEntropyLoss(), data)
+    data, is_coupled = (torch.randn(50, 9), torch.randint(20, (50,))), "product" in case or "same" in case
+    wrapper = ModelWrapper(Plain(case), nn.CrossEntropyLoss(), data, batch_coupled=is_coupled)
 
     def slices(settings: EvaluationSettings) -> Any:
         slicer = RandomDirectionSlicer(wrapper, settings=settings, progress=False)
         # The last batch has two samples.
         return slicer.slice_1d(n_samples=5) if dimensions == 1 else slicer.slice_2d(grid_size=(3, 4), seed=2)
 
-    settings = dataclasses.replace(SETTINGS, batch_size=24)
-    found, loop = slices(settings), slices(EvaluationSettings(strategy="loop"))
+    size = 50 if is_coupled else 24
+    found = slices(dataclasses.replace(SETTINGS, batch_size=size))
+    loop = slices(EvaluationSettings(strategy="loop", batch_size=size))
     assert found.evaluation["strategy"] == "partial-native", found.evaluation.get("reason")
     np.testing.assert_allclose(found.loss, loop.loss, rtol=1e-5)
     assert bool(left_out) == is_left_out

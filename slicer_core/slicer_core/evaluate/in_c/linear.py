@@ -245,7 +245,7 @@ def linear_layers(
         if weight is not None and is_kept:
             kept += layer.weight_bytes
             weights = layer.weights_of(weight.t() if of.is_turned else weight, kept=True)
-        combined = _combined_inputs(of.x, moved, form)
+        combined = _combined_inputs(of, moved, form)
         made[node] = _replacement(layer, weights, combined, moved.combiner, is_turned=of.is_turned)
     return made
 
@@ -258,12 +258,14 @@ class _CombinedInputs(NamedTuple):
     by: fx.Node | None = None
 
 
-def _combined_inputs(x: fx.Node, moved: Moved, form: Forms) -> _CombinedInputs | None:
+def _combined_inputs(layer: _Layer, moved: Moved, form: Forms) -> _CombinedInputs | None:
     """None where others read them too, or where they lie otherwise in memory."""
+    x = layer.x
     found = _CombinedInputs(x)
     if x.target in _ACTIVATIONS and x.kwargs.get("approximate", "none") == "none" and isinstance(x.args[0], fx.Node):
         found = _CombinedInputs(x.args[0], _ACTIVATIONS[x.target], x)
-    if any(len(node.users) != 1 or node in moved.results for node in (x, found.node)):
+    read_besides = (*moved.results, layer.weight, layer.bias)
+    if any(len(node.users) != 1 or node in read_besides for node in (x, found.node)):
         return None
     return found if moved.combiner.can_leave_out(found.node) and has_no_gaps(form(found.node)) else None
 
