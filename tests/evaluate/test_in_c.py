@@ -49,11 +49,8 @@ class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.words = nn.Embedding(13, 64)
-        self.blocks, self.norm, self.head = (
-            nn.Sequential(Block(64, 2), Block(64, 4)),
-            nn.LayerNorm(64),
-            nn.Linear(64, 7),
-        )
+        self.blocks = nn.Sequential(Block(64, 2), Block(64, 4))
+        self.norm, self.head = nn.LayerNorm(64), nn.Linear(64, 7)
 
     def forward(self, words: Tensor) -> Tensor:
         return self.head(self.norm(self.blocks(self.words(words)))).mean(1)
@@ -83,10 +80,16 @@ def laid_out(matrix: Tensor, layout: str) -> Tensor:
     if layout == "turned":
         return matrix.t().contiguous().t()
     if layout == "gaps":
-        return torch.full((matrix.shape[0], 2 * matrix.shape[1]), NAN).index_copy(
-            1, torch.arange(matrix.shape[1]), matrix
-        )[:, : matrix.shape[1]]
+        return torch.cat([matrix, torch.full_like(matrix, NAN)], 1)[:, : matrix.shape[1]]
     return matrix
+
+
+def layer_of(shape: linear.LinearShape) -> linear.CompiledLinear:
+    """With memory of its own."""
+    memory = Memory()
+    layer = linear.CompiledLinear(shape, memory)
+    memory.reserve(layer.needs, torch.float32)
+    return layer
 
 
 @COMPILED
@@ -97,12 +100,7 @@ def laid_out(matrix: Tensor, layout: str) -> Tensor:
 def test_linear_layers_are_torchs(rows: int, inputs: int, outputs: int, layout: str) -> None:
     x, weight = torch.randn(rows, inputs), torch.randn(outputs, inputs) / math.sqrt(inputs)
     bias, added = torch.randn(outputs), torch.randn(rows, outputs)
-    memory, layer = (
-        Memory(),
-        linear.CompiledLinear(linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs), Memory()),
-    )
-    layer = linear.CompiledLinear(linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs), memory)
-    memory.reserve(layer.needs, torch.float32)
+    layer = layer_of(linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs))
     exact = F.linear(x.double(), weight.double())
     x, own = laid_out(x, layout), laid_out(weight, layout)
     out = torch.full((rows, outputs), NAN)
@@ -123,9 +121,7 @@ def test_outputs_may_be_turned_and_inputs_combined(rows: int, inputs: int, outpu
     base, moving, weight = torch.randn(rows, inputs), torch.randn(rows, inputs), torch.randn(outputs, inputs)
     bias, coefficient = torch.randn(outputs), -0.7
     for is_turned in (False, True):
-        shape, memory = linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs, is_turned=is_turned), Memory()
-        layer = linear.CompiledLinear(shape, memory)
-        memory.reserve(layer.needs, torch.float32)
+        layer = layer_of(linear.LinearShape(rows=rows, inputs=inputs, outputs=outputs, is_turned=is_turned))
         weights = layer.weights_of(weight)
         out = torch.full((rows, outputs), NAN)
         out = out.t().contiguous().t() if is_turned else out
@@ -142,9 +138,7 @@ def test_outputs_may_be_turned_and_inputs_combined(rows: int, inputs: int, outpu
 def test_activations_of_what_is_large_or_not_finite_are_torchs() -> None:
     inf = float("inf")
     x = torch.tensor([NAN, inf, -inf, 0.0, -0.0, 5.59, -5.59, 5.61, -5.61, 1e19, -1e19, 3e38, -3e38, 1e-39, -1.0, 1.0])
-    memory, layer = Memory(), None
-    layer = linear.CompiledLinear(linear.LinearShape(rows=1, inputs=1, outputs=16), memory)
-    memory.reserve(layer.needs, torch.float32)
+    layer = layer_of(linear.LinearShape(rows=1, inputs=1, outputs=16))
     weights = layer.weights_of(torch.zeros(16, 1))
     for name, activation in (("relu", F.relu), ("gelu", F.gelu)):
         found = layer(torch.zeros(1, 1), weights, x, out=torch.empty(1, 16), **{name: True})
@@ -381,15 +375,15 @@ def test_attention_with_a_mask_is_torchs_own(mask: str | None, monkeypatch: pyte
     assert any(name.startswith("scaled_dot_product") for name in seen) == (mask is None)
 
 
-@pytest.mark.parametrize("thousands", [False, True])
+@pytest.mark.parametrize("has_threads", [False, True])
 def test_in_processes_of_several_threads_and_in_other_dtypes_it_is_torchs(
-    thousands: bool, monkeypatch: pytest.MonkeyPatch
+    has_threads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, wrapper = seen_replaced(monkeypatch), transformer()
     monkeypatch.setattr(linear, "_MIN_PRODUCTS", 1)
-    if thousands:
+    if has_threads:
         monkeypatch.setattr(in_c.torch, "get_num_threads", lambda: 2)
-    settings = SETTINGS if thousands else dataclasses.replace(SETTINGS, dtype=torch.float64)
+    settings = SETTINGS if has_threads else dataclasses.replace(SETTINGS, dtype=torch.float64)
     found = RandomDirectionSlicer(wrapper, settings=settings, progress=False).slice_1d(n_samples=4)
     assert found.evaluation["strategy"] == "partial-native"
     assert not seen
