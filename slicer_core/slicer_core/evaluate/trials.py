@@ -19,11 +19,11 @@ from slicer_core.evaluate.candidate import Candidate, Outcome
 from slicer_core.evaluate.capturing import CAPTURE_PASSES, seconds_to_export, seconds_to_record
 from slicer_core.evaluate.finals import MOST_POINTS, ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.in_c import dense_may_pay
+from slicer_core.evaluate.job_seconds import FORK_SECONDS, Job
 from slicer_core.evaluate.layout import is_splittable, weight_laid_out
 from slicer_core.evaluate.objective import Objective
 from slicer_core.evaluate.parallel import one_thread, shared_out
 from slicer_core.evaluate.part_sizes import part_sizes
-from slicer_core.evaluate.sharing import Groups, parts_pay
 from slicer_core.evaluate.shortage import MemoryShortageError, is_shortage
 from slicer_core.evaluate.strategies import FAILURES, RECORDERS, Kernel, LoopKernel, Session
 from slicer_core.evaluate.tiled import tiles_may_pay
@@ -47,10 +47,8 @@ _TRIAL_SHARE = 0.02
 # Candidates within so many times the least are timed again, in turns, for which all have to be there at once.
 _CLOSE = 1.3
 _FINAL_BYTES = 64 * 2**20
-# What starting processes costs, a fork and the prologue in each. They are started for the trial and for the points, so
-# it pays where the loop alone would take so many times as long. Of points that are quick a capture leaves little to
-# share: there the loop has to take even longer.
-_FORK_SECONDS = 0.05
+# They are started for the trial and for the points, so it pays where the loop alone would take so many times as long as
+# starting them. Of points that are quick a capture leaves little to share: there the loop has to take even longer.
 _FORKS_WORTH = 10
 _FORKS_WORTH_WHERE_QUICK = 30
 # Where that is more than such a share of what the trials may take, one process is timed first, which tells enough where
@@ -108,7 +106,8 @@ class Trials:
         The loop where all of it is shorter than a capture would take.
         """
         block = typical_block(blocks)
-        num_points = sum(len(block.coefficients) for block in blocks) * batches * slices
+        job = Job(objective=self._objective, batch=batch, blocks=blocks, batches=batches, slices=slices)
+        num_points = job.points * batches * slices
         self.timings["loop"] = self._seconds_in_loop(block, batch)
         in_loop = self.timings["loop"] * num_points
         self._limit = _trial_seconds(in_loop)
@@ -128,21 +127,21 @@ class Trials:
             if found is None:
                 continue
             point, prologue = found[0], self._prologue(candidate, found[1])
-            total_of = functools.partial(self._total, batch, blocks, prologue, batches=batches, slices=slices)
-            total = total_of(candidate, point)
+            total_of = functools.partial(job.seconds, prologue=prologue, in_loop=self.timings["loop"])
+            total = total_of(candidate, point=point)
             if candidate.workers > 1 and candidate.label not in self.timings:
                 # With all of its threads the one that was timed takes no longer than with one.
                 of_one = replace(candidate, workers=1)
-                if (total_of_one := total_of(of_one, point * candidate.workers)) < total:
+                if (total_of_one := total_of(of_one, point=point * candidate.workers)) < total:
                     self.timings[of_one.label_of_one] = self.timings.pop(candidate.label_of_one)
                     candidate, point, total = of_one, point * candidate.workers, total_of_one
             known = outcomes.get(candidate.strategy)
             if known is None or total < known.total:
                 outcomes[candidate.strategy] = Outcome(candidate, point, prologue, total)
-            is_lean = candidate.strategy == "partial-native" and candidate.label not in self.timings
-            if total < seconds * (_LEANER if is_lean else 1.0):
-                best, seconds, self._best_point = candidate, total, point
-                self._is_estimate = candidate.label not in self.timings
+            is_estimate = candidate.label not in self.timings
+            is_leaner = candidate.strategy == "partial-native" and candidate.workers > 1 and is_estimate
+            if total < seconds * (_LEANER if is_leaner else 1.0):
+                best, seconds, self._best_point, self._is_estimate = candidate, total, point, is_estimate
                 # What is left to be gained by more trials.
                 self._limit = min(self._limit, _trial_seconds(seconds))
         if best != alone:
@@ -187,7 +186,7 @@ class Trials:
             (outcome.prologue + (ROUNDS + 1) * outcome.point * outcome.candidate.workers) / scale
             for outcome, scale in zip(close, scales, strict=True)
         )
-        cost += _FORK_SECONDS if best.candidate.workers > 1 else 0.0
+        cost += FORK_SECONDS if best.candidate.workers > 1 else 0.0
         is_large = sum(tensor.nbytes for tensor in self._state.values()) > _FINAL_BYTES
         if best not in close or self._begun is None or is_large:
             return best.candidate, best.total
@@ -208,44 +207,6 @@ class Trials:
             totals.append(outcome.total + (scale * point - outcome.point) * num_points)
         least = min(totals)
         return close[totals.index(least)].candidate, least
-
-    def _total(
-        self,
-        batch: Batch,
-        blocks: Sequence[PointBlock],
-        prologue: float,
-        candidate: Candidate,
-        point: float,
-        *,
-        batches: float,
-        slices: int,
-    ) -> float:
-        """Seconds of the whole job."""
-        before = self._before(candidate, batch, blocks, point, prologue, batches)
-        a_slice = (before + point * sum(len(block.coefficients) for block in blocks)) * batches
-        return slices * (a_slice + (_FORK_SECONDS if candidate.workers > 1 else 0.0))
-
-    def _before(
-        self,
-        candidate: Candidate,
-        batch: Batch,
-        blocks: Sequence[PointBlock],
-        point: float,
-        prologue: float,
-        batches: float,
-    ) -> float:
-        """Seconds of a batch that go by before the points: prologues, and the check, a point of its own and the loop's.
-
-        A process does all of it, but where it is alone with its parts of the data.
-        """
-        own, num_points = point * candidate.workers, sum(len(block.coefficients) for block in blocks)
-        check = 0.0 if candidate.strategy == "loop" else own + self.timings["loop"]
-        if candidate.workers > 1 and self._objective.sums_over_samples:
-            parts = max(1, round(batches * -(-batch.num_samples // min(candidate.part_size, batch.num_samples))))
-            alone = prologue * len(blocks) + check
-            if parts_pay(parts, num_points, alone / own, candidate.workers):
-                return alone / candidate.workers
-        return prologue * Groups(blocks, candidate.workers).blocks_a_worker + check
 
     def _sizes(self, batch: Batch, in_loop: float) -> list[int]:
         """Of parts to try, in the order of promise; none where a capture costs too much of a job of so many seconds."""
@@ -279,9 +240,9 @@ class Trials:
         """In the order of promise; the trials end when their time is up."""
         forks_worth = _FORKS_WORTH_WHERE_QUICK if self.timings["loop"] < SLOW_SECONDS else _FORKS_WORTH
         shares_loop = max_workers > 1 and in_loop > max(
-            _FORKS_WORTH * _FORK_SECONDS, _SHARED_LOOP_PASSES * self.timings["loop"]
+            _FORKS_WORTH * FORK_SECONDS, _SHARED_LOOP_PASSES * self.timings["loop"]
         )
-        shares_points = max_workers > 1 and in_loop > forks_worth * _FORK_SECONDS
+        shares_points = max_workers > 1 and in_loop > forks_worth * FORK_SECONDS
         shared_loop = Candidate(strategy="loop", workers=max_workers)
         sizes = self._sizes(batch, in_loop)
         if not sizes:
@@ -409,7 +370,7 @@ class Trials:
         self, candidate: Candidate, scale: float, share: Callable[[], tuple[float, float]]
     ) -> tuple[float, float] | None:
         """What `_try` gives, by one of the processes; None where all have to be started to tell."""
-        if candidate.workers == 1 or _FORK_SHARE * self._limit >= _FORK_SECONDS:
+        if candidate.workers == 1 or _FORK_SHARE * self._limit >= FORK_SECONDS:
             return None
         with one_thread():
             seconds, prologue = share()
