@@ -24,7 +24,7 @@ def close_totals(totals: Mapping[str, float], *, within: float) -> list[str]:
     return close if len(close) > 1 else []
 
 
-def timed_in_turns(entrants: Sequence[Entrant], *, workers: int, points: int = 1) -> list[float]:
+def timed_in_turns(entrants: Sequence[Entrant], *, workers: int, points: int) -> list[float]:
     """Seconds a point of each entrant's batch, where so many processes of one thread run it at the same time.
 
     A turn takes so many points, or a chunk of points that are run together.

@@ -1,5 +1,4 @@
-"""What follows an operation in a graph and can be done where its result is written: a sum with a shortcut, and a ReLU
-or a GELU.
+"""What follows an operation in a graph and can be done where its result is written: a shortcut's sum, a ReLU or GELU.
 
 Of its own, each would read and write the result once more.
 """
@@ -13,7 +12,6 @@ import torch
 from torch import fx
 
 Aten = torch.ops.aten
-
 
 _ACTIVATIONS: Mapping[Any, str] = {Aten.relu.default: "relu", Aten.gelu.default: "gelu"}
 

@@ -16,7 +16,8 @@ enum { LINE = 16 };
 /* Scores so far below the largest have no weight: next to others it is nothing, and numbers that small take long. */
 static const float LEAST = -80.0f;
 
-/* e to the x, for x up to 0, to within two of float32's steps, and 0 far below; NaN stays. The polynomial is that of Cephes' expf. */
+/* e to the x, for x up to 0, to within a few of float32's steps, and 0 far below; NaN stays. The polynomial is that of
+   Cephes' expf. */
 INLINE Vector exponential(Vector x)
 {
     /* Adding it leaves the nearest whole number in the last bits. */

@@ -61,14 +61,12 @@ def may_be_attention(node: fx.Node) -> bool:
 
 def attentions(nodes: Sequence[fx.Node], form: Forms, *, memory: int) -> Replaced:
     """Those that pay: see `operations_in_c`."""
-    found = [node for node in nodes if may_be_attention(node)]
+    found = [(node, of) for node in nodes if (of := _attention(node)) is not None]
     if not found or (functions := compiled()) is None:
         return {}
     block, shared = ctypes.c_ssize_t.in_dll(functions, "attention_block").value, Memory()
     made: dict[fx.Node, Replacement] = {}
-    for node in found:
-        of = _attention(node)
-        assert of is not None
+    for node, of in found:
         forms = [form(entry) for entry in (*of.tensors, node)]
         if not _is_plain(forms, block):
             continue

@@ -35,7 +35,7 @@ def compiled() -> ctypes.CDLL | None:
 
 def may_be_layer_norm(node: fx.Node) -> bool:
     """Whether a node of a graph is a layer normalization."""
-    return node.target is Aten.layer_norm.default and not node.kwargs and all(map(_is_tensor, _tensors(node)))
+    return node.target is Aten.layer_norm.default and not node.kwargs
 
 
 def layer_norms(nodes: Sequence[fx.Node], form: Forms) -> Replaced:
@@ -69,15 +69,7 @@ def _tensors(node: fx.Node) -> list[Any]:
     return [entry for entry in (node.args[0], *node.args[2:4]) if entry is not None]
 
 
-def _is_tensor(entry: object) -> bool:
-    return isinstance(entry, fx.Node)
-
-
 def _pays(node: fx.Node, form: Forms) -> bool:
-    forms = [form(entry) for entry in _tensors(node)]
-    is_plain = all(
-        dtype is torch.float32 and device.type == "cpu" and has_no_gaps(own)
-        for own in (*forms, form(node))
-        for _, dtype, device, _ in (own,)
-    )
+    forms = [form(entry) for entry in (node, *_tensors(node))]
+    is_plain = all(own[1] is torch.float32 and own[2].type == "cpu" and has_no_gaps(own) for own in forms)
     return is_plain and math.prod(forms[0][0]) >= _MIN_NUMBERS

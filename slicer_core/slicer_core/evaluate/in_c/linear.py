@@ -160,14 +160,8 @@ class CompiledLinear:
 
         return write
 
-    def __call__(self, x: Tensor, weights: Tensor, bias: Tensor | None, *, out: Tensor, **tail: Any) -> Tensor:
-        """As what `into` gives, of inputs of shape (..., inputs); returns `out`."""
-        rows = self.rows_of(x)
-        self.into(out)(Inputs(rows.data_ptr(), len(rows), rows.stride(0)), weights, bias, **tail)
-        return out
-
     def rows_of(self, x: Tensor) -> Tensor:
-        """Inputs, as a matrix whose rows have no gaps."""
+        """Inputs of shape (..., inputs), as a matrix whose rows have no gaps."""
         rows = x.reshape(-1, self.shape.inputs)
         return rows if rows.stride(1) == 1 else rows.contiguous()
 
@@ -226,15 +220,18 @@ def linear_layers(
     Up to half of the memory is for weights that move. Of those that are the same at all points, layouts are kept in the
     other half as far as they fit.
     """
-    shapes = {node: shape for node in nodes if (shape := _shape(node, form)) is not None}
+    found = [
+        (node, layer, shape)
+        for node in nodes
+        if (layer := _layer(node)) is not None and (shape := _shape(node, layer, form)) is not None
+    ]
     # Where nothing asks for it, nothing is compiled.
-    if not shapes or compiled() is None:
+    if not found or compiled() is None:
         return {}
     kept, most, shared = 0, memory // 2, Memory()
     made: dict[fx.Node, Replacement] = {}
-    for node, shape in shapes.items():
-        layer, of = CompiledLinear(shape, shared), _layer(node)
-        assert of is not None
+    for node, of, shape in found:
+        layer = CompiledLinear(shape, shared)
         weight = constants.get(of.weight)
         is_kept = weight is not None and kept + layer.weight_bytes <= min(most, _KEPT_BYTES)
         needs = layer.scratch if is_kept else layer.needs
@@ -306,10 +303,8 @@ def _replacement(
     return Replacement(into, absorbs, passed_on)
 
 
-def _shape(node: fx.Node, form: Forms) -> LinearShape | None:
-    """None for what is no linear layer in float32 on the CPU, of rows of numbers side by side, that pays."""
-    if (layer := _layer(node)) is None:
-        return None
+def _shape(node: fx.Node, layer: _Layer, form: Forms) -> LinearShape | None:
+    """None for what is not in float32 on the CPU, of rows of numbers side by side, or does not pay."""
     forms = [form(entry) for entry in (layer.x, layer.weight, layer.bias) if entry is not None]
     if any(dtype is not torch.float32 or device.type != "cpu" for _, dtype, device, _ in forms):
         return None
