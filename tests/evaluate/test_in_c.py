@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from slicer_core.evaluate import epilogue
-from slicer_core.evaluate.in_c import attention, layer_norm, linear
+from slicer_core.evaluate.in_c import attention, cross_entropy, layer_norm, linear
 from slicer_core.evaluate.native import Memory
 
 COMPILED = pytest.mark.skipif(linear.compiled() is None, reason="there is no C compiler")
@@ -155,3 +155,30 @@ def test_layer_normalization_is_torchs(size: int, sizes: tuple[int, ...]) -> Non
     found = layer_norm._into(torch.full_like(x, NAN))(x, [size], *parts, 1e-3)
     exact = F.layer_norm(x.double(), [size], *(None if part is None else part.double() for part in parts), 1e-3)
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=5e-5)
+
+
+@COMPILED
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (15, 2), (16, 3), (33, 10), (70, 64)])
+def test_cross_entropy_is_torchs(rows: int, classes: int, is_turned: bool) -> None:
+    target = torch.randint(classes, (rows,))
+    for factor in (0.0, 1.0, 30.0, 1e4):
+        scores = factor * torch.randn(rows, classes) + factor
+        given, out = scores.t().contiguous() if is_turned else scores.t(), torch.full((rows,), NAN)
+        cross_entropy._into(out, targets=target[None])(given)
+        exact = F.cross_entropy(scores.double(), target, reduction="none")
+        # Of a row's scores only differences matter, which have the rounding of the largest.
+        torch.testing.assert_close(out.double(), exact, rtol=0, atol=1e-6 + 4e-7 * float(scores.abs().max()))
+
+
+@COMPILED
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_cross_entropy_of_what_is_not_finite_is_torchs(is_turned: bool) -> None:
+    inf = float("inf")
+    few = torch.tensor([NAN, inf, -inf, 3e38, -3e38, 0.0, 90.0])
+    scores, classes = torch.cartesian_prod(few, few, few), 3
+    for target in range(classes):
+        targets, out = torch.full((len(scores),), target), torch.empty(len(scores))
+        cross_entropy._into(out, targets=targets[None])(scores.t().contiguous() if is_turned else scores.t())
+        expected = F.cross_entropy(scores, targets, reduction="none")
+        torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6, equal_nan=True)

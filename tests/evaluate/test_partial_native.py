@@ -240,6 +240,53 @@ def test_attention_with_a_mask_is_torchs_own(mask: str | None, monkeypatch: pyte
     assert any(name.startswith("scaled_dot_product") for name in seen) == (mask is None)
 
 
+def ranked(output: Tensor, target: Tensor) -> Tensor:
+    """Of scores that lie elsewhere at each point."""
+    return F.cross_entropy(output.sort(1).values, target, reduction="none")
+
+
+def by_hand(output: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy as it is rewritten."""
+    return -torch._log_softmax(output.t(), 0, False).gather(0, target[None])[0]
+
+
+def read_between(output: Tensor, target: Tensor) -> Tensor:
+    """What lies between scores and losses is read again."""
+    logs = torch._log_softmax(output.t(), 0, False)
+    return -logs.gather(0, target[None])[0] + 0.1 * logs.square().sum(0)
+
+
+@COMPILED
+@pytest.mark.parametrize("moves", ["all", "scores"])
+@pytest.mark.parametrize(
+    ("loss_fn", "classes", "is_in_c"),
+    [
+        (nn.CrossEntropyLoss(), 5, True),
+        (nn.CrossEntropyLoss(weight=torch.rand(5) + 0.5, ignore_index=2), 5, True),
+        (nn.CrossEntropyLoss(), 65, False),
+        *((ranked, 5, True), (by_hand, 5, True), (read_between, 5, False)),
+    ],
+)
+def test_cross_entropy_over_few_classes_is_in_c(
+    loss_fn: Any, classes: int, is_in_c: bool, moves: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, classes))
+    data = torch.randn(50, 6), torch.randint(classes, (50,))
+    # The last batch has two samples, and accuracy reads the scores too.
+    metrics = {"accuracy": lambda output, target: (output.argmax(1) == target).float()}
+    wrapper, seen = ModelWrapper(model, loss_fn, data, metrics=metrics), seen_replaced(monkeypatch)
+
+    def curve(settings: EvaluationSettings) -> Any:
+        slicer = RandomDirectionSlicer(wrapper, settings=settings, progress=False)
+        return slicer.slice_1d(n_samples=5, params=("2.*",) if moves == "scores" else ())
+
+    found = curve(dataclasses.replace(SETTINGS, batch_size=24))
+    loop = curve(EvaluationSettings(strategy="loop", batch_size=24))
+    assert found.evaluation["strategy"] == "partial-native", found.evaluation.get("reason")
+    np.testing.assert_allclose(found.loss, loop.loss, rtol=1e-5)
+    assert any(name.startswith("neg") for name in seen) == is_in_c
+
+
 @pytest.mark.parametrize("has_threads", [False, True])
 def test_in_processes_of_several_threads_and_in_other_dtypes_it_is_torchs(
     has_threads: bool, monkeypatch: pytest.MonkeyPatch

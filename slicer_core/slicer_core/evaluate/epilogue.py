@@ -153,7 +153,8 @@ class _Plan:
     def _function(self, node: fx.Node, index: int) -> Callable[..., Any] | None:
         if (same := self._same_as(node)) is not None:
             self._lies_in(node, self._group[same])
-            return lambda condition, chosen, other: chosen
+            position = node.args.index(same)
+            return lambda *given: given[position]
         if node in self._fused:
             return self._fused[node]
         replacement = self._replaced.get(node)

@@ -62,7 +62,7 @@ from slicer_core.subject import (
 )
 from slicer_core.tolerance import Tolerance
 
-NUMBERS_VERSION = 18
+NUMBERS_VERSION = 19
 """Part of every job's hash; it grows when the same job would give other numbers."""
 
 

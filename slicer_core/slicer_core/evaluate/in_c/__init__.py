@@ -1,4 +1,4 @@
-"""Operations of transformers and other dense networks in C; see `native`.
+"""Operations of transformers and other dense networks, and a loss, in C; see `native`.
 
 What follows an operation is done where its result is written, which torch's operations take to memory and back, and
 small sizes fill vectors, for which its libraries have larger ones in mind.
@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from slicer_core.evaluate.in_c import attention, layer_norm, linear
+from slicer_core.evaluate.in_c import attention, cross_entropy, layer_norm, linear
 from slicer_core.evaluate.in_c.attention import attentions
+from slicer_core.evaluate.in_c.cross_entropy import cross_entropies
 from slicer_core.evaluate.in_c.layer_norm import layer_norms
 from slicer_core.evaluate.in_c.linear import Moved, linear_layers
 from slicer_core.evaluate.native import is_kept
@@ -23,7 +24,7 @@ from slicer_core.evaluate.replaced import Forms, Replaced
 __all__ = ["Moved", "dense_may_pay", "may_be_in_c", "operations_in_c"]
 
 _MAY_BE = (linear.may_be_linear, attention.may_be_attention, layer_norm.may_be_layer_norm)
-_PARTS = (linear, attention, layer_norm)
+_PARTS = (linear, attention, layer_norm, cross_entropy)
 # They take about a second to compile, and a few milliseconds to load.
 _WORTH_COMPILING_SECONDS = 5.0
 _WORTH_SECONDS = 0.2
@@ -69,4 +70,5 @@ def operations_in_c(
         **linear_layers(nodes, form, constants, memory=own, moved=moved),
         **attentions(nodes, form, memory=own),
         **layer_norms(nodes, form),
+        **cross_entropies(nodes, form, constants, moved.results),
     }

@@ -1,6 +1,6 @@
 /* Attention by scaled dot products on float32 numbers, without a mask. Sizes and strides are in numbers. */
 
-#include "../native/vectors.h"
+#include "../native/exponentials.h"
 
 /* Values are taken by whole blocks of their numbers. */
 const ptrdiff_t attention_block = BLOCK;
@@ -13,27 +13,6 @@ typedef struct {
 
 /* Numbers of a line of a cache. */
 enum { LINE = 16 };
-/* Scores so far below the largest have no weight: next to others it is nothing, and numbers that small take long. */
-static const float LEAST = -80.0f;
-
-/* e to the x, for x up to 0, to within a few of float32's steps, and 0 far below; NaN stays. The polynomial is that of
-   Cephes' expf. */
-INLINE Vector exponential(Vector x)
-{
-    /* Adding it leaves the nearest whole number in the last bits. */
-    const float shift = 12582912.0f;
-    const Bits is_nothing = x < LEAST;
-    const Vector bounded = select(is_nothing, every(LEAST), x);
-    const Vector shifted = bounded * 1.44269504088896341f + shift, whole = shifted - shift;
-    /* The logarithm of two in two parts, of which the first has few bits. */
-    const Vector rest = (bounded - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    const Vector powers =
-        ((((1.9875691500e-4f * rest + 1.3981999507e-3f) * rest + 8.3334519073e-3f) * rest + 4.1665795894e-2f) * rest +
-         1.6666665459e-1f) * rest + 5.0000001201e-1f;
-    const Vector value = powers * (rest * rest) + rest + 1.0f;
-    const Vector scaled = (Vector)((Bits)value + (((Bits)shifted - (Bits)every(shift)) << 23));
-    return select(x == x, select(is_nothing, every(0), scaled), x);
-}
 
 /* Scores, or weighted values: products of some rows with columns that lie in blocks of `height` rows. */
 INLINE void multiply(

@@ -1,4 +1,4 @@
-"""Partial evaluation with what there is in C: dense layers, attention, and convolutions of 3 by 3 by tiles."""
+"""Partial evaluation with what there is in C: see `in_c`, and convolutions of 3 by 3 by tiles."""
 
 from __future__ import annotations
 
