@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,11 @@ def test_a_short_job_is_not_tried_at_all(network: Callable[[str], Any], monkeypa
 
 
 @pytest.mark.parametrize("strategy", ["partial", "partial-vmap"])
-def test_compiled_code_gives_the_loops_numbers(strategy: StrategyName, network: Callable[[str], Any]) -> None:
+def test_compiled_code_gives_the_loops_numbers(
+    strategy: StrategyName, network: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Not what other runs keep in a folder for all, whose torch may be another.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     net = network("mlp")
     wrapper = ModelWrapper(net.model, nn.CrossEntropyLoss(), net.data)
     found, plain = (
