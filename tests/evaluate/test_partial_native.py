@@ -328,3 +328,28 @@ def test_auto_tries_it_where_it_is_at_hand_or_worth_compiling(
         monkeypatch.setattr(linear, "compiled", lambda: None)
     found = RandomDirectionSlicer(transformer(), progress=False).slice_1d(n_samples=5)
     assert any(label.startswith("partial-native") for label in found.evaluation["trials"]) == is_tried
+
+
+@COMPILED
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_it_is_timed_in_turns_with_what_captures_alike(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_trial_seconds", lambda job: 60.0)
+    monkeypatch.setattr(trials, "_TRIAL_SHARE", 1e-6)
+    monkeypatch.setattr(capturing, "_RECORDING_SECONDS", -1e9)
+    monkeypatch.setattr(in_c, "_WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(in_c, "is_kept", lambda source: True)
+
+    def turns(entrants: Any, *, workers: int, points: int) -> list[float]:
+        # One and the same part, in a process of its own.
+        (left, part), (right, other) = entrants
+        assert (type(left()).__name__, type(right()).__name__) == ("PartialKernel", "PartialNativeKernel")
+        assert part is other
+        assert workers == 1
+        return [7.0, 7.0 * share]
+
+    monkeypatch.setattr(trials, "timed_in_turns", turns)
+    found = RandomDirectionSlicer(transformer(), progress=False).slice_1d(n_samples=5)
+    timings = found.evaluation["trials"]
+    label = next(label for label in timings if label.startswith("partial-native"))
+    # Three digits are told.
+    assert timings[label] == pytest.approx(share * timings[label.replace("partial-native", "partial")], rel=1e-2)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+PREPARING = ("partial", "partial-winograd", "partial-native")
+"""The strategies that are tried first, of which one captures for all."""
+
 # How many times as long as a point the loop takes, where no trial tells, and how long a prologue.
 _USUAL_GAIN = 4.0
 _PROLOGUE_POINTS = 3.0
@@ -74,3 +77,36 @@ class Outcome(NamedTuple):
     point: float
     prologue: float
     total: float
+
+
+class Outcomes(dict[str, Outcome]):
+    """The best of each strategy that captures the model, by its name."""
+
+    def note(self, outcome: Outcome) -> None:
+        """Adds one, if it is better."""
+        known = self.get(outcome.candidate.strategy)
+        if known is None or outcome.total < known.total:
+            self[outcome.candidate.strategy] = outcome
+
+    def best(self) -> Outcome | None:
+        """Of all."""
+        return min(self.values(), key=lambda outcome: outcome.total, default=None)
+
+    def prologue(self, candidate: Candidate, seconds: float) -> float:
+        """That of the candidate; strategies that capture alike do the same before a point."""
+        alike = [
+            outcome.prologue
+            for name, outcome in self.items()
+            if {name, candidate.strategy} <= {*PREPARING} and outcome.candidate.part_size == candidate.part_size
+        ]
+        return min([seconds, *alike])
+
+    def rival(self, candidate: Candidate) -> Outcome | None:
+        """What operations in C are timed beside: the best of those that capture alike, of the same parts and processes.
+
+        They differ by less than what a machine that others use too does from one moment to the next.
+        """
+        known = self.best()
+        if known is None or candidate.strategy != "partial-native" or known.candidate.strategy not in PREPARING:
+            return None
+        return known if replace(known.candidate, strategy=candidate.strategy) == candidate else None

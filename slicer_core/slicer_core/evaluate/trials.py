@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 
 from slicer_core.choices import CompileChoice
-from slicer_core.evaluate.candidate import Candidate, Outcome
+from slicer_core.evaluate.candidate import PREPARING, Candidate, Outcome, Outcomes
 from slicer_core.evaluate.capturing import CAPTURE_PASSES, seconds_to_export, seconds_to_record
 from slicer_core.evaluate.finals import MOST_POINTS, ROUNDS, close_totals, timed_in_turns
 from slicer_core.evaluate.in_c import dense_may_pay
@@ -68,8 +68,6 @@ _LONG_SECONDS = 1800.0
 # sooner than the next operation is started in larger networks too.
 _SMALL_SECONDS = {"cpu": 2e-4}
 _SMALL_SECONDS_ELSEWHERE = 1e-3
-# The strategies that are tried first, of which one captures for all.
-_PREPARING = ("partial", "partial-winograd", "partial-native")
 
 _TOO_LARGE = (float("inf"), float("inf"))
 
@@ -117,7 +115,7 @@ class Trials:
         self._prepared_for: set[int] = set()
         alone = Candidate(strategy="loop")
         best, seconds, self._best_point, self._is_estimate = alone, in_loop, self.timings["loop"], False
-        outcomes = self._outcomes = dict[str, Outcome]()
+        outcomes = self._outcomes = Outcomes()
         self._compiles = compiling == "on" or (compiling == "auto" and in_loop > _LONG_SECONDS)
         for candidate in self._candidates(batch, max_workers, in_loop):
             found = self._try(candidate, batch, block)
@@ -126,7 +124,7 @@ class Trials:
                 found = self._try(candidate, batch, block) if candidate.part_size else None
             if found is None:
                 continue
-            point, prologue = found[0], self._prologue(candidate, found[1])
+            point, prologue = found[0], outcomes.prologue(candidate, found[1])
             total_of = functools.partial(job.seconds, prologue=prologue, in_loop=self.timings["loop"])
             total = total_of(candidate, point=point)
             if candidate.workers > 1 and candidate.label not in self.timings:
@@ -135,9 +133,7 @@ class Trials:
                 if (total_of_one := total_of(of_one, point=point * candidate.workers)) < total:
                     self.timings[of_one.label_of_one] = self.timings.pop(candidate.label_of_one)
                     candidate, point, total = of_one, point * candidate.workers, total_of_one
-            known = outcomes.get(candidate.strategy)
-            if known is None or total < known.total:
-                outcomes[candidate.strategy] = Outcome(candidate, point, prologue, total)
+            outcomes.note(Outcome(candidate, point, prologue, total))
             is_estimate = candidate.label not in self.timings
             is_leaner = candidate.strategy == "partial-native" and candidate.workers > 1 and is_estimate
             if total < seconds * (_LEANER if is_leaner else 1.0):
@@ -259,9 +255,11 @@ class Trials:
         in_one_thread = first.workers > 1 or torch.get_num_threads() == 1
         are_ahead = bool(tiles) and compiled() is not None and in_one_thread
         yield from (*tiles[:1], first, *tiles[1:]) if are_ahead else (first, *tiles)
-        if (known := self._best_known()) is not None and in_one_thread and dense_may_pay(self._objective, known.total):
+        known = self._outcomes.best()
+        has_one_thread = torch.get_num_threads() == 1 or (known is not None and known.candidate.workers > 1)
+        if known is not None and has_one_thread and dense_may_pay(self._objective, known.total):
             yield replace(known.candidate, strategy="partial-native")
-            known = self._best_known()
+            known = self._outcomes.best()
         if known is None:
             yield Candidate(strategy="vmap")
             if max_workers > 1:
@@ -297,19 +295,6 @@ class Trials:
             if is_small:
                 yield Candidate(strategy="partial-vmap-compiled", part_size=sizes[0])
 
-    def _prologue(self, candidate: Candidate, seconds: float) -> float:
-        """That of the candidate; strategies that capture alike do the same before a point."""
-        alike = [
-            outcome.prologue
-            for name, outcome in self._outcomes.items()
-            if {name, candidate.strategy} <= {*_PREPARING} and outcome.candidate.part_size == candidate.part_size
-        ]
-        return min([seconds, *alike])
-
-    def _best_known(self) -> Outcome | None:
-        """Of the strategies that capture the model."""
-        return min(self._outcomes.values(), key=lambda outcome: outcome.total, default=None)
-
     def _make(self, strategy: str, block: PointBlock) -> Kernel:
         if strategy == "loop":
             return LoopKernel(self._objective, self._state, block)
@@ -326,14 +311,16 @@ class Trials:
             ahead = 0.0 if self._session.traces.tracer.knows(self._state, part) else self._preparing * part.num_samples
             if time.perf_counter() + ahead - self._begun > self._limit:
                 return None
-        limit = _TRIAL_SHARE * self._limit
+        limit, rival = _TRIAL_SHARE * self._limit, self._outcomes.rival(candidate)
         prepared: Kernel | None = None
 
         def share() -> tuple[float, float]:
             return timed(prepared or self._make(candidate.strategy, block), part, limit, is_warm=prepared is not None)
 
         try:
-            if candidate.strategy in _PREPARING and candidate.workers not in self._prepared_for:
+            if rival is not None:
+                return self._beside(rival, candidate, batch, block, limit)
+            if candidate.strategy in PREPARING and candidate.workers not in self._prepared_for:
                 # Capture, partition and layout are work that has to be done once, and no part of what a block costs.
                 self._prepared_for.add(candidate.workers)
                 start = time.perf_counter()
@@ -365,6 +352,26 @@ class Trials:
         self.timings[candidate.label] = point
         # What was compiled is kept for all batches.
         return point, 0.0 if candidate.is_compiled else scale * max(prologue for _, prologue in found)
+
+    def _beside(
+        self, rival: Outcome, candidate: Candidate, batch: Batch, block: PointBlock, limit: float
+    ) -> tuple[float, float]:
+        """What `_try` gives, from the rival's time and turns of both; the prologue is the rival's."""
+        part, is_estimate = self._part(batch, candidate.part_size), rival.candidate.label not in self.timings
+        of_one = rival.point * candidate.workers * part.num_samples / batch.num_samples
+        entrants = [
+            (functools.partial(self._make, strategy, block), part)
+            for strategy in (rival.candidate.strategy, candidate.strategy)
+        ]
+        points = min(max(1, int(limit / (ROUNDS * of_one))), MOST_POINTS)
+        with one_thread() if is_estimate and candidate.workers > 1 else contextlib.nullcontext():
+            theirs, own = timed_in_turns(entrants, workers=1 if is_estimate else candidate.workers, points=points)
+        point = rival.point * own / theirs
+        if is_estimate:
+            self.timings[candidate.label_of_one] = point * candidate.workers
+        else:
+            self.timings[candidate.label] = point
+        return point, rival.prologue
 
     def _timed_alone(
         self, candidate: Candidate, scale: float, share: Callable[[], tuple[float, float]]

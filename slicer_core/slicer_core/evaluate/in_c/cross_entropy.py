@@ -93,11 +93,11 @@ def _fits(scores: Form, targets: Tensor) -> bool:
 def _into(out: Tensor, *, targets: Tensor) -> Call:
     functions = compiled()
     assert functions is not None
-    place, own = out.data_ptr(), targets.data_ptr()
 
     def write(scores: Tensor) -> Tensor:
         # They are of shape (classes, rows).
-        functions.cross_entropy(scores.data_ptr(), *reversed(scores.shape), *reversed(scores.stride()), own, place)
+        sizes = *reversed(scores.shape), *reversed(scores.stride())
+        functions.cross_entropy(scores.data_ptr(), *sizes, targets.data_ptr(), out.data_ptr())
         return out
 
     return write
