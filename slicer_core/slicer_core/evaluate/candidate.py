@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
 
 
 class Outcomes(dict[str, Outcome]):
-    """The best of each strategy that captures the model, by its name."""
+    """The best of each strategy that was tried, by its name."""
 
     def note(self, outcome: Outcome) -> None:
         """Adds one, if it is better."""

@@ -8,7 +8,8 @@ enum { MOST_CLASSES = 64 };
 
 const ptrdiff_t cross_entropy_classes = MOST_CLASSES;
 
-/* Of the rows of a vector: their scores of a class lie side by side, and so far apart from those of the next. */
+/* The losses of a vector's rows, whose scores of the targets' classes are `own`. Scores of a class lie side by side, and
+   `stride` numbers from those of the next. */
 INLINE Vector losses_of(const float *scores, ptrdiff_t stride, ptrdiff_t classes, Vector own)
 {
     Vector most = load(scores), sum = {0};

@@ -50,7 +50,7 @@ def cross_entropies(
             # Each is handed what it is given.
             passed_on = dict(zip(chain[1:-1], chain, strict=False))
             found[node] = Replacement(functools.partial(_into, targets=targets), passed_on=passed_on)
-    return found if found and compiled() is not None else {}
+    return found
 
 
 def _chain(last: fx.Node, general: set[fx.Node], kept: set[fx.Node]) -> list[fx.Node]:
